@@ -1,0 +1,139 @@
+//! Distributions: exact count, sum and extremes, quantiles from log-linear buckets.
+
+use iotrace_ebpf::hist::{BUCKETS, RELATIVE_ERROR, bucket_of, lower, upper};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A distribution of times in ns.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Dist {
+    /// Values.
+    pub count: u64,
+    /// Their exact sum.
+    pub sum_ns: u64,
+    /// The smallest, exact (0 when `count` is 0).
+    pub min_ns: u64,
+    /// Median, from the buckets.
+    pub p50_ns: u64,
+    /// 90th percentile, from the buckets.
+    pub p90_ns: u64,
+    /// 99th percentile, from the buckets.
+    pub p99_ns: u64,
+    /// The largest, exact.
+    pub max_ns: u64,
+    /// Largest relative error of a percentile.
+    pub error: f64,
+    /// `[upper edge in ns, count]` of every bucket that is not empty, in order.
+    pub buckets: Vec<(u64, u64)>,
+}
+
+/// Collects values into a [`Dist`].
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    counts: Vec<u64>,
+    count: u64,
+    sum: u64,
+    min: u64,
+    max: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { counts: vec![0; BUCKETS], count: 0, sum: 0, min: u64::MAX, max: 0 }
+    }
+}
+
+impl Histogram {
+    /// Adds one value.
+    pub fn add(&mut self, value: u64) {
+        self.counts[bucket_of(value)] += 1;
+        self.count += 1;
+        self.sum = self.sum.saturating_add(value);
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+    }
+
+    /// Values so far.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The value at or below which `fraction` of the values lie: the middle of its bucket, held
+    /// within the exact extremes. 0 when empty.
+    pub fn quantile(&self, fraction: f64) -> u64 {
+        if self.count == 0 {
+            return 0;
+        }
+        let rank = ((self.count as f64 * fraction).ceil() as u64).clamp(1, self.count);
+        let mut seen = 0;
+        for (index, count) in self.counts.iter().enumerate() {
+            seen += count;
+            if seen >= rank {
+                let (low, high) = (lower(index), upper(index).min(self.max));
+                return (low + (high.saturating_sub(low)) / 2).clamp(self.min, self.max);
+            }
+        }
+        self.max
+    }
+
+    /// The distribution so far.
+    pub fn dist(&self) -> Dist {
+        Dist {
+            count: self.count,
+            sum_ns: self.sum,
+            min_ns: if self.count == 0 { 0 } else { self.min },
+            p50_ns: self.quantile(0.50),
+            p90_ns: self.quantile(0.90),
+            p99_ns: self.quantile(0.99),
+            max_ns: self.max,
+            error: RELATIVE_ERROR,
+            buckets: (0..BUCKETS)
+                .filter(|&index| self.counts[index] > 0)
+                .map(|index| (upper(index), self.counts[index]))
+                .collect(),
+        }
+    }
+
+    /// The distribution, or `None` when nothing was added: not measured.
+    pub fn measured(&self) -> Option<Dist> {
+        (self.count > 0).then(|| self.dist())
+    }
+}
+
+impl FromIterator<u64> for Histogram {
+    fn from_iter<I: IntoIterator<Item = u64>>(values: I) -> Self {
+        let mut histogram = Self::default();
+        values.into_iter().for_each(|value| histogram.add(value));
+        histogram
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_stay_within_the_stated_error() {
+        let values: Vec<u64> = (1..=10_000).map(|n| n * 37).collect();
+        let dist = values.iter().copied().collect::<Histogram>().dist();
+        for (fraction, got) in [(0.5, dist.p50_ns), (0.9, dist.p90_ns), (0.99, dist.p99_ns)] {
+            let want = values[(values.len() as f64 * fraction) as usize - 1] as f64;
+            assert!((got as f64 - want).abs() / want <= dist.error, "{fraction}: {got} for {want}");
+        }
+        assert_eq!(dist.sum_ns, values.iter().sum::<u64>());
+        assert_eq!((dist.min_ns, dist.max_ns), (37, 370_000));
+    }
+
+    #[test]
+    fn nothing_added_is_not_measured() {
+        assert_eq!(Histogram::default().measured(), None);
+        assert_eq!(Histogram::default().dist().p99_ns, 0);
+    }
+
+    #[test]
+    fn the_buckets_hold_every_value() {
+        let dist = [0, 5, 1 << 50, 77, 77].into_iter().collect::<Histogram>().dist();
+        assert_eq!(dist.buckets.iter().map(|b| b.1).sum::<u64>(), 5);
+        assert!(dist.buckets.is_sorted_by_key(|b| b.0));
+    }
+}
