@@ -1,0 +1,307 @@
+//! The records that cross from the kernel to user space.
+//!
+//! `#[repr(C)]`, fixed widths, no implicit padding; sizes are asserted below. Every record begins with
+//! a [`Head`] whose `kind` tells which one it is. Times are CLOCK_MONOTONIC in ns; 0 means "did not
+//! happen". Kernel addresses serve as names of sockets, rings and requests and are never shown.
+
+use crate::span::{Parts, Window};
+
+/// Which record follows a [`Head`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// [`CallRecord`]
+    Call = 1,
+    /// [`CopyRecord`]
+    Copy = 2,
+    /// [`ReadyRecord`]
+    Ready = 3,
+    /// [`SignalRecord`]
+    Signal = 4,
+    /// [`UringRecord`]
+    Uring = 5,
+    /// [`TaskRecord`]
+    Task = 6,
+    /// [`RecvRecord`]
+    Recv = 7,
+}
+
+impl TryFrom<u32> for Kind {
+    type Error = u32;
+
+    fn try_from(value: u32) -> Result<Self, u32> {
+        Ok(match value {
+            1 => Kind::Call,
+            2 => Kind::Copy,
+            3 => Kind::Ready,
+            4 => Kind::Signal,
+            5 => Kind::Uring,
+            6 => Kind::Task,
+            7 => Kind::Recv,
+            other => return Err(other),
+        })
+    }
+}
+
+/// The beginning of every record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Head {
+    /// [`Kind`] as a number.
+    pub kind: u32,
+    /// The thread the record is about.
+    pub tid: u32,
+    /// Its process.
+    pub tgid: u32,
+    /// Spare.
+    pub reserved: u32,
+    /// When it happened (calls: the exit).
+    pub at: u64,
+}
+
+/// Who ended a sleep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Wake {
+    /// When (`sched_waking`).
+    pub at: u64,
+    /// The socket whose `sk_data_ready` came right before it on the same CPU; 0: none did.
+    pub sock: u64,
+    /// When that `sk_data_ready` was.
+    pub ready: u64,
+    /// The thread in whose context the wake-up ran; 0: idle (an interrupt).
+    pub tid: u32,
+    /// Spare.
+    pub reserved: u32,
+}
+
+/// One finished call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CallRecord {
+    /// Thread; `at` is the exit.
+    pub head: Head,
+    /// When it was entered.
+    pub enter: u64,
+    /// Where its time went.
+    pub parts: Parts,
+    /// What `sys_exit` returned, the kernel-internal restart codes included.
+    pub ret: i64,
+    /// Syscall number.
+    pub nr: u32,
+    /// First argument.
+    pub fd: i32,
+    /// Third argument: length, event count, `min_complete`.
+    pub arg2: u64,
+    /// Fourth argument: flags.
+    pub arg3: u64,
+    /// First sleep for data.
+    pub first_out: u64,
+    /// Last switch-in, if it was switched in inside the call, else the enter.
+    pub last_in: u64,
+    /// Start of the first copy.
+    pub copy_first: u64,
+    /// End of the last copy.
+    pub copy_last: u64,
+    /// Bytes between the marks.
+    pub copy_bytes: u64,
+    /// The last `sock_recv_length`.
+    pub recv_at: u64,
+    /// The socket of that, or of the copy's end mark.
+    pub sock: u64,
+    /// The wake-up that ended the last sleep (`at` is 0 if there was none).
+    pub wake: Wake,
+    /// Sleeps for data.
+    pub sleeps: u32,
+    /// Other sleeps.
+    pub locks: u32,
+    /// Preemptions.
+    pub preempts: u32,
+    /// Copies.
+    pub copies: u32,
+    /// Bytes that `sock_recv_length` counted.
+    pub recv_bytes: u64,
+}
+
+/// One copy that ran outside a data call: in task work, in a worker, or in a call that submits or
+/// completes requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CopyRecord {
+    /// The thread that copied; `at` is the end.
+    pub head: Head,
+    /// The copy.
+    pub window: Window,
+    /// Its socket, where the end mark names one.
+    pub sock: u64,
+    /// The open call, or `u32::MAX` outside any.
+    pub nr: u32,
+    /// Spare.
+    pub reserved: u32,
+}
+
+/// Data became ready on a socket (`sk_data_ready`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ReadyRecord {
+    /// The thread in whose context it ran.
+    pub head: Head,
+    /// The socket.
+    pub sock: u64,
+}
+
+/// `signal_generate` or `signal_deliver`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SignalRecord {
+    /// The thread the signal is for.
+    pub head: Head,
+    /// The signal.
+    pub signal: u32,
+    /// [`SIGNAL_GENERATED`] or [`SIGNAL_DELIVERED`].
+    pub event: u32,
+    /// Generated: `TRACE_SIGNAL_*`: 0 delivered, 1 ignored, 2 already pending, 3 overflow, 4 info lost.
+    pub result: i32,
+    /// Generated: 1 for the process, 0 for the thread.
+    pub group: i32,
+    /// The socket whose `sk_data_ready` came right before it on the same CPU; 0: none did.
+    pub sock: u64,
+    /// When that was.
+    pub ready: u64,
+}
+
+/// [`SignalRecord::event`] of `signal_generate`.
+pub const SIGNAL_GENERATED: u32 = 1;
+/// [`SignalRecord::event`] of `signal_deliver`.
+pub const SIGNAL_DELIVERED: u32 = 2;
+
+/// What happened to an io_uring request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum UringEvent {
+    /// Taken from the SQ.
+    Submit = 1,
+    /// The kernel polls its file.
+    PollArm = 2,
+    /// The poll woke: task work is queued.
+    TaskAdd = 3,
+    /// Handed to an io-wq worker.
+    QueueAsync = 4,
+    /// The CQE was written.
+    Complete = 5,
+    /// The submitter waits for completions.
+    CqringWait = 6,
+}
+
+impl TryFrom<u32> for UringEvent {
+    type Error = u32;
+
+    fn try_from(value: u32) -> Result<Self, u32> {
+        Ok(match value {
+            1 => UringEvent::Submit,
+            2 => UringEvent::PollArm,
+            3 => UringEvent::TaskAdd,
+            4 => UringEvent::QueueAsync,
+            5 => UringEvent::Complete,
+            6 => UringEvent::CqringWait,
+            other => return Err(other),
+        })
+    }
+}
+
+/// One event of an io_uring request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct UringRecord {
+    /// The thread in whose context it happened.
+    pub head: Head,
+    /// The ring.
+    pub ctx: u64,
+    /// The request; 0 where the tracepoint does not tell.
+    pub req: u64,
+    /// Its user data.
+    pub user_data: u64,
+    /// Result (complete), mask (task add), else 0.
+    pub res: i64,
+    /// When the thread was switched in last.
+    pub last_in: u64,
+    /// [`UringEvent`] as a number.
+    pub event: u32,
+    /// The open call, or `u32::MAX`.
+    pub nr: u32,
+}
+
+/// A thread was seen for the first time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TaskRecord {
+    /// The thread.
+    pub head: Head,
+    /// Its name at that moment.
+    pub comm: [u8; 16],
+}
+
+/// `sock_recv_length` in a thread with no data call open: io_uring and native AIO.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RecvRecord {
+    /// The thread.
+    pub head: Head,
+    /// The socket.
+    pub sock: u64,
+    /// When the thread was switched in last.
+    pub last_in: u64,
+    /// Bytes or negative error.
+    pub ret: i32,
+    /// The open call, or `u32::MAX`.
+    pub nr: u32,
+}
+
+/// What a traced syscall is, in the table the probes read.
+pub mod role {
+    /// Not traced.
+    pub const NONE: u8 = 0;
+    /// Moves data to the process.
+    pub const DATA: u8 = 1;
+    /// Waits for readiness.
+    pub const READINESS: u8 = 2;
+    /// Waits for completions, or submits, or both.
+    pub const REQUEST: u8 = 3;
+}
+
+/// Syscall numbers below this can be traced.
+pub const MAX_SYSCALL: usize = 512;
+
+/// Indices of the loss counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Stat {
+    /// Records that found the ring full.
+    RecordsLost = 0,
+    /// Threads that found no room.
+    TasksFull = 1,
+    /// Sockets or rings that found no room.
+    SocksFull = 2,
+    /// Enters while a call was open: its exit was missed.
+    Unmatched = 3,
+    /// Exits of calls that were entered before the thread was known.
+    InFlightStart = 4,
+    /// Threads that ended inside a call.
+    EndedInCall = 5,
+    /// Sleeps without a wake-up between out and in.
+    Unwoken = 6,
+}
+
+/// Number of [`Stat`]s.
+pub const STATS: u32 = 7;
+
+const _: () = {
+    assert!(size_of::<Head>() == 24);
+    assert!(size_of::<CallRecord>() == 224);
+    assert!(size_of::<CopyRecord>() == 72);
+    assert!(size_of::<ReadyRecord>() == 32);
+    assert!(size_of::<SignalRecord>() == 56);
+    assert!(size_of::<UringRecord>() == 72);
+    assert!(size_of::<TaskRecord>() == 40);
+    assert!(size_of::<RecvRecord>() == 48);
+};

@@ -1,0 +1,63 @@
+//! The edges of the copy out of a socket buffer.
+//!
+//! Start: `skb_copy_datagram_iovec`. End: `tcp_rcv_space_adjust` (TCP: the first statement after each
+//! buffer was copied), `consume_skb` (AF_UNIX, and UDP up to 6.12: the copied buffer is freed), or the
+//! end of the receive. Start marks read the clock last, end marks first.
+
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use iotrace_ebpf::abi::{CopyRecord, Kind, role};
+use iotrace_ebpf::span::Window;
+
+use crate::sink;
+use crate::task::{Task, arg, current, current_known, now};
+
+/// `(const struct sk_buff *skb, int len)`
+#[btf_tracepoint(function = "skb_copy_datagram_iovec")]
+pub fn skb_copy_datagram_iovec(ctx: BtfTracePointContext) -> i32 {
+    let Some(task) = current() else { return 0 };
+    task.skb = arg(&ctx, 0);
+    let bytes = u64::from(arg(&ctx, 1) as u32);
+    if task.span.open.begin != 0 {
+        ended(task, now(), 0);
+    }
+    task.span.copy_begin(now(), bytes);
+    0
+}
+
+/// `(struct sock *sk)`
+#[btf_tracepoint(function = "tcp_rcv_space_adjust")]
+pub fn tcp_rcv_space_adjust(ctx: BtfTracePointContext) -> i32 {
+    let at = now();
+    let Some(task) = current_known() else { return 0 };
+    let sock = arg(&ctx, 0);
+    task.sock = sock;
+    ended(task, at, sock);
+    0
+}
+
+/// `(struct sk_buff *skb, ...)`: ends the copy of that very buffer; others are freed here too.
+#[btf_tracepoint(function = "consume_skb")]
+pub fn consume_skb(ctx: BtfTracePointContext) -> i32 {
+    let at = now();
+    let Some(task) = current_known() else { return 0 };
+    if task.span.open.begin != 0 && task.skb == arg(&ctx, 0) {
+        ended(task, at, 0);
+    }
+    0
+}
+
+/// Closes the open copy, if there is one. A copy that no data call accounts for is recorded by itself.
+#[inline(always)]
+pub fn ended(task: &mut Task, at: u64, sock: u64) {
+    let Some(window) = task.span.copy_end(at) else { return };
+    if !task.span.is_open() || task.role != u32::from(role::DATA) {
+        record(task, at, sock, window);
+    }
+}
+
+#[inline(always)]
+fn record(task: &Task, at: u64, sock: u64, window: Window) {
+    let nr = task.open_nr();
+    sink::emit(CopyRecord { head: task.head(Kind::Copy, at), window, sock, nr, reserved: 0 });
+}

@@ -1,0 +1,8 @@
+//! One file a family of tracepoints.
+
+mod copy;
+mod io_uring;
+mod ready;
+mod sched;
+mod signal;
+mod syscall;

@@ -1,0 +1,83 @@
+//! `raw_syscalls:sys_enter` and `sys_exit`: the edges of a call.
+//!
+//! Both sit inside the entry code of the kernel: seccomp and ptrace come before the first, task work
+//! and signal delivery after the second (`syscall_exit_to_user_mode`).
+
+use aya_ebpf::bindings::pt_regs;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use iotrace_ebpf::abi::{CallRecord, Kind, Stat, Wake};
+
+use crate::maps::{count, role_of};
+use crate::sink;
+use crate::task::{arg, current, current_known, now};
+
+/// `(struct pt_regs *regs, long id)`
+#[btf_tracepoint(function = "sys_enter")]
+pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
+    let nr = arg(&ctx, 1);
+    let role = role_of(nr);
+    if role == 0 {
+        return 0;
+    }
+    let Some(task) = current() else { return 0 };
+    let regs: *const pt_regs = ctx.arg(0);
+    if task.span.is_open() {
+        count(Stat::Unmatched);
+    }
+    task.nr = nr as u32;
+    task.role = u32::from(role);
+    // SAFETY: the verifier knows the argument as `struct pt_regs *` and checks these offsets.
+    unsafe {
+        task.fd = (*regs).rdi as i32;
+        task.arg2 = (*regs).rdx;
+        task.arg3 = (*regs).r10;
+    }
+    task.recv_at = 0;
+    task.recv_bytes = 0;
+    task.sock = 0;
+    task.entered = task.entered.wrapping_add(1);
+    // The clock comes last: what this probe does is not the call's time.
+    task.span.enter(now());
+    0
+}
+
+/// `(struct pt_regs *regs, long ret)`
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
+    let Some(task) = current_known() else { return 0 };
+    if !task.span.is_open() {
+        return 0;
+    }
+    let now = now();
+    let span = &task.span;
+    let (enter, last_in, woken) = (span.enter, span.last_in, span.woken);
+    let parts = task.span.exit(now);
+    let span = &task.span;
+    let wake =
+        if woken != 0 && task.wake.at == woken { task.wake } else { Wake { at: woken, ..Wake::default() } };
+    sink::emit(CallRecord {
+        head: task.head(Kind::Call, now),
+        enter,
+        parts,
+        ret: arg(&ctx, 1) as i64,
+        nr: task.nr,
+        fd: task.fd,
+        arg2: task.arg2,
+        arg3: task.arg3,
+        first_out: span.first_out,
+        last_in: if last_in > enter { last_in } else { enter },
+        copy_first: span.copy_first,
+        copy_last: span.copy_last,
+        copy_bytes: span.copy_bytes,
+        recv_at: task.recv_at,
+        sock: task.sock,
+        wake,
+        sleeps: span.sleeps,
+        locks: span.locks,
+        preempts: span.preempts,
+        copies: span.copies,
+        recv_bytes: task.recv_bytes,
+    });
+    0
+}

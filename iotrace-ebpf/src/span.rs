@@ -1,0 +1,259 @@
+//! One call of one thread, enter to exit: every nanosecond in exactly one place.
+//!
+//! The span is a state machine fed with moments; it has no clock of its own. Whoever feeds it runs on
+//! the thread's CPU (enter, exit, switches, copies). Only the wake-up happens elsewhere: its moment is
+//! kept outside the span by the waker and handed in when the thread is switched in again.
+
+/// What a thread that is switched out waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Off {
+    /// Nothing: it runs.
+    Running = 0,
+    /// Interruptible sleep: data, a timer, a completion.
+    Wait = 1,
+    /// Any other sleep: a socket lock, a page fault, a disk.
+    Lock = 2,
+    /// It was runnable and lost the CPU.
+    Preempted = 3,
+}
+
+/// `TASK_INTERRUPTIBLE`. Waits carry more bits (freezable, and so on), so test bits, never equality.
+pub const TASK_INTERRUPTIBLE: u64 = 1;
+
+impl Off {
+    /// What `sched_switch` says of the thread it switches out.
+    ///
+    /// `preempt` comes first: a thread preempted on its way to sleep still shows the sleeping state.
+    #[inline(always)]
+    pub fn of(preempt: bool, state: u64) -> Self {
+        if preempt || state == 0 {
+            Off::Preempted
+        } else if state & TASK_INTERRUPTIBLE != 0 {
+            Off::Wait
+        } else {
+            Off::Lock
+        }
+    }
+}
+
+/// A closed copy window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Window {
+    /// The start mark.
+    pub begin: u64,
+    /// The end mark.
+    pub end: u64,
+    /// Time switched out in between.
+    pub off: u64,
+    /// Bytes copied, as the start mark announced them.
+    pub bytes: u64,
+}
+
+impl Window {
+    /// Time in the copy, less time switched out.
+    #[inline(always)]
+    pub fn length(&self) -> u64 {
+        self.end.saturating_sub(self.begin).saturating_sub(self.off)
+    }
+}
+
+/// Where the time of a finished call went; the five parts add up to `total`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Parts {
+    /// Enter to exit.
+    pub total: u64,
+    /// Asleep for data.
+    pub wait: u64,
+    /// Asleep for anything else.
+    pub lock: u64,
+    /// Runnable, not running.
+    pub runq: u64,
+    /// Copying (between the marks, floor not yet subtracted).
+    pub copy: u64,
+    /// The rest, on the CPU.
+    pub work: u64,
+}
+
+/// The state of one thread inside a call, and of its copy inside or outside one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Span {
+    /// When the open call was entered; 0: none is open.
+    pub enter: u64,
+    /// Asleep for data so far.
+    pub wait: u64,
+    /// Asleep for anything else so far.
+    pub lock: u64,
+    /// Runnable but not running so far.
+    pub runq: u64,
+    /// Copied so far.
+    pub copy: u64,
+    /// When the thread was switched out last.
+    pub out: u64,
+    /// When it was switched in last, in or out of a call.
+    pub last_in: u64,
+    /// The wake-up that ended its last sleep in this call; 0: it did not sleep.
+    pub woken: u64,
+    /// The first time it went to sleep in this call; 0: it did not.
+    pub first_out: u64,
+    /// Start of the first copy in this call; 0: none.
+    pub copy_first: u64,
+    /// End of the last.
+    pub copy_last: u64,
+    /// Bytes of the copies in this call.
+    pub copy_bytes: u64,
+    /// The copy that is open: its start (0: none), time switched out since, bytes.
+    pub open: Window,
+    /// Why it is switched out ([`Off`] as a number).
+    pub off: u32,
+    /// Sleeps for data.
+    pub sleeps: u32,
+    /// Sleeps for anything else.
+    pub locks: u32,
+    /// Preemptions.
+    pub preempts: u32,
+    /// Copies.
+    pub copies: u32,
+    /// Sleeps that ended without a wake-up between out and in: the thread had been woken on its way out.
+    pub unwoken: u32,
+}
+
+impl Span {
+    /// Whether a call is open.
+    #[inline(always)]
+    pub fn is_open(&self) -> bool {
+        self.enter != 0
+    }
+
+    /// A call begins. A call that was still open (its exit was missed) is forgotten.
+    #[inline(always)]
+    pub fn enter(&mut self, now: u64) {
+        *self = Span { enter: now, last_in: self.last_in, ..Span::ZERO };
+    }
+
+    /// The thread is switched out.
+    #[inline(always)]
+    pub fn switch_out(&mut self, now: u64, why: Off) {
+        self.out = now;
+        self.off = why as u32;
+    }
+
+    /// The thread is switched in; `waking` is the moment of its last wake-up, whenever that was.
+    #[inline(always)]
+    pub fn switch_in(&mut self, now: u64, waking: u64) {
+        self.last_in = now;
+        let off = self.off;
+        self.off = Off::Running as u32;
+        if off == Off::Running as u32 {
+            return; // switched out before anyone was watching
+        }
+        let out = self.out;
+        let away = now.saturating_sub(out);
+        if self.open.begin != 0 {
+            self.open.off += away;
+        }
+        if self.enter == 0 {
+            return;
+        }
+        if off == Off::Preempted as u32 {
+            self.preempts += 1;
+            self.runq += away;
+            return;
+        }
+        // try_to_wake_up may find the thread on its way out: then the wake-up lies before the switch,
+        // and all of the time away was waiting for a CPU.
+        let slept = if waking > out && waking <= now {
+            self.woken = waking;
+            waking - out
+        } else {
+            self.unwoken += 1;
+            0
+        };
+        self.runq += away - slept;
+        if off == Off::Wait as u32 {
+            self.sleeps += 1;
+            self.wait += slept;
+            if self.first_out == 0 {
+                self.first_out = out;
+            }
+        } else {
+            self.locks += 1;
+            self.lock += slept;
+        }
+    }
+
+    /// A copy of `bytes` begins; a copy that is still open has ended here, and is returned.
+    #[inline(always)]
+    pub fn copy_begin(&mut self, now: u64, bytes: u64) -> Option<Window> {
+        let before = self.copy_end(now);
+        self.open = Window { begin: now, end: 0, off: 0, bytes };
+        before
+    }
+
+    /// The open copy ends, if there is one.
+    #[inline(always)]
+    pub fn copy_end(&mut self, now: u64) -> Option<Window> {
+        if self.open.begin == 0 {
+            return None;
+        }
+        let closed = Window { end: now, ..self.open };
+        self.open.begin = 0;
+        if self.enter != 0 {
+            self.copies += 1;
+            self.copy += closed.length();
+            self.copy_bytes += closed.bytes;
+            self.copy_last = now;
+            if self.copy_first == 0 {
+                self.copy_first = closed.begin;
+            }
+        }
+        Some(closed)
+    }
+
+    /// The call ends. `total` is exact; `work` is what no other part claims.
+    #[inline(always)]
+    pub fn exit(&mut self, now: u64) -> Parts {
+        self.copy_end(now);
+        let claimed = self.wait + self.lock + self.runq + self.copy;
+        // Clocks of two CPUs may disagree by a few ns; the sum must not.
+        let total = now.saturating_sub(self.enter).max(claimed);
+        self.enter = 0;
+        Parts {
+            total,
+            wait: self.wait,
+            lock: self.lock,
+            runq: self.runq,
+            copy: self.copy,
+            work: total - claimed,
+        }
+    }
+
+    /// No call, no copy, never switched.
+    pub const ZERO: Span = Span {
+        enter: 0,
+        wait: 0,
+        lock: 0,
+        runq: 0,
+        copy: 0,
+        out: 0,
+        last_in: 0,
+        woken: 0,
+        first_out: 0,
+        copy_first: 0,
+        copy_last: 0,
+        copy_bytes: 0,
+        open: Window { begin: 0, end: 0, off: 0, bytes: 0 },
+        off: Off::Running as u32,
+        sleeps: 0,
+        locks: 0,
+        preempts: 0,
+        copies: 0,
+        unwoken: 0,
+    };
+}
+
+#[cfg(test)]
+mod tests;
