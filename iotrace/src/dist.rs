@@ -1,6 +1,8 @@
 //! Distributions: exact count, sum and extremes, quantiles from log-linear buckets.
 
-use iotrace_ebpf::hist::{BUCKETS, RELATIVE_ERROR, bucket_of, lower, upper};
+use std::collections::BTreeMap;
+
+use iotrace_ebpf::hist::{RELATIVE_ERROR, bucket_of, lower, upper};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,30 +29,38 @@ pub struct Dist {
     pub buckets: Vec<(u64, u64)>,
 }
 
-/// Collects values into a [`Dist`].
-#[derive(Clone, Debug)]
+/// Collects values into a [`Dist`]. Sparse: a run keeps one for every stretch of polling.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    counts: Vec<u64>,
+    counts: BTreeMap<u16, u64>,
     count: u64,
     sum: u64,
     min: u64,
     max: u64,
 }
 
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { counts: vec![0; BUCKETS], count: 0, sum: 0, min: u64::MAX, max: 0 }
-    }
-}
-
 impl Histogram {
     /// Adds one value.
     pub fn add(&mut self, value: u64) {
-        self.counts[bucket_of(value)] += 1;
+        *self.counts.entry(bucket_of(value) as u16).or_default() += 1;
+        self.min = if self.count == 0 { value } else { self.min.min(value) };
+        self.max = self.max.max(value);
         self.count += 1;
         self.sum = self.sum.saturating_add(value);
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
+    }
+
+    /// Adds all values of another.
+    pub fn merge(&mut self, other: &Histogram) {
+        if other.count == 0 {
+            return;
+        }
+        for (bucket, count) in &other.counts {
+            *self.counts.entry(*bucket).or_default() += count;
+        }
+        self.min = if self.count == 0 { other.min } else { self.min.min(other.min) };
+        self.max = self.max.max(other.max);
+        self.count += other.count;
+        self.sum = self.sum.saturating_add(other.sum);
     }
 
     /// Values so far.
@@ -58,19 +68,21 @@ impl Histogram {
         self.count
     }
 
+    /// Their exact sum.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
     /// The value at or below which `fraction` of the values lie: the middle of its bucket, held
     /// within the exact extremes. 0 when empty.
     pub fn quantile(&self, fraction: f64) -> u64 {
-        if self.count == 0 {
-            return 0;
-        }
-        let rank = ((self.count as f64 * fraction).ceil() as u64).clamp(1, self.count);
+        let rank = ((self.count as f64 * fraction).ceil() as u64).clamp(1, self.count.max(1));
         let mut seen = 0;
-        for (index, count) in self.counts.iter().enumerate() {
+        for (bucket, count) in &self.counts {
             seen += count;
             if seen >= rank {
-                let (low, high) = (lower(index), upper(index).min(self.max));
-                return (low + (high.saturating_sub(low)) / 2).clamp(self.min, self.max);
+                let (low, high) = (lower(usize::from(*bucket)), upper(usize::from(*bucket)).min(self.max));
+                return (low + high.saturating_sub(low) / 2).clamp(self.min, self.max);
             }
         }
         self.max
@@ -81,15 +93,16 @@ impl Histogram {
         Dist {
             count: self.count,
             sum_ns: self.sum,
-            min_ns: if self.count == 0 { 0 } else { self.min },
+            min_ns: self.min,
             p50_ns: self.quantile(0.50),
             p90_ns: self.quantile(0.90),
             p99_ns: self.quantile(0.99),
             max_ns: self.max,
             error: RELATIVE_ERROR,
-            buckets: (0..BUCKETS)
-                .filter(|&index| self.counts[index] > 0)
-                .map(|index| (upper(index), self.counts[index]))
+            buckets: self
+                .counts
+                .iter()
+                .map(|(bucket, count)| (upper(usize::from(*bucket)), *count))
                 .collect(),
         }
     }
@@ -135,5 +148,17 @@ mod tests {
         let dist = [0, 5, 1 << 50, 77, 77].into_iter().collect::<Histogram>().dist();
         assert_eq!(dist.buckets.iter().map(|b| b.1).sum::<u64>(), 5);
         assert!(dist.buckets.is_sorted_by_key(|b| b.0));
+    }
+
+    #[test]
+    fn merging_is_adding() {
+        let values = [3, 900, 17, 70_000, 5];
+        let mut left: Histogram = values[..2].iter().copied().collect();
+        left.merge(&values[2..].iter().copied().collect());
+        left.merge(&Histogram::default());
+        assert_eq!(left, values.into_iter().collect());
+        let mut empty = Histogram::default();
+        empty.merge(&left);
+        assert_eq!(empty, left);
     }
 }

@@ -1,0 +1,198 @@
+//! What iotrace asks of the running kernel's BTF: where a field lies, and what a tracepoint's arguments are.
+//!
+//! Neither aya nor rustc relocates field accesses of Rust programs, so the offsets are looked up here
+//! and passed to the probes as constants. Format: `Documentation/bpf/btf.rst`.
+
+use std::path::Path;
+
+use thiserror::Error;
+
+/// Where the kernel shows its own BTF.
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why BTF could not be read.
+#[derive(Debug, Error)]
+pub enum BtfError {
+    /// The file is not there.
+    #[error("cannot read {VMLINUX}: {0}")]
+    Read(#[from] std::io::Error),
+    /// It is not what it should be.
+    #[error("{VMLINUX} is not BTF that iotrace can read: {0}")]
+    Format(&'static str),
+}
+
+/// An argument of a tracepoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arg {
+    /// A pointer.
+    Pointer,
+    /// A number of so many bytes (an enum or a bool too).
+    Number(u32),
+}
+
+/// Type information of a kernel.
+pub struct Btf {
+    data: Vec<u8>,
+    /// Offset of every type in `data`; entry 0 is `void`.
+    types: Vec<u32>,
+    strings: usize,
+}
+
+const INT: u32 = 1;
+const PTR: u32 = 2;
+const ARRAY: u32 = 3;
+const STRUCT: u32 = 4;
+const UNION: u32 = 5;
+const ENUM: u32 = 6;
+const TYPEDEF: u32 = 8;
+const VOLATILE: u32 = 9;
+const CONST: u32 = 10;
+const RESTRICT: u32 = 11;
+const FUNC_PROTO: u32 = 13;
+const VAR: u32 = 14;
+const DATASEC: u32 = 15;
+const DECL_TAG: u32 = 17;
+const TYPE_TAG: u32 = 18;
+const ENUM64: u32 = 19;
+
+impl Btf {
+    /// Reads the running kernel's.
+    pub fn of_kernel() -> Result<Self, BtfError> {
+        Self::parse(std::fs::read(Path::new(VMLINUX))?)
+    }
+
+    /// Indexes a BTF blob of this machine's byte order.
+    pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
+        const SHORT: BtfError = BtfError::Format("it ends too early");
+        let word = |at: usize| u32_at(&data, at).ok_or(SHORT);
+        if data.get(..2) != Some(&0xeb9f_u16.to_ne_bytes()) {
+            return Err(BtfError::Format("the magic number is wrong"));
+        }
+        let header = word(4)? as usize;
+        let mut at = header + word(8)? as usize;
+        let end = at + word(12)? as usize;
+        let strings = header + word(16)? as usize;
+        if end > data.len() || strings > data.len() {
+            return Err(SHORT);
+        }
+        let mut types = vec![0];
+        while at < end {
+            let info = word(at + 4)?;
+            let count = info & 0xffff;
+            let tail = match info >> 24 & 0x1f {
+                INT | VAR | DECL_TAG => 4,
+                ARRAY => 12,
+                STRUCT | UNION | DATASEC | ENUM64 => count * 12,
+                ENUM | FUNC_PROTO => count * 8,
+                0 | 20.. => return Err(BtfError::Format("it has a kind of type this build does not know")),
+                _ => 0,
+            };
+            types.push(at as u32);
+            at += 12 + tail as usize;
+        }
+        Ok(Self { data, types, strings })
+    }
+
+    /// Byte offset of a field, `None` if this kernel has none of that name. `path` may go through
+    /// nested structures with dots; anonymous ones are looked into.
+    pub fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
+        let mut id = self.find(STRUCT, structure)?;
+        let mut offset = 0;
+        for name in path.split('.') {
+            let (bits, member) = self.member(self.stripped(id), name)?;
+            offset += bits;
+            id = member;
+        }
+        Some(offset / 8)
+    }
+
+    /// The arguments of a tracepoint, without the leading `void *__data`; `None` if it has none here.
+    pub fn tracepoint(&self, name: &str) -> Option<Vec<Arg>> {
+        let pointer = self.target(self.find(TYPEDEF, &format!("btf_trace_{name}"))?)?;
+        let proto = self.target(self.stripped(pointer))?;
+        let at = self.at(proto)?;
+        let params = (1..self.count(proto)?).map(|n| u32_at(&self.data, at + 12 + n as usize * 8 + 4));
+        params.map(|id| self.arg(id?)).collect()
+    }
+
+    fn arg(&self, id: u32) -> Option<Arg> {
+        let id = self.stripped(id);
+        match self.kind(id)? {
+            PTR => Some(Arg::Pointer),
+            INT | ENUM | ENUM64 => Some(Arg::Number(u32_at(&self.data, self.at(id)? + 8)?)),
+            _ => None,
+        }
+    }
+
+    fn member(&self, id: u32, wanted: &str) -> Option<(u32, u32)> {
+        let at = self.at(id)?;
+        let bitfields = u32_at(&self.data, at + 4)? >> 31 != 0;
+        for n in 0..self.count(id)? as usize {
+            let entry = at + 12 + n * 12;
+            let (name, ty) = (self.string(u32_at(&self.data, entry)?)?, u32_at(&self.data, entry + 4)?);
+            let offset = u32_at(&self.data, entry + 8)?;
+            let bits = if bitfields { offset & 0x00ff_ffff } else { offset };
+            if name == wanted.as_bytes() {
+                return Some((bits, ty));
+            }
+            if name.is_empty()
+                && let Some((inner, ty)) = self.member(self.stripped(ty), wanted)
+            {
+                return Some((bits + inner, ty));
+            }
+        }
+        None
+    }
+
+    fn find(&self, kind: u32, name: &str) -> Option<u32> {
+        (1..self.types.len() as u32).find(|&id| {
+            self.kind(id) == Some(kind)
+                && self
+                    .at(id)
+                    .and_then(|at| u32_at(&self.data, at))
+                    .and_then(|offset| self.string(offset))
+                    .is_some_and(|found| found == name.as_bytes())
+        })
+    }
+
+    /// Follows typedefs and qualifiers.
+    fn stripped(&self, mut id: u32) -> u32 {
+        // A chain longer than this is no real one.
+        for _ in 0..32 {
+            match self.kind(id) {
+                Some(TYPEDEF | VOLATILE | CONST | RESTRICT | TYPE_TAG) => id = self.target(id).unwrap_or(0),
+                _ => break,
+            }
+        }
+        id
+    }
+
+    fn at(&self, id: u32) -> Option<usize> {
+        (id != 0).then(|| self.types.get(id as usize).map(|&at| at as usize))?
+    }
+
+    fn kind(&self, id: u32) -> Option<u32> {
+        Some(u32_at(&self.data, self.at(id)? + 4)? >> 24 & 0x1f)
+    }
+
+    fn count(&self, id: u32) -> Option<u32> {
+        Some(u32_at(&self.data, self.at(id)? + 4)? & 0xffff)
+    }
+
+    fn target(&self, id: u32) -> Option<u32> {
+        u32_at(&self.data, self.at(id)? + 8)
+    }
+
+    fn string(&self, offset: u32) -> Option<&[u8]> {
+        let rest = self.data.get(self.strings + offset as usize..)?;
+        rest.iter().position(|&byte| byte == 0).map(|end| &rest[..end])
+    }
+}
+
+fn u32_at(data: &[u8], at: usize) -> Option<u32> {
+    data.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes)
+}
+
+#[cfg(test)]
+#[path = "btf_tests.rs"]
+mod tests;

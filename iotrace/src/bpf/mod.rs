@@ -1,0 +1,6 @@
+//! All contact with the kernel's BPF: the only module that knows aya.
+
+pub mod btf;
+pub mod loader;
+pub mod probes;
+mod prog_info;

@@ -1,0 +1,298 @@
+//! The probe table: what iotrace attaches to, why, and what is lost without it.
+//!
+//! The loader, the doctor and the documentation read this one table. A tracepoint whose prototype
+//! changed has several variants; the one that fits the running kernel's BTF is taken, never one
+//! chosen by version.
+
+use super::btf::Arg;
+
+/// What a probe is for; a run asks for the groups its question uses, and nothing else is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Calls and where their time goes: every question.
+    Core,
+    /// When data became ready on a socket, and which socket a receive read.
+    Sockets,
+    /// The copy out of socket buffers.
+    Copy,
+    /// The end of a copy on `AF_UNIX`, and on UDP where no other mark ends it.
+    CopyUnix,
+    /// Signal-driven I/O.
+    Signals,
+    /// io_uring requests.
+    Uring,
+}
+
+/// One tracepoint.
+#[derive(Debug)]
+pub struct Probe {
+    /// Its name in the kernel (the newest where it was renamed).
+    pub name: &'static str,
+    /// What it is for.
+    pub group: Group,
+    /// Whether nothing can be measured without it.
+    pub required: bool,
+    /// The first kernel that has it.
+    pub since: &'static str,
+    /// What it tells.
+    pub feeds: &'static str,
+    /// What is not measured, or measured less well, without it.
+    pub lost: &'static str,
+    /// Its variants, newest first.
+    pub variants: &'static [Variant],
+}
+
+/// One program for one prototype.
+#[derive(Debug)]
+pub struct Variant {
+    /// The program in the object.
+    pub program: &'static str,
+    /// The tracepoint it attaches to.
+    pub tracepoint: &'static str,
+    /// What the arguments must be.
+    pub shape: Shape,
+}
+
+/// What a program expects of a tracepoint's arguments.
+#[derive(Debug)]
+pub enum Shape {
+    /// Exactly these.
+    Exactly(&'static [Arg]),
+    /// These, and maybe more that the program does not read.
+    Begins(&'static [Arg]),
+}
+
+impl Shape {
+    /// Whether `args` will do.
+    pub fn fits(&self, args: &[Arg]) -> bool {
+        match self {
+            Exactly(wanted) => args == *wanted,
+            Begins(wanted) => args.starts_with(wanted),
+        }
+    }
+}
+
+const P: Arg = Arg::Pointer;
+const N1: Arg = Arg::Number(1);
+const N4: Arg = Arg::Number(4);
+const N8: Arg = Arg::Number(8);
+
+const fn only(program: &'static str, shape: Shape) -> Variant {
+    Variant { program, tracepoint: program, shape }
+}
+
+const fn variant(program: &'static str, tracepoint: &'static str, shape: Shape) -> Variant {
+    Variant { program, tracepoint, shape }
+}
+
+use Shape::{Begins, Exactly};
+
+/// Every probe.
+pub const PROBES: &[Probe] = &[
+    Probe {
+        name: "sys_enter",
+        group: Group::Core,
+        required: true,
+        since: "2.6.32",
+        feeds: "the start of a call, its descriptor and arguments",
+        lost: "everything",
+        variants: &[only("sys_enter", Exactly(&[P, N8]))],
+    },
+    Probe {
+        name: "sys_exit",
+        group: Group::Core,
+        required: true,
+        since: "2.6.32",
+        feeds: "the end of a call and its result",
+        lost: "everything",
+        variants: &[only("sys_exit", Exactly(&[P, N8]))],
+    },
+    Probe {
+        name: "sched_switch",
+        group: Group::Core,
+        required: true,
+        since: "2.6.24",
+        feeds: "when a thread leaves and gets the CPU: wait, lock, run queue",
+        lost: "everything",
+        variants: &[
+            variant("sched_switch", "sched_switch", Exactly(&[N1, P, P, N4])),
+            variant("sched_switch_3", "sched_switch", Exactly(&[N1, P, P])),
+        ],
+    },
+    Probe {
+        name: "sched_waking",
+        group: Group::Core,
+        required: true,
+        since: "4.3",
+        feeds: "the wake-up that ends a wait, and who woke",
+        lost: "everything",
+        variants: &[only("sched_waking", Begins(&[P]))],
+    },
+    Probe {
+        name: "sched_process_exit",
+        group: Group::Core,
+        required: true,
+        since: "2.6.24",
+        feeds: "the end of a thread",
+        lost: "everything",
+        variants: &[only("sched_process_exit", Begins(&[P]))],
+    },
+    Probe {
+        name: "sk_data_ready",
+        group: Group::Sockets,
+        required: false,
+        since: "6.3",
+        feeds: "when data became ready on a socket",
+        lost: "readiness is taken from the wake-up, and where nobody slept from the peer's clock",
+        variants: &[only("sk_data_ready", Begins(&[P]))],
+    },
+    Probe {
+        name: "sock_recv_length",
+        group: Group::Sockets,
+        required: false,
+        since: "6.3",
+        feeds: "the end of a receive and its socket",
+        lost: "estimated copies have a wider window; messages are joined by thread and time, not by socket",
+        variants: &[only("sock_recv_length", Begins(&[P, N4]))],
+    },
+    Probe {
+        name: "skb_copy_datagram_iovec",
+        group: Group::Copy,
+        required: false,
+        since: "2.6.33",
+        feeds: "the start of a copy out of a socket buffer",
+        lost: "every copy is estimated",
+        variants: &[only("skb_copy_datagram_iovec", Begins(&[P, N4]))],
+    },
+    Probe {
+        name: "tcp_rcv_space_adjust",
+        group: Group::Copy,
+        required: false,
+        since: "4.18",
+        feeds: "the end of a TCP copy",
+        lost: "TCP copies end with the receive: they include the ACK",
+        variants: &[only("tcp_rcv_space_adjust", Begins(&[P]))],
+    },
+    Probe {
+        name: "consume_skb",
+        group: Group::CopyUnix,
+        required: false,
+        since: "2.6.30",
+        feeds: "the end of an AF_UNIX copy (UDP's too, up to 6.12)",
+        lost: "AF_UNIX copies end with the receive",
+        variants: &[only("consume_skb", Begins(&[P]))],
+    },
+    Probe {
+        name: "signal_generate",
+        group: Group::Signals,
+        required: false,
+        since: "2.6.33",
+        feeds: "signals sent, and signals lost in one that was pending",
+        lost: "the signal chain of model sigio",
+        variants: &[only("signal_generate", Begins(&[N4, P, P, N4, N4]))],
+    },
+    Probe {
+        name: "signal_deliver",
+        group: Group::Signals,
+        required: false,
+        since: "2.6.33",
+        feeds: "signals that reached their handler",
+        lost: "the signal chain of model sigio",
+        variants: &[only("signal_deliver", Begins(&[N4, P, P]))],
+    },
+    Probe {
+        name: "io_uring_submit_req",
+        group: Group::Uring,
+        required: false,
+        since: "5.5",
+        feeds: "io_uring requests handed over",
+        lost: "io_uring requests",
+        variants: &[
+            variant("io_uring_submit_req", "io_uring_submit_req", Exactly(&[P])),
+            variant("io_uring_submit_req", "io_uring_submit_sqe", Exactly(&[P, N1])),
+            variant("io_uring_submit_515", "io_uring_submit_sqe", Begins(&[P, P, N1, N8])),
+        ],
+    },
+    Probe {
+        name: "io_uring_poll_arm",
+        group: Group::Uring,
+        required: false,
+        since: "5.7",
+        feeds: "io_uring requests that the kernel polls",
+        lost: "how a request was served",
+        variants: &[
+            variant("io_uring_poll_arm_req", "io_uring_poll_arm", Exactly(&[P, N4, N4])),
+            variant("io_uring_poll_arm_515", "io_uring_poll_arm", Begins(&[P, P, N1, N8])),
+        ],
+    },
+    Probe {
+        name: "io_uring_task_add",
+        group: Group::Uring,
+        required: false,
+        since: "5.7",
+        feeds: "the wake-up of a polled io_uring request",
+        lost: "readiness of io_uring requests before 6.3",
+        variants: &[
+            variant("io_uring_task_add_req", "io_uring_task_add", Exactly(&[P, N4])),
+            variant("io_uring_task_add_515", "io_uring_task_add", Begins(&[P, N1, N8, N4])),
+        ],
+    },
+    Probe {
+        name: "io_uring_queue_async_work",
+        group: Group::Uring,
+        required: false,
+        since: "5.5",
+        feeds: "io_uring requests handed to a worker",
+        lost: "how a request was served",
+        variants: &[
+            variant("io_uring_queue_async_req", "io_uring_queue_async_work", Exactly(&[P, N4])),
+            variant("io_uring_queue_async_req", "io_uring_queue_async_work", Exactly(&[P, N1])),
+            variant("io_uring_queue_async_515", "io_uring_queue_async_work", Begins(&[P, N4, P])),
+        ],
+    },
+    Probe {
+        name: "io_uring_complete",
+        group: Group::Uring,
+        required: false,
+        since: "5.5",
+        feeds: "io_uring completions",
+        lost: "io_uring requests",
+        variants: &[
+            variant("io_uring_complete_cqe", "io_uring_complete", Exactly(&[P, P, P])),
+            variant("io_uring_complete_req", "io_uring_complete", Begins(&[P, P, N8, N4])),
+            variant("io_uring_complete_515", "io_uring_complete", Begins(&[P, N8, N4])),
+        ],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_generation_of_io_uring_complete_finds_its_program() {
+        let complete = PROBES.iter().find(|probe| probe.name == "io_uring_complete").unwrap();
+        let program = |args: &[Arg]| {
+            complete.variants.iter().find(|variant| variant.shape.fits(args)).map(|variant| variant.program)
+        };
+        assert_eq!(program(&[P, P, P]), Some("io_uring_complete_cqe"), "6.14 and later");
+        assert_eq!(program(&[P, P, N8, N4, N4, N8, N8]), Some("io_uring_complete_req"), "6.0 to 6.13");
+        assert_eq!(program(&[P, N8, N4, N4]), Some("io_uring_complete_515"), "5.15");
+        assert_eq!(program(&[N8]), None, "none of these");
+    }
+
+    #[test]
+    fn the_swapped_arguments_of_5_18_are_not_taken_for_5_15() {
+        let submit = PROBES.iter().find(|probe| probe.name == "io_uring_submit_req").unwrap();
+        let swapped = [P, P, N8, N1, N4, N1, N1];
+        assert!(submit.variants.iter().all(|variant| !variant.shape.fits(&swapped)));
+    }
+
+    #[test]
+    fn a_probe_says_what_it_is_for() {
+        for probe in PROBES {
+            assert!(!probe.feeds.is_empty() && !probe.lost.is_empty() && !probe.variants.is_empty());
+            assert!(!probe.required || probe.lost == "everything");
+        }
+    }
+}

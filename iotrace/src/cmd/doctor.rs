@@ -1,0 +1,1 @@
+//! `iotrace doctor`: what works here.

@@ -1,0 +1,6 @@
+//! The commands, one file each.
+
+pub mod doctor;
+pub mod output;
+pub mod run;
+pub mod workload;

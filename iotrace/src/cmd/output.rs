@@ -1,0 +1,78 @@
+//! Where a result goes: the terminal, a pipe, or a file.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::Path;
+
+use crate::cli::{Color, OutputArgs};
+use crate::error::Failure;
+use crate::report::{self, Format, Options};
+use crate::summary::Document;
+use crate::target::Identity;
+
+/// Columns of a report.
+const WIDTH: usize = 100;
+
+/// Checks before measuring that `-o` can be written: a long run must not end in nothing.
+pub fn check(args: &OutputArgs) -> Result<(), Failure> {
+    let Some(path) = &args.output else { return Ok(()) };
+    let part = beside(path);
+    File::create(&part).map_err(|error| unwritable(path, &error))?;
+    fs::remove_file(&part).map_err(|error| unwritable(path, &error))
+}
+
+/// Writes the result where it was asked for.
+pub fn write(document: &Document, args: &OutputArgs) -> Result<(), Failure> {
+    let format = if args.timeline { Format::Timeline } else { args.format };
+    let options = Options { unit: args.unit, color: colored(args), width: WIDTH };
+    match &args.output {
+        None => match report::render(format, document, &options, &mut BufWriter::new(io::stdout().lock())) {
+            // The reader has seen enough (`| head`).
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.map_err(Failure::while_doing("writing the result")),
+        },
+        Some(path) => to_file(path, |out| report::render(format, document, &options, out)),
+    }
+}
+
+/// Whole or not at all: written beside, then renamed. Belongs to the user behind sudo.
+fn to_file(path: &Path, render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let part = beside(path);
+    let written = (|| {
+        let mut out = BufWriter::new(File::create(&part)?);
+        render(&mut out)?;
+        out.flush()?;
+        if let Some(who) = Identity::behind_sudo() {
+            std::os::unix::fs::chown(&part, Some(who.uid), Some(who.gid))?;
+        }
+        fs::rename(&part, path)
+    })();
+    written.map_err(|error| {
+        // What is left of it helps nobody; that it may not be there is no new error.
+        let _ = fs::remove_file(&part);
+        unwritable(path, &error)
+    })
+}
+
+fn beside(path: &Path) -> std::path::PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    path.with_file_name(name)
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::Failed(format!(
+        "cannot write {}: {error}. Name another file with -o, or leave it out to print to the terminal",
+        path.display()
+    ))
+}
+
+fn colored(args: &OutputArgs) -> bool {
+    match args.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
+            args.output.is_none() && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! `iotrace run`: built-in workloads under observation, one after the other.
+
+use std::ffi::OsStr;
+use std::io::IsTerminal;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use crate::analysis;
+use crate::bpf::btf::Btf;
+use crate::bpf::loader::{Observer, Settings};
+use crate::bpf::probes::Group;
+use crate::check;
+use crate::cli::{ModelArg, RunArgs};
+use crate::cmd::output;
+use crate::error::Failure;
+use crate::model::{Meanwhile, Model, Transport};
+use crate::session::{self, End};
+use crate::signals::SIGIO;
+use crate::summary::{Document, Loss, Overhead, Run, SCHEMA, Warning};
+use crate::target::{Held, Identity, pipe};
+use crate::workload::spec::{Log, Report, Spec};
+use crate::workload;
+use iotrace_ebpf::abi::Stat;
+
+/// One-byte messages before the warm-up: enough for a median that a few disturbed ones do not move.
+const CALIBRATION: u64 = 32;
+
+/// Runs the workloads and prints the result.
+pub fn main(args: &RunArgs) -> Result<(), Failure> {
+    let specs = specs(args)?;
+    output::check(&args.output)?;
+    check::prerequisites()?;
+    let started = Instant::now();
+    let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
+    let baseline = workload::empty_call_ns().ok();
+    let mut result = Result_::default();
+    for spec in &specs {
+        say(args, &format!("{} over {}: {} messages ...", spec.model, spec.transport, spec.messages));
+        match observe(&btf, spec, args, baseline, &mut result) {
+            Ok(End::Interrupted) => {
+                result.warn("interrupted", "interrupted: models that were not finished are left out".to_owned());
+                break;
+            }
+            Ok(_) => {}
+            // One of many may be impossible here; the others still are worth having.
+            Err(Failure::Failed(why)) if specs.len() > 1 => {
+                result.warn("model_failed", format!("{} was left out: {why}", spec.model));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    if result.runs.is_empty() {
+        return Err(match result.warnings.last() {
+            Some(warning) if warning.code == "model_failed" => Failure::Failed(warning.text.clone()),
+            _ => Failure::Interrupted,
+        });
+    }
+    let document = result.document(started.elapsed());
+    output::write(&document, &args.output)?;
+    if args.output.strict && !document.complete { Err(Failure::Incomplete) } else { Ok(()) }
+}
+
+fn say(args: &RunArgs, text: &str) {
+    if !args.output.quiet && std::io::stderr().is_terminal() {
+        eprintln!("{text}");
+    }
+}
+
+/// What is to be run, refused here if it cannot be.
+fn specs(args: &RunArgs) -> Result<Vec<Spec>, Failure> {
+    let named: Vec<Model> =
+        args.model.iter().filter_map(|arg| if let ModelArg::One(model) = arg { Some(*model) } else { None }).collect();
+    let all = args.model.contains(&ModelArg::All);
+    let models = if all { Model::ALL.to_vec() } else { named.clone() };
+    if args.meanwhile.is_some() && !models.iter().any(|model| model.leaves_thread_free()) {
+        return Err(Failure::Usage(
+            "--meanwhile is for models that leave the thread free: sigio, posix-aio, linux-aio-poll, io-uring, \
+             io-uring-sqpoll"
+                .to_owned(),
+        ));
+    }
+    if !args.buffer.is_power_of_two() || !(4096..=1 << 30).contains(&args.buffer) {
+        return Err(Failure::Usage("--buffer must be a power of two from 4KiB to 1GiB".to_owned()));
+    }
+    let mut specs: Vec<Spec> = Vec::new();
+    for model in models {
+        let spec = spec(model, args);
+        if specs.contains(&spec) {
+            continue;
+        }
+        match workload::refuse(&spec) {
+            None => specs.push(spec),
+            // `all` means all that can be done; the reason is no news to who asked for one of them.
+            Some(_) if all && !named.contains(&model) && refused_for_model(&spec) => {
+                eprintln!("{model} is left out: {}", workload::refuse(&spec).map_or(String::new(), |why| why.text));
+            }
+            Some(why) => return Err(Failure::Usage(why.text)),
+        }
+    }
+    Ok(specs)
+}
+
+/// Whether another model could do what this one is refused for.
+fn refused_for_model(spec: &Spec) -> bool {
+    workload::refuse(&Spec { model: Model::Blocking, meanwhile: None, ..spec.clone() }).is_none()
+}
+
+fn spec(model: Model, args: &RunArgs) -> Spec {
+    Spec {
+        model,
+        transport: args.transport,
+        messages: args.messages,
+        size: args.size,
+        interval_ns: args.interval.as_nanos() as u64,
+        connections: args.connections,
+        active: args.active.unwrap_or(args.connections),
+        poll_interval_ns: if model == Model::Nonblocking { args.poll_interval.as_nanos() as u64 } else { 0 },
+        warmup: args.warmup,
+        calibration: CALIBRATION,
+        meanwhile: model.leaves_thread_free().then(|| args.meanwhile.unwrap_or(Meanwhile::Compute)),
+        port: args.port,
+    }
+}
+
+/// The probes that a workload's question needs.
+fn groups(spec: &Spec, btf: &Btf) -> Vec<Group> {
+    let mut groups = vec![Group::Core];
+    if spec.transport.is_socket() {
+        groups.extend([Group::Sockets, Group::Copy]);
+    }
+    // On UDP a copy ends with sock_recv_length where there is one.
+    let ends_elsewhere = btf.tracepoint("sock_recv_length").is_some();
+    if spec.transport == Transport::Unix || (spec.transport == Transport::Udp && !ends_elsewhere) {
+        groups.push(Group::CopyUnix);
+    }
+    if spec.model == Model::Sigio {
+        groups.push(Group::Signals);
+    }
+    if spec.model.is_io_uring() {
+        groups.push(Group::Uring);
+    }
+    groups
+}
+
+/// The result as it grows.
+#[derive(Default)]
+struct Result_ {
+    runs: Vec<Run>,
+    warnings: Vec<Warning>,
+    loss: Loss,
+    per_call: Option<u64>,
+    incomplete: bool,
+}
+
+fn observe(
+    btf: &Btf,
+    spec: &Spec,
+    args: &RunArgs,
+    baseline: Option<u64>,
+    result: &mut Result_,
+) -> Result<End, Failure> {
+    let began = Instant::now();
+    let (control, keep) = pipe().map_err(Failure::while_doing("making the control pipe"))?;
+    let (fd, json) = (keep.as_raw_fd().to_string(), serde_json::to_string(spec).unwrap_or_default());
+    let argv = ["/proc/self/exe", "workload", "--control", &fd, "--spec", &json].map(OsStr::new);
+    let held = Held::spawn(&argv, Identity::behind_sudo(), Some(&keep))
+        .map_err(Failure::while_doing("starting the workload"))?;
+    drop(keep);
+    let settings = Settings {
+        target: held.pid(),
+        groups: groups(spec, btf),
+        signals: 1 << (SIGIO - 1),
+        futex: spec.model == Model::PosixAio,
+        ring_bytes: args.buffer as u32,
+        without: args.without.clone(),
+    };
+    let mut observer = Observer::attach(btf, &settings)?;
+    if args.output.verbose {
+        let names: Vec<&str> = observer.attached().collect();
+        eprintln!("{}: attached in {:.0?}: {}", spec.model, began.elapsed(), names.join(" "));
+    }
+    let mut running = held.release().map_err(Failure::while_doing("executing the workload"))?;
+    let watched = session::watch(&mut observer, &mut running, control, limit(spec))
+        .map_err(Failure::while_doing("watching the workload"))?;
+    let mut journal = watched.journal;
+    match watched.end {
+        End::Interrupted => return Ok(End::Interrupted),
+        End::Stalled => return Err(stalled(spec)),
+        End::Finished => {}
+    }
+    match serde_json::from_slice(&watched.report) {
+        Ok(Report::Done(log)) => {
+            let (run, warnings) = analysis::run(spec, &log, &mut journal);
+            result.incomplete |= run.operations.count < spec.messages;
+            result.runs.push(run);
+            result.warnings.extend(warnings);
+            result.observed(&observer, &log, baseline, journal.unknown);
+            Ok(End::Finished)
+        }
+        Ok(Report::Failed(failure)) => Err(Failure::Failed(failure.text)),
+        Err(_) => Err(Failure::Failed(format!("the {} workload died without a word", spec.model))),
+    }
+}
+
+/// Longer than any healthy run: the schedule, the bytes at a slow 20 MB/s, and slack for a slow machine.
+fn limit(spec: &Spec) -> Duration {
+    let schedule = Duration::from_nanos(spec.interval_ns).saturating_mul(spec.total_messages().min(u32::MAX.into()) as u32);
+    let bytes = Duration::from_micros(spec.size.saturating_mul(spec.total_messages()) / 20);
+    schedule + bytes + Duration::from_secs(30)
+}
+
+fn stalled(spec: &Spec) -> Failure {
+    Failure::Failed(format!(
+        "the {} workload over {} did not finish in {:.0?} and was ended; nothing was measured. Try fewer \
+         --messages or a smaller --size",
+        spec.model,
+        spec.transport,
+        limit(spec)
+    ))
+}
+
+impl Result_ {
+    fn warn(&mut self, code: &str, text: String) {
+        if self.warnings.iter().all(|known| known.text != text) {
+            self.warnings.push(Warning { code: code.to_owned(), text });
+        }
+    }
+
+    /// Takes over what the probes lost and cost.
+    fn observed(&mut self, observer: &Observer, log: &Log, baseline: Option<u64>, unknown: u64) {
+        self.loss.records += observer.count(Stat::RecordsLost) + unknown;
+        self.loss.map_full += observer.count(Stat::TasksFull) + observer.count(Stat::SocksFull);
+        self.loss.unmatched += observer.count(Stat::Unmatched);
+        self.loss.in_flight_start += observer.count(Stat::InFlightStart);
+        self.loss.in_flight_stop += observer.count(Stat::EndedInCall);
+        let misses = observer.recursion_misses();
+        self.loss.recursion_misses = match (self.loss.recursion_misses, misses) {
+            (Some(before), Some(more)) => Some(before + more),
+            (before, more) => before.or(more),
+        };
+        let added = log.empty_call_ns.zip(baseline).map(|(with, without)| with.saturating_sub(without));
+        self.per_call = match (self.per_call, added) {
+            (Some(before), Some(more)) => Some(before.max(more)),
+            (before, more) => before.or(more),
+        };
+        for missing in observer.missing() {
+            let text = format!("{} is not attached: {}. Without it: {}", missing.probe.name, missing.why, missing.probe.lost);
+            self.warn("probe_missing", text);
+        }
+    }
+
+    fn document(mut self, elapsed: Duration) -> Document {
+        if self.loss.recursion_misses.is_none() {
+            self.warn("recursion_misses_not_counted", "this kernel does not count skipped probe runs (since 5.12)".to_owned());
+        }
+        if self.per_call.is_none() {
+            self.warn("call_overhead_not_measured", "the cost of a traced call could not be measured".to_owned());
+        }
+        self.warn(
+            "switch_overhead_not_measured",
+            "the cost of a traced context switch is not measured in this run".to_owned(),
+        );
+        let loss = self.loss;
+        let lossless = loss.records == 0
+            && loss.map_full == 0
+            && loss.unmatched == 0
+            && loss.recursion_misses.unwrap_or(0) == 0;
+        Document {
+            schema: SCHEMA.to_owned(),
+            command: "run".to_owned(),
+            host: check::host(),
+            complete: lossless && !self.incomplete,
+            loss,
+            overhead: Overhead {
+                per_call_ns: self.per_call,
+                per_switch_ns: None,
+                iotrace_cpu_ns: own_cpu(),
+            },
+            elapsed_ns: elapsed.as_nanos() as u64,
+            runs: self.runs,
+            warnings: self.warnings,
+        }
+    }
+}
+
+/// CPU time of this process so far, user and system.
+fn own_cpu() -> Option<u64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid place for the answer.
+    let rc = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    (rc == 0).then_some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}

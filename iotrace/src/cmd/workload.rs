@@ -1,0 +1,22 @@
+//! `iotrace workload`: the observed side of `run`, started by it and held until the probes are attached.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use crate::cli::WorkloadArgs;
+use crate::error::Failure;
+use crate::workload;
+use crate::workload::spec::Spec;
+
+/// Runs the workload and reports on the control pipe.
+pub fn main(args: &WorkloadArgs) -> Result<(), Failure> {
+    let spec: Spec = serde_json::from_str(&args.spec)
+        .map_err(|error| Failure::Usage(format!("--spec is not a workload: {error}")))?;
+    // SAFETY: F_GETFD only asks whether the number is an open descriptor.
+    if args.control < 3 || unsafe { libc::fcntl(args.control, libc::F_GETFD) } < 0 {
+        return Err(Failure::Usage("--control is not an open descriptor; `iotrace run` starts this".to_owned()));
+    }
+    // SAFETY: open, handed over by the parent for this very use, and owned by nothing else here.
+    let control = unsafe { OwnedFd::from_raw_fd(args.control) };
+    workload::run(&spec, control);
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! Operations: each counted message from "the application wants it" to "the application has it".
+//!
+//! The workload says when it wanted and had a message, and the peer when it sent it; everything in
+//! between comes from the kernel's records. A message counts only if those records show its bytes
+//! arriving.
+
+use std::collections::HashMap;
+
+use iotrace_ebpf::abi::{SIGNAL_GENERATED, UringEvent};
+
+use crate::journal::{Entry, Journal};
+use crate::phase::Floors;
+use crate::summary::{Phase1, ReadySource, Role};
+use crate::transfer::Transfer;
+use crate::workload::spec::{Log, Message, Spec};
+
+/// One counted message.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// Which counted message.
+    pub index: u64,
+    /// What the workload and its peer said of it.
+    pub message: Message,
+    /// When its first bytes were ready in the kernel.
+    pub ready: u64,
+    /// How that is known.
+    pub ready_source: ReadySource,
+    /// When somebody came for it.
+    pub come: u64,
+    /// Phase 1, from wanting to ready.
+    pub phase1: Phase1,
+    /// Phase 2 on the application's own time.
+    pub copy_blocked: u64,
+    /// Phase 2 on somebody else's.
+    pub copy_free: u64,
+    /// Whether a readiness call announced it.
+    pub joined: bool,
+    /// What brought it, in order.
+    pub transfers: Vec<Transfer>,
+}
+
+impl Operation {
+    /// Ready until somebody came.
+    pub fn pickup(&self) -> u64 {
+        self.come.saturating_sub(self.ready)
+    }
+
+    /// Ready until the application had it.
+    pub fn latency(&self) -> u64 {
+        self.message.have_ns.saturating_sub(self.ready)
+    }
+
+    /// Bytes that the kernel's records show.
+    pub fn bytes(&self) -> u64 {
+        self.transfers.iter().map(|transfer| transfer.bytes.unwrap_or(self.message.bytes)).sum()
+    }
+}
+
+/// Calls of each thread, in order.
+pub struct Threads<'a>(HashMap<u32, Vec<&'a Entry>>);
+
+impl<'a> Threads<'a> {
+    /// Sorts the journal's calls by thread.
+    pub fn of(journal: &'a Journal) -> Self {
+        let mut threads: HashMap<u32, Vec<&Entry>> = HashMap::new();
+        for entry in &journal.calls {
+            threads.entry(entry.call.head.tid).or_default().push(entry);
+        }
+        Self(threads)
+    }
+
+    /// Calls of `tid` that overlap `from..to`.
+    pub fn between(&self, tid: u32, from: u64, to: u64) -> impl Iterator<Item = &'a Entry> {
+        let calls = self.0.get(&tid).map_or(&[][..], Vec::as_slice);
+        let first = calls.partition_point(|entry| entry.exit() <= from);
+        calls[first..].iter().copied().take_while(move |entry| entry.enter() < to)
+    }
+
+    /// The last call of `tid` that returned before `at`.
+    pub fn before(&self, tid: u32, at: u64) -> impl Iterator<Item = &'a Entry> {
+        let calls = self.0.get(&tid).map_or(&[][..], Vec::as_slice);
+        calls[..calls.partition_point(|entry| entry.exit() <= at)].iter().rev().copied()
+    }
+}
+
+/// The operations of a run, and the floors its calibration messages gave.
+pub fn operations(
+    journal: &Journal,
+    threads: &Threads<'_>,
+    transfers: &[Transfer],
+    spec: &Spec,
+    log: &Log,
+) -> (Vec<Operation>, Floors) {
+    let mine = by_message(transfers, log);
+    let calibration = mine[..(spec.calibration as usize).min(mine.len())].iter().flatten();
+    let floors = Floors::of(calibration.map(|transfer| transfer.seen));
+    let signs = Signs::of(journal, transfers);
+    let first = (spec.calibration + spec.warmup) as usize;
+    let counted = log.messages.iter().zip(mine).skip(first).enumerate();
+    let operations = counted
+        .filter(|(_, (_, transfers))| !transfers.is_empty())
+        .map(|(index, (message, transfers))| {
+            operation(index as u64, *message, transfers, threads, &signs, &floors, log)
+        })
+        .collect();
+    (operations, floors)
+}
+
+/// Gives every transfer to the message during which it ended, per connection.
+fn by_message(transfers: &[Transfer], log: &Log) -> Vec<Vec<Transfer>> {
+    let mut lanes: HashMap<u32, Vec<usize>> = HashMap::new();
+    for (index, message) in log.messages.iter().enumerate() {
+        lanes.entry(message.connection).or_default().push(index);
+    }
+    let mut mine = vec![Vec::new(); log.messages.len()];
+    for transfer in transfers {
+        let Some(lane) = lanes.get(&transfer.connection) else { continue };
+        let position = lane.partition_point(|&index| log.messages[index].have_ns < transfer.end);
+        if let Some(&index) = lane.get(position) {
+            mine[index].push(*transfer);
+        }
+    }
+    mine
+}
+
+fn operation(
+    index: u64,
+    message: Message,
+    transfers: Vec<Transfer>,
+    threads: &Threads<'_>,
+    signs: &Signs,
+    floors: &Floors,
+    log: &Log,
+) -> Operation {
+    let first = transfers[0];
+    let (ready, ready_source) = signs.ready(&message, &first);
+    let come = if first.enter >= ready { first.enter } else { first.on_cpu.min(first.copy_from) }.max(ready);
+    let thread = log.connections.get(message.connection as usize).map_or(0, |connection| connection.thread);
+    let mut phase1 = phase1(threads, thread, message.want_ns, ready);
+    // A message that arrives in pieces is waited for again after its first piece was ready.
+    let again = threads.between(thread, ready, message.have_ns).filter(|entry| entry.enter() >= ready);
+    phase1.blocked_ns += again.map(|entry| entry.call.parts.wait).sum::<u64>();
+    let (mut copy_blocked, mut copy_free) = (0, 0);
+    for transfer in &transfers {
+        let copied = floors.copied(transfer.seen).ns;
+        *if transfer.place.is_app() { &mut copy_blocked } else { &mut copy_free } += copied;
+    }
+    let joined = threads
+        .before(thread, first.enter)
+        .find(|entry| entry.role() == Role::Readiness)
+        .is_some_and(|entry| entry.call.ret > 0 && entry.exit() >= ready);
+    Operation {
+        index,
+        message,
+        ready,
+        ready_source,
+        come,
+        phase1,
+        copy_blocked,
+        copy_free,
+        joined,
+        transfers,
+    }
+}
+
+/// What a thread did between wanting and ready.
+fn phase1(threads: &Threads<'_>, tid: u32, want: u64, ready: u64) -> Phase1 {
+    let mut phase = Phase1::default();
+    if ready <= want {
+        return phase;
+    }
+    for entry in threads.between(tid, want, ready) {
+        let inside = entry.exit().min(ready) - entry.enter().max(want);
+        *if entry.is_poll() { &mut phase.polling_ns } else { &mut phase.blocked_ns } += inside;
+    }
+    phase.free_ns = (ready - want) - phase.blocked_ns - phase.polling_ns;
+    phase
+}
+
+/// Everything that tells when data was ready.
+struct Signs {
+    sockets: HashMap<u64, Vec<u64>>,
+    /// The socket of each connection, learned from its transfers.
+    of_connection: HashMap<u32, u64>,
+    task_adds: HashMap<u64, Vec<u64>>,
+    signals: Vec<u64>,
+    wakes: Vec<u64>,
+}
+
+impl Signs {
+    fn of(journal: &Journal, transfers: &[Transfer]) -> Self {
+        let mut sockets: HashMap<u64, Vec<u64>> = HashMap::new();
+        for ready in &journal.ready {
+            sockets.entry(ready.sock).or_default().push(ready.head.at);
+        }
+        for wake in journal.calls.iter().map(|entry| entry.call.wake).filter(|wake| wake.sock != 0) {
+            sockets.entry(wake.sock).or_default().push(wake.ready);
+        }
+        let generated = journal.signals.iter().filter(|signal| signal.event == SIGNAL_GENERATED);
+        for signal in generated.clone().filter(|signal| signal.sock != 0) {
+            sockets.entry(signal.sock).or_default().push(signal.ready);
+        }
+        for moments in sockets.values_mut() {
+            moments.sort_unstable();
+        }
+        let mut task_adds: HashMap<u64, Vec<u64>> = HashMap::new();
+        for event in journal.uring.iter().filter(|event| event.event == UringEvent::TaskAdd as u32) {
+            task_adds.entry(event.user_data).or_default().push(event.head.at);
+        }
+        let mut wakes: Vec<u64> =
+            journal.calls.iter().map(|entry| entry.call.wake.at).filter(|&at| at != 0).collect();
+        wakes.sort_unstable();
+        let with_socket = transfers.iter().filter(|transfer| transfer.sock != 0);
+        let of_connection = with_socket.map(|transfer| (transfer.connection, transfer.sock)).collect();
+        let signals = generated.map(|signal| signal.head.at).collect();
+        Self { sockets, of_connection, task_adds, signals, wakes }
+    }
+
+    /// When a message was ready: the first sign after it was sent and before it was copied.
+    fn ready(&self, message: &Message, first: &Transfer) -> (u64, ReadySource) {
+        let latest = if first.copy_from > message.sent_ns { first.copy_from } else { first.end };
+        let after = |moments: &[u64]| {
+            let position = moments.partition_point(|&at| at < message.sent_ns);
+            moments.get(position).copied().filter(|&at| at <= latest)
+        };
+        let in_map =
+            |map: &HashMap<u64, Vec<u64>>, key: u64| map.get(&key).and_then(|moments| after(moments));
+        let sock = self.of_connection.get(&message.connection).copied().unwrap_or(first.sock);
+        in_map(&self.sockets, sock)
+            .map(|at| (at, ReadySource::SkDataReady))
+            .or_else(|| {
+                in_map(&self.task_adds, message.connection.into()).map(|at| (at, ReadySource::TaskAdd))
+            })
+            .or_else(|| after(&self.wakes).map(|at| (at, ReadySource::WakeUp)))
+            .or_else(|| after(&self.signals).map(|at| (at, ReadySource::Signal)))
+            .unwrap_or((message.sent_done_ns.min(latest).max(message.sent_ns), ReadySource::Peer))
+    }
+}

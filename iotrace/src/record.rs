@@ -1,0 +1,96 @@
+//! The records of the ring buffer, decoded.
+
+use iotrace_ebpf::abi::{
+    CallRecord, CopyRecord, Head, Kind, ReadyRecord, RecvRecord, SignalRecord, TaskRecord, UringRecord,
+};
+
+/// One record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A finished call.
+    Call(CallRecord),
+    /// A copy outside a data call.
+    Copy(CopyRecord),
+    /// Data became ready on a socket.
+    Ready(ReadyRecord),
+    /// A signal was generated or delivered.
+    Signal(SignalRecord),
+    /// An event of an io_uring request.
+    Uring(UringRecord),
+    /// A thread was seen for the first time.
+    Task(TaskRecord),
+    /// A receive outside a data call ended.
+    Recv(RecvRecord),
+}
+
+impl Record {
+    /// Decodes one ring buffer item. `None`: too short or of no known kind (the object and this
+    /// program are built together, so that is a bug, and the caller counts it).
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let head: Head = read(bytes)?;
+        Some(match Kind::try_from(head.kind).ok()? {
+            Kind::Call => Record::Call(read(bytes)?),
+            Kind::Copy => Record::Copy(read(bytes)?),
+            Kind::Ready => Record::Ready(read(bytes)?),
+            Kind::Signal => Record::Signal(read(bytes)?),
+            Kind::Uring => Record::Uring(read(bytes)?),
+            Kind::Task => Record::Task(read(bytes)?),
+            Kind::Recv => Record::Recv(read(bytes)?),
+        })
+    }
+
+    /// The record's beginning.
+    pub fn head(&self) -> &Head {
+        match self {
+            Record::Call(record) => &record.head,
+            Record::Copy(record) => &record.head,
+            Record::Ready(record) => &record.head,
+            Record::Signal(record) => &record.head,
+            Record::Uring(record) => &record.head,
+            Record::Task(record) => &record.head,
+            Record::Recv(record) => &record.head,
+        }
+    }
+}
+
+/// Types of the ABI that any bytes are a valid value of.
+trait Plain: Copy {}
+impl Plain for Head {}
+impl Plain for CallRecord {}
+impl Plain for CopyRecord {}
+impl Plain for ReadyRecord {}
+impl Plain for SignalRecord {}
+impl Plain for UringRecord {}
+impl Plain for TaskRecord {}
+impl Plain for RecvRecord {}
+
+fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
+    // SAFETY: the length is checked, the read is unaligned, and any bytes make a valid `Plain`.
+    (bytes.len() >= size_of::<T>()).then(|| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of<T: Plain>(record: &T) -> &[u8] {
+        // SAFETY: the ABI's records have no padding (their sizes are asserted field by field).
+        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<T>()) }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_went() {
+        let head = Head { kind: Kind::Call as u32, tid: 7, tgid: 6, reserved: 0, at: 99 };
+        let call = CallRecord { head, enter: 90, ret: -11, nr: 45, fd: 3, ..CallRecord::default() };
+        assert_eq!(Record::parse(bytes_of(&call)), Some(Record::Call(call)));
+    }
+
+    #[test]
+    fn garbage_is_refused() {
+        assert_eq!(Record::parse(&[]), None);
+        let head = Head { kind: 77, ..Head::default() };
+        assert_eq!(Record::parse(bytes_of(&head)), None);
+        let head = Head { kind: Kind::Call as u32, ..Head::default() };
+        assert_eq!(Record::parse(bytes_of(&head)), None, "a call is longer than its head");
+    }
+}

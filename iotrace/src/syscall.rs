@@ -1,0 +1,186 @@
+//! The syscalls iotrace knows: number, name, role. x86-64 numbers (`arch/x86/entry/syscalls/syscall_64.tbl`).
+
+use iotrace_ebpf::abi::{MAX_SYSCALL, role};
+
+use crate::summary::Role;
+
+/// One syscall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Syscall {
+    /// Number on this architecture.
+    pub nr: u32,
+    /// The kernel's name.
+    pub name: &'static str,
+    /// What it is for. [`RawRole::Request`] splits into submit and completion by its arguments.
+    pub role: RawRole,
+}
+
+/// The role as far as the number alone tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RawRole {
+    /// Moves data to the process.
+    Data,
+    /// Waits for readiness.
+    Readiness,
+    /// Waits for completions.
+    Completion,
+    /// Hands work over.
+    Submit,
+    /// Either of the last two: `io_uring_enter`.
+    Request,
+}
+
+const fn call(nr: u32, name: &'static str, role: RawRole) -> Syscall {
+    Syscall { nr, name, role }
+}
+
+use RawRole::{Completion, Data, Readiness, Request, Submit};
+
+/// Every traced syscall.
+pub const TABLE: &[Syscall] = &[
+    call(0, "read", Data),
+    call(17, "pread64", Data),
+    call(19, "readv", Data),
+    call(45, "recvfrom", Data),
+    call(47, "recvmsg", Data),
+    call(295, "preadv", Data),
+    call(299, "recvmmsg", Data),
+    call(327, "preadv2", Data),
+    call(7, "poll", Readiness),
+    call(23, "select", Readiness),
+    call(232, "epoll_wait", Readiness),
+    call(270, "pselect6", Readiness),
+    call(271, "ppoll", Readiness),
+    call(281, "epoll_pwait", Readiness),
+    call(441, "epoll_pwait2", Readiness),
+    call(128, "rt_sigtimedwait", Completion),
+    call(202, "futex", Completion),
+    call(208, "io_getevents", Completion),
+    call(333, "io_pgetevents", Completion),
+    call(209, "io_submit", Submit),
+    call(426, "io_uring_enter", Request),
+];
+
+/// `io_submit`
+pub const IO_SUBMIT: u32 = 209;
+/// `io_uring_enter`
+pub const IO_URING_ENTER: u32 = 426;
+/// `rt_sigtimedwait`
+pub const RT_SIGTIMEDWAIT: u32 = 128;
+/// `recvmmsg`: returns messages, not bytes.
+pub const RECVMMSG: u32 = 299;
+/// `futex`: the wait of `aio_suspend`, and every lock.
+pub const FUTEX: u32 = 202;
+
+/// `IORING_ENTER_GETEVENTS`: this `io_uring_enter` waits.
+const ENTER_GETEVENTS: u64 = 1;
+
+/// The syscall with number `nr`, if it is traced.
+pub fn by_nr(nr: u32) -> Option<&'static Syscall> {
+    TABLE.iter().find(|syscall| syscall.nr == nr)
+}
+
+/// The name of syscall `nr`; `syscall_N` for one that is not in the table.
+pub fn name(nr: u32) -> String {
+    by_nr(nr).map_or_else(|| format!("syscall_{nr}"), |syscall| syscall.name.to_owned())
+}
+
+/// What a finished call was for, from its number and arguments (`min_complete` third, flags fourth).
+pub fn role_of(nr: u32, arg2: u64, arg3: u64) -> Role {
+    match by_nr(nr).map(|syscall| syscall.role) {
+        Some(Data) | None => Role::Data,
+        Some(Readiness) => Role::Readiness,
+        Some(Completion) => Role::Completion,
+        Some(Submit) => Role::Submit,
+        Some(Request) if arg3 & ENTER_GETEVENTS != 0 && arg2 > 0 => Role::Completion,
+        Some(Request) => Role::Submit,
+    }
+}
+
+/// The table the probes read. `futex` is left out unless asked for: it is every lock of a program.
+pub fn roles(with_futex: bool) -> [u8; MAX_SYSCALL] {
+    let mut roles = [role::NONE; MAX_SYSCALL];
+    for syscall in TABLE.iter().filter(|syscall| with_futex || syscall.nr != FUTEX) {
+        roles[syscall.nr as usize] = match syscall.role {
+            Data => role::DATA,
+            Readiness => role::READINESS,
+            Completion | Submit | Request => role::REQUEST,
+        };
+    }
+    roles
+}
+
+/// The name of error `errno` (positive), `E123` where it has none here.
+pub fn errno_name(errno: i64) -> String {
+    const NAMES: &[(i64, &str)] = &[
+        (1, "EPERM"),
+        (2, "ENOENT"),
+        (4, "EINTR"),
+        (5, "EIO"),
+        (6, "ENXIO"),
+        (9, "EBADF"),
+        (11, "EAGAIN"),
+        (12, "ENOMEM"),
+        (14, "EFAULT"),
+        (16, "EBUSY"),
+        (21, "EISDIR"),
+        (22, "EINVAL"),
+        (29, "ESPIPE"),
+        (32, "EPIPE"),
+        (62, "ETIME"),
+        (88, "ENOTSOCK"),
+        (95, "EOPNOTSUPP"),
+        (104, "ECONNRESET"),
+        (107, "ENOTCONN"),
+        (110, "ETIMEDOUT"),
+        (111, "ECONNREFUSED"),
+        (125, "ECANCELED"),
+    ];
+    NAMES
+        .iter()
+        .find(|(number, _)| *number == errno)
+        .map_or_else(|| format!("E{errno}"), |(_, name)| (*name).to_owned())
+}
+
+/// `EAGAIN`
+pub const EAGAIN: i64 = 11;
+
+/// Whether a return value is one of the kernel's own restart codes (`ERESTARTSYS` and kin,
+/// `include/linux/errno.h`): the call did not finish, user space never sees them.
+pub fn is_restart(ret: i64) -> bool {
+    matches!(ret, -512 | -513 | -514 | -516)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_unique_and_fit_the_table() {
+        let mut numbers: Vec<u32> = TABLE.iter().map(|syscall| syscall.nr).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), TABLE.len());
+        assert!(numbers.iter().all(|&nr| (nr as usize) < MAX_SYSCALL));
+    }
+
+    #[test]
+    fn an_enter_that_waits_is_a_completion_call() {
+        assert_eq!(role_of(IO_URING_ENTER, 1, ENTER_GETEVENTS), Role::Completion);
+        assert_eq!(role_of(IO_URING_ENTER, 0, ENTER_GETEVENTS), Role::Submit);
+        assert_eq!(role_of(IO_URING_ENTER, 0, 0), Role::Submit);
+    }
+
+    #[test]
+    fn futex_is_traced_on_request_only() {
+        assert_eq!(roles(false)[FUTEX as usize], role::NONE);
+        assert_eq!(roles(true)[FUTEX as usize], role::REQUEST);
+    }
+
+    #[test]
+    fn restart_codes_are_no_errors() {
+        assert!(is_restart(-512) && is_restart(-516) && !is_restart(-515) && !is_restart(-4));
+        assert_eq!(errno_name(EAGAIN), "EAGAIN");
+        assert_eq!(errno_name(9999), "E9999");
+    }
+}
