@@ -68,7 +68,8 @@ pub enum Report {
 /// Why a workload could not run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Stable short name: `unsupported`, `port_in_use`, `io_uring_disabled`, `fd_limit`, `io`, `stalled`.
+    /// Stable short name: `invalid` (numbers that make no sense), `unsupported`, `port_in_use`,
+    /// `io_uring_disabled`, `fd_limit`, `io`, `stalled`.
     pub code: String,
     /// What failed, why, what to do.
     pub text: String,
@@ -87,7 +88,9 @@ pub struct Log {
     pub connections: Vec<Connection>,
     /// One entry a message in order of sending, calibration and warm-up included.
     pub messages: Vec<Message>,
-    /// When the first counted message began to be wanted.
+    /// When the first counted message began to be wanted: its `want_ns` on a single connection. With several,
+    /// when everything uncounted had been had (a counted message may have been wanted before). Nothing counted
+    /// is sent before that.
     pub measure_from_ns: u64,
     /// When the last counted message had been had.
     pub measure_to_ns: u64,
@@ -95,10 +98,9 @@ pub struct Log {
     pub own_work_units: u64,
     /// CPU time of the whole process (all threads) between those two, from CLOCK_PROCESS_CPUTIME_ID.
     pub cpu_ns: u64,
-    /// Counters over the same window.
-    pub counters: Counters,
     /// Calls made between those two, by the application's own count: the check on what the probes saw.
-    /// Timing of an empty traced call, see `overhead`.
+    pub counters: Counters,
+    /// What an empty traced call took before the loop, in ns, see `overhead`.
     pub empty_call_ns: Option<u64>,
 }
 

@@ -1,0 +1,179 @@
+//! `io_uring(7)`: a receive request in the submission ring, its result in the completion ring.
+//!
+//! ```text
+//! for each fd:  put RECV (sockets) or READ (pipes) into the submission ring
+//! until all messages are there:
+//!     meanwhile compute:  io_uring_enter(submit);  own work until the completion ring has something
+//!     meanwhile wait:     io_uring_enter(submit, wait for 1)
+//!     take the completions, put the next request for each
+//! sqpoll: the kernel's thread takes the requests by itself; enter is only called to wake that thread
+//! once it has gone to sleep, or to wait
+//! ```
+//!
+//! io_uring_setup(2), io_uring_enter(2). With the default set-up the submitting thread itself makes the
+//! copy, in task work (`io_poll_task_func`): inside enter, or when an interrupt stops its own work. With
+//! `IORING_SETUP_SQPOLL` the kernel's thread does.
+
+use std::fs;
+use std::io;
+
+use ::io_uring::{IoUring, opcode, squeue, types};
+
+use super::Stage;
+use super::log::{Inbox, Recorder, buffers, bump};
+use super::spec::{Failure, Spec};
+use super::sys::{Stop, failure, own_work};
+use crate::model::{Meanwhile, Model};
+
+/// How long the kernel's thread looks for requests before it sleeps, in ms: longer than usual intervals.
+const SQ_IDLE_MS: u32 = 2_000;
+
+/// Runs the loop.
+pub fn run(stage: &mut Stage) -> Result<(), Stop> {
+    let recorder = stage.recorder;
+    let waits = stage.spec.meanwhile == Some(Meanwhile::Wait);
+    let inboxes = &mut stage.inboxes;
+    let mut buffers = buffers(recorder, inboxes);
+    let mut arm: Vec<usize> = (0..inboxes.len()).collect();
+    // Declared after the buffers, so closed before they are freed. A request that is still open then is
+    // on a connection without traffic, where no byte ever arrives.
+    let mut ring = ring(stage.spec, inboxes.len())?;
+    stage.peer.go();
+    put(recorder, &mut ring, inboxes, &mut buffers, &mut arm)?;
+    while !recorder.done() {
+        if waits {
+            entered(ring.submit_and_wait(1))?;
+        } else {
+            if !ring.submission().is_empty() {
+                entered(ring.submit())?;
+            }
+            while ring.completion().is_empty() {
+                own_work(1);
+                bump(&recorder.live.units);
+            }
+        }
+        for completion in ring.completion() {
+            bump(&recorder.live.completed);
+            let index = completion.user_data() as usize;
+            if inboxes[index].completed(recorder, completion.result().into(), "the io_uring request")? {
+                arm.push(index);
+            }
+        }
+        put(recorder, &mut ring, inboxes, &mut buffers, &mut arm)?;
+    }
+    Ok(())
+}
+
+/// Puts requests for the connections in `arm` into the submission ring, and empties it.
+fn put(
+    recorder: &Recorder,
+    ring: &mut IoUring,
+    inboxes: &mut [Inbox],
+    buffers: &mut [Vec<u8>],
+    arm: &mut Vec<usize>,
+) -> Result<(), Stop> {
+    if arm.is_empty() {
+        return Ok(());
+    }
+    // Before the requests are visible: the kernel's thread may take them at once.
+    let now_ns = recorder.wants_now();
+    let mut submission = ring.submission();
+    for index in arm.drain(..) {
+        let inbox = &mut inboxes[index];
+        let entry = receive(recorder, inbox, &mut buffers[index]).user_data(index as u64);
+        inbox.request(recorder, now_ns);
+        // SAFETY: the buffer is valid until the ring is closed, see `run`; one request at a time uses it.
+        unsafe { submission.push(&entry) }.map_err(|_| Stop::Call("io_uring submission", libc::EBUSY))?;
+    }
+    Ok(())
+}
+
+/// The request for the rest of the connection's message.
+fn receive(recorder: &Recorder, inbox: &Inbox, buffer: &mut [u8]) -> squeue::Entry {
+    let to = buffer[inbox.got as usize..].as_mut_ptr();
+    let (fd, room) = (types::Fd(inbox.fd), inbox.room(recorder) as u32);
+    if inbox.socket {
+        opcode::Recv::new(fd, to, room).build()
+    } else {
+        // -1: at the current position, the only one a pipe has.
+        opcode::Read::new(fd, to, room).offset(u64::MAX).build()
+    }
+}
+
+fn entered(result: io::Result<usize>) -> Result<(), Stop> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        Err(error) => Err(Stop::Call("io_uring_enter", error.raw_os_error().unwrap_or(libc::EIO))),
+    }
+}
+
+/// A ring with room for one request a connection.
+fn ring(spec: &Spec, connections: usize) -> Result<IoUring, Stop> {
+    let mut builder = IoUring::builder();
+    if spec.model == Model::IoUringSqpoll {
+        builder.setup_sqpoll(SQ_IDLE_MS);
+    }
+    let entries = (connections as u32).next_power_of_two().max(8);
+    builder.build(entries).map_err(|error| Stop::NoRing(error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+/// Why there is no ring: the sysctl, a seccomp filter, a kernel without it, or a limit.
+pub(super) fn no_ring(spec: &Spec, errno: i32) -> Failure {
+    let sysctl = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
+    no_ring_text(spec.model, errno, sysctl.as_deref().map(str::trim))
+}
+
+fn no_ring_text(model: Model, errno: i32, sysctl: Option<&str>) -> Failure {
+    let reason = io::Error::from_raw_os_error(errno);
+    match (errno, sysctl) {
+        (libc::EPERM, Some(value @ ("1" | "2"))) => failure(
+            "io_uring_disabled",
+            format_args!(
+                "{model} is not available here: io_uring_setup failed: {reason}, because sysctl \
+                 kernel.io_uring_disabled is {value} ({}); set it to 0 (`sysctl kernel.io_uring_disabled=0` as root), \
+                 the other models still work",
+                if value == "1" { "only for CAP_SYS_ADMIN and kernel.io_uring_group" } else { "for nobody" }
+            ),
+        ),
+        (libc::EPERM | libc::ENOSYS, _) => failure(
+            "io_uring_disabled",
+            format_args!(
+                "{model} is not available here: io_uring_setup failed: {reason}; kernel.io_uring_disabled is {}, so \
+                 either a seccomp filter forbids it (containers do), or the kernel lacks it (CONFIG_IO_URING, Linux \
+                 5.6; sqpoll without privileges 5.11); the other models still work",
+                sysctl.unwrap_or("absent")
+            ),
+        ),
+        (libc::ENOMEM, _) => failure(
+            "io",
+            format_args!(
+                "io_uring_setup failed: {reason}; before Linux 5.12 rings count against the limit on locked memory: \
+                 raise it (`ulimit -l`), or use fewer connections"
+            ),
+        ),
+        _ => failure("io", format_args!("io_uring_setup of the {model} workload failed: {reason}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sysctl_is_named_with_its_value() {
+        let failure = no_ring_text(Model::IoUring, libc::EPERM, Some("2"));
+        assert_eq!(failure.code, "io_uring_disabled");
+        assert!(failure.text.contains("kernel.io_uring_disabled is 2"), "{}", failure.text);
+    }
+
+    #[test]
+    fn a_seccomp_filter_is_suspected_where_the_sysctl_allows_it() {
+        for (errno, sysctl) in [(libc::EPERM, Some("0")), (libc::ENOSYS, None)] {
+            let failure = no_ring_text(Model::IoUringSqpoll, errno, sysctl);
+            assert_eq!(failure.code, "io_uring_disabled");
+            assert!(failure.text.contains("seccomp"), "{}", failure.text);
+        }
+        assert_eq!(no_ring_text(Model::IoUring, libc::EINVAL, Some("0")).code, "io");
+    }
+}

@@ -1,0 +1,40 @@
+//! Nonblocking I/O: `recv` on an `O_NONBLOCK` descriptor, again and again while it says `EAGAIN`.
+//!
+//! ```text
+//! until all messages are there:
+//!     for each fd:  n = recv(fd, ...)      EAGAIN: nothing yet
+//!     nothing on any of them:  nanosleep(poll interval), if there is one
+//! ```
+//!
+//! fcntl(2), recv(2). Phase 1 is polling: the thread is awake and pays for every answer "not yet". The
+//! copy is as blocking as ever. nanosleep(2) sleeps longer than asked, by the timer slack of the thread
+//! (50 us unless set, `PR_SET_TIMERSLACK`), and that is left as a program would find it.
+
+use super::Stage;
+use super::log::{Reader, Took};
+use super::sys::{Stop, add_flags, nanosleep};
+
+/// Runs the loop.
+pub fn run(stage: &mut Stage) -> Result<(), Stop> {
+    for inbox in &stage.inboxes {
+        add_flags(inbox.fd, libc::O_NONBLOCK)?;
+    }
+    let recorder = stage.recorder;
+    let mut reader = Reader::new(recorder);
+    let pause = stage.spec.poll_interval_ns;
+    stage.go();
+    reader.begin();
+    while !recorder.done() {
+        let mut nothing = true;
+        for inbox in &mut stage.inboxes {
+            nothing &= reader.take(inbox)? == Took::Nothing;
+            if recorder.done() {
+                return Ok(());
+            }
+        }
+        if nothing && pause > 0 {
+            nanosleep(pause);
+        }
+    }
+    Ok(())
+}

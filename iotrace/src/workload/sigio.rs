@@ -1,0 +1,161 @@
+//! Signal-driven I/O: `SIGIO` says that data is there, its handler does the `recv`.
+//!
+//! ```text
+//! sigaction(SIGIO, handler, SA_RESTART)
+//! for each fd:  fcntl(fd, F_SETOWN, getpid());  fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK)
+//! meanwhile compute:  own work until all messages are there
+//!     handler:  for each fd:  recv(fd, ...) until EAGAIN
+//! meanwhile wait:     SIGIO is blocked;  rt_sigtimedwait({SIGIO});  then the same reads, outside a handler
+//! ```
+//!
+//! fcntl(2), signal(7), sigwaitinfo(2). A plain `SIGIO` neither says which descriptor it is for nor queues:
+//! signals that come while one is pending are lost (`send_sigio`, `legacy_queue`), so a run must read all
+//! that is there. The handler makes only async-signal-safe calls (signal-safety(7)): `recv` or `read`, and
+//! clock_gettime; it takes no lock and allocates nothing.
+
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicPtr};
+
+use super::Stage;
+use super::epoll::drain;
+use super::log::{Inbox, Reader, Recorder, bump};
+use super::sys::{Stop, add_flags, errno, own_work};
+use crate::model::Meanwhile;
+
+/// What the handler works with. Only the handler touches `reading` while SIGIO is unblocked.
+struct Handling<'a> {
+    recorder: &'a Recorder<'a>,
+    reading: UnsafeCell<(Reader<'a>, &'a mut [Inbox])>,
+    stop: UnsafeCell<Option<Stop>>,
+    stopped: AtomicBool,
+}
+
+/// Set while the loop runs.
+static HANDLING: AtomicPtr<Handling<'static>> = AtomicPtr::new(ptr::null_mut());
+
+/// Runs the loop.
+pub fn run(stage: &mut Stage) -> Result<(), Stop> {
+    let waits = stage.spec.meanwhile == Some(Meanwhile::Wait);
+    let sigio = sigio_set();
+    // Blocked until the loop begins: no run of the handler before that.
+    mask(libc::SIG_BLOCK, &sigio)?;
+    for inbox in &stage.inboxes {
+        // SAFETY: F_SETOWN takes a plain integer.
+        if unsafe { libc::fcntl(inbox.fd, libc::F_SETOWN, libc::getpid()) } != 0 {
+            return Err(Stop::call("fcntl(F_SETOWN)"));
+        }
+        add_flags(inbox.fd, libc::O_ASYNC | libc::O_NONBLOCK)?;
+    }
+    let recorder = stage.recorder;
+    let reader = Reader::new(recorder);
+    stage.peer.go();
+    if waits { wait(reader, &mut stage.inboxes, &sigio) } else { compute(reader, &mut stage.inboxes, &sigio) }
+}
+
+/// The thread works; the handler reads.
+fn compute(mut reader: Reader, inboxes: &mut [Inbox], sigio: &libc::sigset_t) -> Result<(), Stop> {
+    let recorder = reader.recorder;
+    install()?;
+    reader.begin();
+    let handling = Handling {
+        recorder,
+        reading: UnsafeCell::new((reader, inboxes)),
+        stop: UnsafeCell::new(None),
+        stopped: AtomicBool::new(false),
+    };
+    HANDLING.store((&raw const handling).cast_mut().cast(), Release);
+    mask(libc::SIG_UNBLOCK, sigio)?;
+    while !recorder.done() && !handling.stopped.load(Acquire) {
+        own_work(1);
+        bump(&recorder.live.units);
+    }
+    mask(libc::SIG_BLOCK, sigio)?;
+    HANDLING.store(ptr::null_mut(), Release);
+    handling.stop.into_inner().map_or(Ok(()), Err)
+}
+
+extern "C" fn on_sigio(_: libc::c_int) {
+    let handling = HANDLING.load(Acquire);
+    if handling.is_null() {
+        return;
+    }
+    // SAFETY: set by `compute`, which keeps it alive until it has blocked SIGIO again; SIGIO is blocked
+    // while its handler runs, so nothing else touches `reading` and `stop`.
+    unsafe {
+        let errno = libc::__errno_location();
+        let before = *errno;
+        let handling = &*handling;
+        let (reader, inboxes) = &mut *handling.reading.get();
+        if !handling.stopped.load(Relaxed)
+            && let Err(stop) = read_all(handling.recorder, reader, inboxes)
+        {
+            *handling.stop.get() = Some(stop);
+            handling.stopped.store(true, Release);
+        }
+        *errno = before;
+    }
+}
+
+/// The thread sleeps until the signal is there, and reads by itself.
+fn wait(mut reader: Reader, inboxes: &mut [Inbox], sigio: &libc::sigset_t) -> Result<(), Stop> {
+    let recorder = reader.recorder;
+    reader.begin();
+    while !recorder.done() {
+        let none = ptr::null_mut::<libc::c_void>();
+        // SAFETY: the kernel reads eight bytes of a valid set; no information and no timeout are asked for.
+        let signal =
+            unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, ptr::from_ref(sigio), none, none, 8usize) };
+        if signal < 0 {
+            if errno() == libc::EINTR {
+                continue;
+            }
+            return Err(Stop::call("rt_sigtimedwait"));
+        }
+        read_all(recorder, &mut reader, inboxes)?;
+    }
+    Ok(())
+}
+
+/// Reads everything that is there, on all descriptors. Counts as one run.
+fn read_all(recorder: &Recorder, reader: &mut Reader, inboxes: &mut [Inbox]) -> Result<(), Stop> {
+    bump(&recorder.live.handler_runs);
+    let mut taken = 0;
+    for inbox in inboxes {
+        taken += drain(recorder, reader, inbox)?;
+    }
+    if taken == 0 {
+        bump(&recorder.live.handler_spurious);
+    }
+    Ok(())
+}
+
+/// The set with SIGIO in it.
+fn sigio_set() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initialises the set; SIGIO is a valid signal.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGIO);
+        set.assume_init()
+    }
+}
+
+fn mask(how: libc::c_int, set: &libc::sigset_t) -> Result<(), Stop> {
+    // SAFETY: `set` is initialised; the old mask is not asked for.
+    let error = unsafe { libc::pthread_sigmask(how, ptr::from_ref(set), ptr::null_mut()) };
+    if error == 0 { Ok(()) } else { Err(Stop::Call("pthread_sigmask", error)) }
+}
+
+fn install() -> Result<(), Stop> {
+    // SAFETY: all-zero is a valid sigaction with an empty mask; the handler has the right signature.
+    let done = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_sigio as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(libc::SIGIO, &raw const action, ptr::null_mut())
+    };
+    if done == 0 { Ok(()) } else { Err(Stop::call("sigaction")) }
+}

@@ -1,0 +1,193 @@
+//! Small wrappers around the calls that every loop needs: clocks, sleeping, errors, own work.
+//!
+//! The loops must make exactly the system calls a reader of the man pages expects, because the
+//! probes count them. So clocks are read through the vDSO (vdso(7)) and nothing here makes a call
+//! that its name does not announce.
+
+use std::fmt;
+use std::hint::black_box;
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::{AsRawFd, RawFd};
+
+use super::UNIT_STEPS;
+use super::spec::Failure;
+
+/// Why a loop had to stop. `Copy` and without allocation, so that a signal handler can say it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// A call failed: its name and errno.
+    Call(&'static str, i32),
+    /// The connection ended before its last message.
+    Closed,
+    /// More bytes than the sender was asked to send.
+    Surplus,
+    /// The kernel or the C library lacks the model: its name there, and errno.
+    Lacking(&'static str, i32),
+    /// `io_uring_setup(2)` refused: errno.
+    NoRing(i32),
+    /// A descriptor that does not fit into an `fd_set`.
+    FdTooHigh(RawFd),
+}
+
+impl Stop {
+    /// The failure of `call`, from errno.
+    pub fn call(name: &'static str) -> Stop {
+        Stop::Call(name, errno())
+    }
+}
+
+/// A [`Failure`] from its code and text.
+pub fn failure(code: &str, text: impl fmt::Display) -> Failure {
+    Failure { code: code.into(), text: text.to_string() }
+}
+
+/// A [`Failure`] with code `io`: `what` failed with `error`.
+pub fn io_failure(what: impl fmt::Display, error: &io::Error) -> Failure {
+    failure("io", format_args!("{what} failed: {error}"))
+}
+
+/// The calling thread's errno.
+pub fn errno() -> i32 {
+    // SAFETY: the pointer is to this thread's errno and always valid, errno(3).
+    unsafe { *libc::__errno_location() }
+}
+
+/// Nanoseconds of `clock`.
+fn clock(clock: libc::clockid_t) -> u64 {
+    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `t` is a valid timespec to write to; the clocks used here exist on every kernel.
+    unsafe { libc::clock_gettime(clock, &raw mut t) };
+    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
+}
+
+/// CLOCK_MONOTONIC in ns, read in user space.
+pub fn now_ns() -> u64 {
+    clock(libc::CLOCK_MONOTONIC)
+}
+
+/// CPU time of all threads of the process in ns. This one is a system call.
+pub fn cpu_ns() -> u64 {
+    clock(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// A timespec of `ns` nanoseconds.
+fn timespec(ns: u64) -> libc::timespec {
+    libc::timespec { tv_sec: (ns / 1_000_000_000) as _, tv_nsec: (ns % 1_000_000_000) as _ }
+}
+
+/// Sleeps for `ns` with `nanosleep(2)`; a signal may cut it short.
+pub fn nanosleep(ns: u64) {
+    let t = timespec(ns);
+    // SAFETY: `t` is valid to read, and the remaining time is not asked for.
+    unsafe { libc::nanosleep(&raw const t, std::ptr::null_mut()) };
+}
+
+/// Sleeps until CLOCK_MONOTONIC shows `at_ns`.
+pub fn sleep_until(at_ns: u64) {
+    let t = timespec(at_ns);
+    loop {
+        // SAFETY: `t` is valid to read; with TIMER_ABSTIME no remaining time is written.
+        let error = unsafe {
+            let (clock, flags) = (libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME);
+            libc::clock_nanosleep(clock, flags, &raw const t, std::ptr::null_mut())
+        };
+        if error != libc::EINTR {
+            return;
+        }
+    }
+}
+
+/// The calling thread's id.
+pub fn gettid() -> u32 {
+    // SAFETY: gettid(2) takes no arguments and cannot fail.
+    unsafe { libc::gettid() as u32 }
+}
+
+/// Names the calling thread, `PR_SET_NAME` in prctl(2): what `comm` shows.
+pub fn set_name(name: &std::ffi::CStr) {
+    // SAFETY: `name` is terminated by a zero byte; the kernel reads at most 16 bytes of it.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Has the kernel kill this process when the thread that made it ends, `PR_SET_PDEATHSIG`.
+///
+/// `parent` is the process expected to be the parent; `false` if it is gone already, in which case
+/// the signal would never come.
+pub fn die_with_parent(parent: libc::pid_t) -> bool {
+    // SAFETY: PR_SET_PDEATHSIG takes the signal by value; getppid(2) cannot fail.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        libc::getppid() == parent
+    }
+}
+
+/// Adds flags such as `O_NONBLOCK` to a descriptor, `F_SETFL` in fcntl(2).
+pub fn add_flags(fd: RawFd, flags: libc::c_int) -> Result<(), Stop> {
+    // SAFETY: F_GETFL and F_SETFL take and return plain integers.
+    let done = unsafe {
+        let old = libc::fcntl(fd, libc::F_GETFL);
+        old >= 0 && libc::fcntl(fd, libc::F_SETFL, old | flags) >= 0
+    };
+    if done { Ok(()) } else { Err(Stop::call("fcntl(F_SETFL)")) }
+}
+
+/// Does `units` units of the application's own work: pure arithmetic, no call, no memory.
+///
+/// One unit is [`UNIT_STEPS`] dependent multiply-add steps, about a microsecond or less in a release
+/// build. The chain cannot be shortened by the compiler, and takes the same time whatever else runs.
+pub fn own_work(units: u64) -> u64 {
+    let mut x = black_box(0x9e37_79b9_7f4a_7c15u64);
+    for _ in 0..units {
+        for _ in 0..UNIT_STEPS {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        }
+        x = black_box(x);
+    }
+    x
+}
+
+/// What an empty call costs here and now, in ns: `recv` on an empty UDP socket, `EAGAIN`.
+///
+/// The smallest mean of eight windows of 256 calls, so that an interrupt does not count. Timed with
+/// and without the probes attached, the difference is what observing a call costs.
+pub fn empty_call_ns() -> io::Result<u64> {
+    const CALLS: u64 = 256;
+    let socket = UdpSocket::bind(("127.0.0.1", 0))?;
+    let mut byte = 0u8;
+    let mut best = u64::MAX;
+    for _ in 0..8 {
+        let start = now_ns();
+        for _ in 0..CALLS {
+            // SAFETY: `byte` is one writable byte, and the socket is open.
+            unsafe { libc::recv(socket.as_raw_fd(), (&raw mut byte).cast(), 1, libc::MSG_DONTWAIT) };
+        }
+        best = best.min((now_ns() - start) / CALLS);
+    }
+    Ok(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_work_depends_on_the_units() {
+        assert_eq!(own_work(3), own_work(3));
+        assert_ne!(own_work(3), own_work(4));
+    }
+
+    #[test]
+    fn an_empty_call_takes_some_time() {
+        let ns = empty_call_ns().unwrap();
+        assert!((1..10_000_000).contains(&ns), "{ns} ns");
+    }
+
+    #[test]
+    fn sleep_until_does_not_return_early() {
+        let at = now_ns() + 2_000_000;
+        sleep_until(at);
+        assert!(now_ns() >= at);
+        sleep_until(at);
+    }
+}
