@@ -4,5 +4,6 @@
 
 pub mod dist;
 pub mod model;
+pub mod report;
 pub mod summary;
 pub mod workload;
