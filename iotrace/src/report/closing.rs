@@ -18,7 +18,7 @@ pub fn draw(document: &Document, unit: Unit, page: &mut Page) {
     };
     if loss.in_flight_start > 0 || loss.in_flight_stop > 0 {
         said += &format!(
-            "; calls already open at the start {}, still open at the end {}",
+            "; calls open at the start: {}, at the end: {}",
             count(loss.in_flight_start),
             count(loss.in_flight_stop)
         );
@@ -27,7 +27,7 @@ pub fn draw(document: &Document, unit: Unit, page: &mut Page) {
         said += "; skipped probe runs: not measured";
     }
     let (style, answer) = if document.complete { (Style::Plain, "yes") } else { (Style::Alert, "NO") };
-    page.wrap(style, &format!("complete: {answer}, "), &said);
+    page.wrap(style, "complete: ", &format!("{answer}, {said}"));
     overhead(document, unit, page);
     for warning in &document.warnings {
         page.wrap(Style::Plain, "warning: ", &format!("{} [{}]", warning.text, warning.code));
@@ -40,10 +40,10 @@ fn overhead(document: &Document, unit: Unit, page: &mut Page) {
     let text = match (added(cost.per_call_ns), added(cost.per_switch_ns)) {
         (None, None) => "what observing added: not measured".to_owned(),
         (Some(call), None) => {
-            format!("observing added {call} per traced call, per context switch: not measured")
+            format!("observing added {call} per traced call (per context switch not measured)")
         }
         (None, Some(switch)) => {
-            format!("observing added {switch} per context switch, per traced call: not measured")
+            format!("observing added {switch} per context switch (per traced call not measured)")
         }
         (Some(call), Some(switch)) => {
             format!("observing added {call} per traced call and {switch} per context switch")

@@ -93,7 +93,8 @@ pub fn carriers(run: &Run, meant: Meant) -> Option<String> {
     // A call that carried less than a tenth of the heaviest is noise in one line of text.
     rows.retain(|&(weight, _)| weight > 0 && weight >= heaviest / 10);
     rows.truncate(2);
-    (!rows.is_empty()).then(|| rows.iter().map(|row| row.1).collect::<Vec<_>>().join(" and "))
+    (!rows.is_empty())
+        .then(|| format!("in {}", rows.iter().map(|row| row.1).collect::<Vec<_>>().join(" and ")))
 }
 
 /// Calls that came back with "not yet".
@@ -102,26 +103,31 @@ fn polls(call: &Call) -> u64 {
     errors("EAGAIN").saturating_add(errors("EWOULDBLOCK")).saturating_add(call.timeouts)
 }
 
-/// Who copied the data, and in which call.
+/// Where the data was copied: `in recvfrom`, `on a helper thread in pread64`, `in task work`.
 pub fn copier(run: &Run) -> Option<String> {
     let row = copies(run).max_by_key(|call| call.copy_ns);
-    let call = || row.map_or_else(String::new, |call| format!(" in {}", call.syscall));
+    let call = row.map_or_else(|| "a call".to_owned(), |call| call.syscall.clone());
     if let Some(requests) = &run.operations.requests {
         let at = &requests.copied_in;
         let places = [
-            (at.own_call, format!("by the app thread{}", call())),
-            (at.task_work, "by the app thread in task work".to_owned()),
-            (at.data_call, format!("by the app thread{}", call())),
-            (at.helper, format!("by a helper thread{}", call())),
-            (at.worker, "by an io-wq worker".to_owned()),
-            (at.sqpoll, "by the kernel's SQ thread".to_owned()),
+            (at.own_call, format!("in {call}")),
+            (at.task_work, "in task work".to_owned()),
+            (at.data_call, format!("in {call}")),
+            (at.helper, format!("on a helper thread in {call}")),
+            (at.worker, "on an io-wq worker".to_owned()),
+            (at.sqpoll, "on the kernel's SQ thread".to_owned()),
         ];
         let most = places.into_iter().max_by_key(|place| place.0).filter(|place| place.0 > 0);
         if let Some((_, text)) = most {
             return Some(text);
         }
     }
-    row.map(|row| format!("by the {} thread in {}", thread(row.thread_role), row.syscall))
+    row.map(|row| match row.thread_role {
+        ThreadRole::App => format!("in {call}"),
+        ThreadRole::Helper => format!("on a helper thread in {call}"),
+        ThreadRole::Worker => "on an io-wq worker".to_owned(),
+        ThreadRole::Sqpoll => "on the kernel's SQ thread".to_owned(),
+    })
 }
 
 /// Everything that is missing from the figures, in words.

@@ -33,9 +33,10 @@ pub fn draw(runs: &[Run], unit: Unit, page: &mut Page) {
     page.wrap(
         Style::Dim,
         "   ",
-        "phase 1, copy, calls, CPU, own work: mean per message; pickup, latency: median; copy ~ estimated, \
-         = by function hooks. Bars are shares of their phase, not of time: a wait is long, a copy short. \
-         Synchronous (POSIX): blocked in a phase.",
+        "Each bar shows the shares of its own phase: phases are not on one scale of time. \
+         Pickup: ready, but nobody has come yet. Latency: ready until the application has it. \
+         Copy: ~ estimated, = by function hooks. Own work: units of about 1 us per message. \
+         Synchronous (POSIX): the thread is blocked in a phase.",
     );
 }
 
@@ -51,15 +52,16 @@ fn loads(runs: &[Run], unit: Unit) -> String {
 }
 
 fn heading() -> [String; 2] {
+    let line = |cells: [&str; 10]| {
+        let [name, wait, copy, numbers @ ..] = cells;
+        let [time, pickup, copied, latency, calls, cpu, own] = numbers;
+        format!(
+            " {name:NAME$} {wait:PHASE1$} {copy:PHASE2$}{time:>9}{pickup:>8}{copied:>8} {latency:>8}{calls:>6}{cpu:>8}{own:>7}"
+        )
+    };
     [
-        format!(
-            " {:NAME$} {:PHASE1$} {:PHASE2$} {:>8}{:>8}{:>9}{:>8}{:>6}{:>8}{:>7}",
-            "", "phase 1:", "phase 2", "phase 1", "pickup", "copy ", "latency", "calls", "CPU", "own"
-        ),
-        format!(
-            " {:NAME$} {:PHASE1$} {:PHASE2$} {:>8}{:>8}{:>9}{:>8}{:>6}{:>8}{:>7}",
-            "model", "wait for data", "copy", "time", "", "", "", "", "", "work"
-        ),
+        line(["", "phase 1:", "phase 2", "phase 1", "pickup", "copy", "latency", "calls", "CPU", "own"]),
+        line(["model", "wait for data", "copy", "mean", "p50", "mean", "p50", "/msg", "/msg", "work"]),
     ]
 }
 
@@ -110,21 +112,17 @@ fn narrow(unit: Unit, ns: Option<u64>) -> String {
 
 /// Under the strip: what carried the phases.
 fn caption(run: &Run) -> String {
-    let first = phase1_parts(&run.operations.phase1);
-    let second = phase2_parts(&run.operations.phase2);
     let kind = if run.verdict.synchronous { "synchronous" } else { "asynchronous" };
-    let mut wait = share(run.verdict.phase1, first);
-    if let Some(calls) = carriers(run, run.verdict.phase1) {
-        wait += &format!(" in {calls}");
-    }
-    let mut copy =
-        second.map_or_else(|| "copy not timed".to_owned(), |parts| share(run.verdict.phase2, parts));
-    if let Some(by) = copier(run) {
-        copy += &format!(", copied {by}");
-    }
-    clip(&format!("   {kind:<13} {wait} │ {copy}"), super::MAX_WIDTH)
+    let (wait, copy) = (run.verdict.phase1, run.verdict.phase2);
+    let wait = said(wait, Some(phase1_parts(&run.operations.phase1)), carriers(run, wait));
+    let copy = said(copy, phase2_parts(&run.operations.phase2), copier(run));
+    // Two spaces at least between the phases, also where a long name moves the second.
+    clip(&format!("   {kind:<13} {wait:<38}  {copy}"), super::MAX_WIDTH)
 }
 
-fn share(meant: Meant, parts: [u64; 3]) -> String {
-    format!("{} {}", word(meant), percent(parts[meant as usize], total(parts)))
+fn said(meant: Meant, parts: Option<[u64; 3]>, place: Option<String>) -> String {
+    let share =
+        parts.map_or_else(|| "(not timed)".to_owned(), |parts| percent(parts[meant as usize], total(parts)));
+    let place = place.map(|place| format!(" {place}")).unwrap_or_default();
+    format!("{} {share}{place}", word(meant))
 }

@@ -89,14 +89,14 @@ fn what_was_not_measured_is_a_dash_and_never_zero() {
     let text = text(Format::Table, &sample::lossy(vec![run.clone(), run]), Options::default());
     let line =
         |start: &str| text.lines().find(|line| line.trim_start().starts_with(start)).unwrap().to_owned();
-    assert!(line("2 copy").contains("-") && line("2 copy").contains("not measured"));
+    assert!(line("2 copy").contains("-") && line("2 copy").contains("not timed"));
     assert!(!line("2 copy").contains('0'), "{}", line("2 copy"));
     let cells = |line: String| {
         line.split("  ").filter(|c| !c.is_empty()).map(|c| c.trim().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(cells(line("recvfrom"))[7], "-");
-    assert_eq!(cells(line("pickup: ready"))[1..], ["-", "-", "-", "-"]);
-    assert_eq!(cells(line("latency: ready"))[1..], ["-", "-", "-", "-"]);
+    assert_eq!(cells(line("pickup: data"))[1..], ["-", "-", "-", "-"]);
+    assert_eq!(cells(line("latency: data"))[1..], ["-", "-", "-", "-"]);
     let strip = text.lines().find(|line| line.contains('│') && line.contains("blocking ")).unwrap();
     let numbers: Vec<_> = strip.split('│').nth(1).unwrap().split_whitespace().collect();
     assert_eq!(numbers[2..5], ["-", "-", "-"], "pickup, copy, latency: {strip}");

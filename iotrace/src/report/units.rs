@@ -120,6 +120,7 @@ pub fn compact(number: u64) -> String {
 pub fn rate(number: f64) -> String {
     match number {
         number if !number.is_finite() => NONE.to_owned(),
+        0.0 => "0".to_owned(),
         number if number < 9_999.5 => format!("{number:.*}", decimals(number)),
         number => scaled(number),
     }

@@ -1,6 +1,6 @@
 //! The calls of a run: where each spent its time.
 
-use super::grid::grid;
+use super::grid::{Column, grid};
 use crate::report::bar::{PARTS, bar};
 use crate::report::facts::{mark, role, thread};
 use crate::report::page::{Page, clip, fit};
@@ -8,9 +8,19 @@ use crate::report::paint::Style;
 use crate::report::units::{NONE, Unit, bytes, compact, count, plural};
 use crate::summary::{Call, CopySource, Run};
 
-const HEADING: [&str; 9] = ["syscall", "calls", "total", "p50/call", "wait", "runq", "lock", "copy", "work"];
-/// Columns left of a bar: who made the call, on what.
-const WHO: usize = 36;
+const COLUMNS: [Column; 9] = [
+    Column("syscall", 16, false),
+    Column("calls", 6, true),
+    Column("total", 7, true),
+    Column("p50/call", 8, true),
+    Column("wait", 7, true),
+    Column("runq", 7, true),
+    Column("lock", 7, true),
+    Column("copy", 8, true),
+    Column("work", 7, true),
+];
+/// Columns left of a bar: what the call is for, and whose it is.
+const WHO: usize = 22;
 
 /// One number line, one bar line and, where there is something to tell, one note a row.
 pub fn draw(run: &Run, unit: Unit, page: &mut Page) {
@@ -18,8 +28,9 @@ pub fn draw(run: &Run, unit: Unit, page: &mut Page) {
         page.line(Style::Plain, "   no traced call returned");
         return;
     }
-    let right: [bool; 9] = std::array::from_fn(|column| column > 0);
-    let lines = grid(&HEADING, &right, run.calls.iter().map(|call| cells(call, unit)).collect());
+    // A forced unit makes wider numbers.
+    let gap = if unit == Unit::Auto { 2 } else { 1 };
+    let lines = grid(&COLUMNS, gap, run.calls.iter().map(|call| cells(call, unit)).collect());
     for (index, line) in lines.iter().enumerate() {
         let style = if index == 0 { Style::Dim } else { Style::Plain };
         page.line(style, format!("   {line}"));
@@ -60,16 +71,12 @@ fn cells(call: &Call, unit: Unit) -> Vec<String> {
 }
 
 fn who(call: &Call) -> String {
-    let mut text = format!("{} · {} thread", role(call.role), thread(call.thread_role));
-    if let Some(fd) = &call.fd {
-        text += &format!(" · {} {}", fd.kind, fd.name);
-    }
-    text
+    format!("{} · {}", role(call.role), thread(call.thread_role))
 }
 
 fn notes(call: &Call, unit: Unit) -> Vec<String> {
-    let mut notes: Vec<String> =
-        call.errors.iter().map(|(error, &times)| format!("{} {error}", count(times))).collect();
+    let mut notes: Vec<String> = call.fd.iter().map(|fd| format!("{} {}", fd.kind, fd.name)).collect();
+    notes.extend(call.errors.iter().map(|(error, &times)| format!("{} {error}", count(times))));
     let counted = [(call.timeouts, "timeout"), (call.restarts, "restart"), (call.sleeps, "sleep")];
     notes.extend(counted.iter().filter(|(times, _)| *times > 0).map(|(times, noun)| plural(*times, noun)));
     if call.bytes > 0 {

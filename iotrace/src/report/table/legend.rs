@@ -23,16 +23,16 @@ pub fn draw(page: &mut Page) {
     );
     page.line(
         Style::Parts,
-        "   calls     ░ wait for data   ▒ runq: woken, no CPU yet   ▓ lock   █ copy   ▄ other work in the kernel",
+        "   calls     ░ wait for data   ▒ runq: woken, no CPU yet   ▓ lock   █ copy   ▄ work: the rest",
     );
     page.wrap(
         Style::Plain,
         "             ",
-        "wait + runq + lock + copy + work = total, exactly; what is not zero gets a cell",
+        "wait + runq + lock + copy + work = total, exactly; whatever is not zero gets a cell",
     );
-    page.wrap(
+    page.line(
         Style::Plain,
-        "   copy      ",
-        "412 ns= timed by function hooks   412 ns timed by tracepoints   412 ns~ estimated   - not measured, or does not apply",
+        "   copy      412 ns= by function hooks   412 ns by tracepoints   412 ns~ estimated",
     );
+    page.line(Style::Plain, "   -         not measured, or does not apply; never zero");
 }

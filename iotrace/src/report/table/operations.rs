@@ -1,11 +1,19 @@
 //! The messages of a run: from ready to had, and the chains of signals and requests.
 
-use super::grid::grid;
+use super::grid::{Column, grid};
 use crate::dist::Dist;
 use crate::report::page::Page;
 use crate::report::paint::Style;
 use crate::report::units::{NONE, Unit, compact, count, plural, rate};
 use crate::summary::{CopiedIn, Operations, ReadySource, Requests, Run, Signals};
+
+const COLUMNS: [Column; 5] = [
+    Column("per message", 44, false),
+    Column("p50", 9, true),
+    Column("p99", 9, true),
+    Column("max", 9, true),
+    Column("messages", 8, true),
+];
 
 type Interval<'a> = (&'a str, Option<&'a Dist>);
 
@@ -13,14 +21,13 @@ type Interval<'a> = (&'a str, Option<&'a Dist>);
 pub fn draw(run: &Run, unit: Unit, page: &mut Page) {
     let operations = &run.operations;
     let mut rows: Vec<Interval> = vec![
-        ("pickup: ready until somebody came for it", operations.pickup.as_ref()),
-        ("latency: ready until the application had it", operations.latency.as_ref()),
+        ("pickup: data ready -> somebody came for it", operations.pickup.as_ref()),
+        ("latency: data ready -> application had it", operations.latency.as_ref()),
     ];
     rows.extend(operations.signals.iter().flat_map(signal_chain));
     rows.extend(operations.requests.iter().flat_map(request_chain));
     let cells = rows.iter().map(|row| cells(row, unit)).collect();
-    let heading = ["per message", "p50", "p99", "max", "messages"];
-    let lines = grid(&heading, &[false, true, true, true, true], cells);
+    let lines = grid(&COLUMNS, 2, cells);
     for (index, line) in lines.iter().enumerate() {
         page.line(if index == 0 { Style::Dim } else { Style::Plain }, format!("   {line}"));
     }
@@ -124,14 +131,14 @@ fn places(at: &CopiedIn) -> String {
 
 fn seen(run: &Run, operations: &Operations) -> String {
     let source = match operations.ready_source {
-        ReadySource::SkDataReady => "the socket said so (sk_data_ready)",
+        ReadySource::SkDataReady => "its socket said so (sk_data_ready)",
         ReadySource::WakeUp => "the sleeping thread was woken",
         ReadySource::Signal => "the kernel generated the signal",
         ReadySource::TaskAdd => "io_uring's poll was woken",
         ReadySource::Peer => "the peer's send returned: an upper bound",
     };
     let mut text = format!(
-        "{} of {} seen arriving; ready: {source}",
+        "{} of {} seen arriving; data was ready when {source}",
         count(operations.count),
         plural(run.messages, "message")
     );

@@ -9,62 +9,51 @@ use crate::report::paint::Style;
 use crate::report::units::{NONE, Unit, percent};
 use crate::summary::{Meant, Run};
 
-const BAR: usize = 24;
+const BAR: usize = 22;
 const MEANT: [Meant; 3] = [Meant::Blocked, Meant::Polling, Meant::Free];
 
 /// The verdict and a bar a phase.
 pub fn draw(run: &Run, unit: Unit, page: &mut Page) {
     let first = phase1_parts(&run.operations.phase1);
     let second = phase2_parts(&run.operations.phase2);
-    let said = |meant: Meant, parts: Option<[u64; 3]>| match parts {
-        Some(parts) => format!("{} {}", word(meant), percent(parts[meant as usize], total(parts))),
-        None => "copy not timed".to_owned(),
-    };
+    let share = |meant: Meant, parts: [u64; 3]| percent(parts[meant as usize], total(parts));
+    let (wait, copy) = (run.verdict.phase1, run.verdict.phase2);
     page.line(
         Style::Words,
         format!(
-            "   phase 1: {}    phase 2: {}    {}",
-            said(run.verdict.phase1, Some(first)),
-            said(run.verdict.phase2, second),
+            "   phase 1: {} {}    phase 2: {} {}    {}",
+            word(wait),
+            share(wait, first),
+            word(copy),
+            second.map_or_else(|| "(not timed)".to_owned(), |parts| share(copy, parts)),
             if run.verdict.synchronous { "synchronous" } else { "asynchronous" },
         ),
     );
     page.gap();
-    let time = unit.cell_or_none(per_message(run, total(first)));
-    page.line(Style::Doing, phase("wait for data", first, &time, "", &waited(run, first)));
+    let time = per_message(run, total(first)).map(|ns| unit.cell(ns));
+    page.wrap(Style::Doing, &phase("1 wait", first, time), &shares(first, wait, carriers(run, wait)));
     let time = second.and_then(|parts| per_message(run, total(parts)));
-    let mark = if time.is_some() { mark(copy_source(run)) } else { "" };
-    let text = match (second, copier(run)) {
-        (None, _) => "not measured".to_owned(),
-        (Some(parts), by) => {
-            let shares = shares(parts);
-            by.map_or_else(|| shares.clone(), |by| format!("{shares}, {by}"))
-        }
+    let time = time.map(|ns| format!("{}{}", unit.cell(ns), mark(copy_source(run))));
+    let text = match second {
+        Some(parts) => shares(parts, copy, copier(run)),
+        None => copier(run).map_or_else(|| "not timed".to_owned(), |place| format!("not timed, {place}")),
     };
-    let parts = second.unwrap_or_default();
-    page.line(Style::Doing, phase("copy", parts, &unit.cell_or_none(time), mark, &text));
+    page.wrap(Style::Doing, &phase("2 copy", second.unwrap_or_default(), time), &text);
 }
 
-fn phase(name: &str, parts: [u64; 3], time: &str, mark: &str, text: &str) -> String {
-    let time = if time == NONE { time.to_owned() } else { format!("{time}{mark} / message") };
-    let number = if name == "copy" { 2 } else { 1 };
-    format!("   {number} {name:<14}{}  {time:<20}{text}", bar(parts, DOING, BAR))
+fn phase(name: &str, parts: [u64; 3], time: Option<String>) -> String {
+    let time = time.map_or_else(|| NONE.to_owned(), |time| format!("{time}/message"));
+    format!("   {name}  {}  {time:<17} ", bar(parts, DOING, BAR))
 }
 
-fn waited(run: &Run, parts: [u64; 3]) -> String {
-    match carriers(run, run.verdict.phase1) {
-        Some(calls) => format!("{} in {calls}", shares(parts)),
-        None => shares(parts),
-    }
-}
-
-/// Every part that is not zero, the largest first.
-fn shares(parts: [u64; 3]) -> String {
+/// Every part that is not zero, the largest first; `place` tells where the part `placed` was spent.
+fn shares(parts: [u64; 3], placed: Meant, place: Option<String>) -> String {
     let mut said: Vec<(u64, Meant)> = parts.into_iter().zip(MEANT).filter(|part| part.0 > 0).collect();
     said.sort_by_key(|part| std::cmp::Reverse(part.0));
-    let said: Vec<_> = said
-        .iter()
-        .map(|&(part, meant)| format!("{} {}", word(meant), percent(part, total(parts))))
-        .collect();
-    said.join(", ")
+    let place = place.map(|place| format!(" {place}")).unwrap_or_default();
+    let say = |&(part, meant): &(u64, Meant)| {
+        let place = if meant == placed { place.as_str() } else { "" };
+        format!("{} {}{place}", word(meant), percent(part, total(parts)))
+    };
+    said.iter().map(say).collect::<Vec<_>>().join(", ")
 }
