@@ -1,5 +1,6 @@
 //! What a reader wants to know of a run, derived from its numbers.
 
+use super::units::{self, percent};
 use crate::summary::{Call, CopySource, Loss, Meant, Phase1, Phase2, Role, Run, ThreadRole};
 
 /// A sum over all messages, for one of them; `None` when there was none.
@@ -21,6 +22,17 @@ pub fn phase2_parts(phase: &Phase2) -> Option<[u64; 3]> {
 /// Sum of the parts.
 pub fn total(parts: [u64; 3]) -> u64 {
     parts.into_iter().fold(0, u64::saturating_add)
+}
+
+/// The share of one of the parts.
+pub fn share(meant: Meant, parts: [u64; 3]) -> String {
+    let [blocked, polling, free] = parts;
+    let part = match meant {
+        Meant::Blocked => blocked,
+        Meant::Polling => polling,
+        Meant::Free => free,
+    };
+    percent(part, total(parts))
 }
 
 /// The word for what a thread did.
@@ -138,7 +150,6 @@ pub fn lost(loss: &Loss) -> Vec<String> {
         (loss.recursion_misses.unwrap_or(0), "probe runs the kernel skipped"),
         (loss.unmatched, "enters or exits without their other half"),
     ];
-    let said =
-        |(count, text): (u64, &str)| (count > 0).then(|| format!("{} {text}", super::units::count(count)));
+    let said = |(count, text): (u64, &str)| (count > 0).then(|| format!("{} {text}", units::count(count)));
     counts.into_iter().filter_map(said).collect()
 }

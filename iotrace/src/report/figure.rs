@@ -3,12 +3,12 @@
 
 use super::bar::{DOING, bar};
 use super::facts::{
-    carriers, copier, copy_source, mark, per_message, phase1_parts, phase2_parts, total, word,
+    carriers, copier, copy_source, mark, per_message, phase1_parts, phase2_parts, share, total, word,
 };
 use super::header::load;
 use super::page::{Page, clip, fit};
 use super::paint::Style;
-use super::units::{NONE, Unit, compact, percent, rate};
+use super::units::{NONE, Unit, compact, rate};
 use crate::summary::{Meant, Run};
 
 const NAME: usize = 15;
@@ -121,8 +121,7 @@ fn caption(run: &Run) -> String {
 }
 
 fn said(meant: Meant, parts: Option<[u64; 3]>, place: Option<String>) -> String {
-    let share =
-        parts.map_or_else(|| "(not timed)".to_owned(), |parts| percent(parts[meant as usize], total(parts)));
+    let share = parts.map_or_else(|| "(not timed)".to_owned(), |parts| share(meant, parts));
     let place = place.map(|place| format!(" {place}")).unwrap_or_default();
     format!("{} {share}{place}", word(meant))
 }

@@ -40,10 +40,11 @@ impl Page {
     /// Adds text broken at spaces; the first line starts with `first`, the others are indented as far.
     pub fn wrap(&mut self, style: Style, first: &str, text: &str) {
         let indent = " ".repeat(columns(first));
+        let room = self.width.saturating_sub(indent.len()).max(1);
         let mut line = first.to_owned();
         let mut empty = true;
-        for word in text.split_whitespace() {
-            if !empty && columns(&line) + 1 + columns(word) > self.width {
+        for word in text.split_whitespace().flat_map(|word| pieces(word, room)) {
+            if !empty && columns(&line) + 1 + columns(&word) > self.width {
                 self.line(style, &line);
                 line.clone_from(&indent);
                 empty = true;
@@ -51,7 +52,7 @@ impl Page {
             if !empty {
                 line.push(' ');
             }
-            line.push_str(word);
+            line.push_str(&word);
             empty = false;
         }
         self.line(style, &line);
@@ -68,6 +69,23 @@ impl Page {
         }
         Ok(())
     }
+}
+
+/// A word in pieces that fit: a long path in a warning must stay whole to be of use.
+fn pieces(word: &str, room: usize) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    let mut used = 0;
+    for c in word.chars() {
+        if used + column(c) > room {
+            pieces.push(String::new());
+            used = 0;
+        }
+        used += column(c);
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(c);
+        }
+    }
+    pieces
 }
 
 /// Columns a terminal gives the text: East Asian wide characters and emoji take two.
@@ -132,5 +150,9 @@ mod tests {
         page.wrap(Style::Plain, "note: ", &"word ".repeat(30));
         assert!(page.lines.iter().all(|(_, line)| columns(line) <= 60));
         assert!(page.lines[1].1.starts_with("      word"));
+        let mut page = Page::new(60);
+        page.wrap(Style::Plain, "note: ", &"/path".repeat(30));
+        let whole: String = page.lines.iter().map(|(_, line)| &line[6..]).collect();
+        assert_eq!(whole, "/path".repeat(30));
     }
 }

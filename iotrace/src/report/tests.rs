@@ -54,7 +54,12 @@ fn the_samples_keep_the_sum_rule() {
 
 #[test]
 fn no_line_is_wider_than_the_page() {
-    for document in [sample::extreme(), sample::document(sample::all()), sample::document(Vec::new())] {
+    let mut nothing = sample::sigio();
+    (nothing.messages, nothing.interval_ns, nothing.operations.count) = (0, 0, 0);
+    nothing.operations.phase1 = crate::summary::Phase1::default();
+    nothing.strip = None;
+    let empty = [sample::document(Vec::new()), sample::document(vec![nothing])];
+    for document in [sample::extreme(), sample::document(sample::all())].into_iter().chain(empty) {
         for format in [Format::Table, Format::Timeline] {
             for &unit in Unit::value_variants() {
                 for width in [0, 60, 80, 100, 1000] {

@@ -71,11 +71,12 @@ fn cells(call: &Call, unit: Unit) -> Vec<String> {
 }
 
 fn who(call: &Call) -> String {
-    format!("{} · {}", role(call.role), thread(call.thread_role))
+    format!("{}, {}", role(call.role), thread(call.thread_role))
 }
 
 fn notes(call: &Call, unit: Unit) -> Vec<String> {
-    let mut notes: Vec<String> = call.fd.iter().map(|fd| format!("{} {}", fd.kind, fd.name)).collect();
+    let mut notes: Vec<String> =
+        call.fd.iter().map(|fd| clip(&format!("{} {}", fd.kind, fd.name), 60)).collect();
     notes.extend(call.errors.iter().map(|(error, &times)| format!("{} {error}", count(times))));
     let counted = [(call.timeouts, "timeout"), (call.restarts, "restart"), (call.sleeps, "sleep")];
     notes.extend(counted.iter().filter(|(times, _)| *times > 0).map(|(times, noun)| plural(*times, noun)));

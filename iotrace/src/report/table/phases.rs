@@ -2,7 +2,7 @@
 
 use crate::report::bar::{DOING, bar};
 use crate::report::facts::{
-    carriers, copier, copy_source, mark, per_message, phase1_parts, phase2_parts, total, word,
+    carriers, copier, copy_source, mark, per_message, phase1_parts, phase2_parts, share, total, word,
 };
 use crate::report::page::Page;
 use crate::report::paint::Style;
@@ -16,7 +16,6 @@ const MEANT: [Meant; 3] = [Meant::Blocked, Meant::Polling, Meant::Free];
 pub fn draw(run: &Run, unit: Unit, page: &mut Page) {
     let first = phase1_parts(&run.operations.phase1);
     let second = phase2_parts(&run.operations.phase2);
-    let share = |meant: Meant, parts: [u64; 3]| percent(parts[meant as usize], total(parts));
     let (wait, copy) = (run.verdict.phase1, run.verdict.phase2);
     page.line(
         Style::Words,

@@ -8,7 +8,7 @@ use crate::summary::Strip;
 /// Columns between two pieces.
 const BREAK: &str = "//";
 /// The least distance of two ticks; their labels must fit.
-const TICK: usize = 11;
+const TICK: usize = 9;
 
 /// A stretch of time on one scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Axis {
         let shares: &[usize] = match cuts.len() {
             2 => &[100],
             3 => &[30, 70],
-            _ => &[22, 14, 64],
+            _ => &[22, 18, 60],
         };
         let room = width - BREAK.len() * (shares.len() - 1);
         let mut pieces: Vec<Piece> = Vec::new();
@@ -95,10 +95,9 @@ impl Axis {
         (cell < piece.cells).then(|| (piece.edge(cell), piece.edge(cell + 1)))
     }
 
-    /// The moment from which times of the same piece are told, and whether that is `ready`.
-    pub fn zero(&self, time: u64) -> (u64, bool) {
-        let piece = self.pieces.iter().rev().find(|piece| piece.from <= time).unwrap_or(&self.pieces[0]);
-        (piece.zero, piece.zero > 0)
+    /// The moment from which times of the same piece are told: 0 or when data was ready.
+    pub fn zero(&self, time: u64) -> u64 {
+        self.pieces.iter().rev().find(|piece| piece.from <= time).map_or(0, |piece| piece.zero)
     }
 
     /// Puts the sign of a break between the pieces of a line.
@@ -108,6 +107,15 @@ impl Axis {
                 *cell = sign;
             }
         }
+    }
+
+    /// The longest run of columns from `from` to `to` that no break interrupts: its first, and how many.
+    pub fn unbroken(&self, from: usize, to: usize) -> (usize, usize) {
+        let inside = |piece: &Piece| {
+            let first = piece.column.max(from);
+            (first, (piece.column + piece.cells).min(to + 1).saturating_sub(first))
+        };
+        self.pieces.iter().map(inside).max_by_key(|run| run.1).unwrap_or((from, 0))
     }
 
     /// The rule with its ticks, their labels, and the scale of each piece.
@@ -122,20 +130,18 @@ impl Axis {
                 let column = piece.column + piece.cell(time);
                 rule[column] = '┴';
                 let label = label(time, piece.zero, unit);
-                let end = piece.column + piece.cells;
-                if column >= free && column + label.len() <= end.max(self.width.min(end + TICK)) {
+                // The last piece may write into the margin, the others not into the next.
+                let last = piece.column + piece.cells == self.width;
+                let end = piece.column + piece.cells + if last { TICK } else { BREAK.len() - 1 };
+                if column >= free && column + label.len() <= end {
                     write(&mut labels, column, &label);
                     free = column + label.len() + 1;
                 }
             }
             let cell = ((piece.to - piece.from) / piece.cells as u64).max(1);
-            let scale = format!("1 cell = {}", unit.show(cell));
-            if scale.len() <= piece.cells {
-                write(&mut scales, piece.column, &scale);
-            } else {
-                let scale = unit.show(cell);
-                write(&mut scales, piece.column, &scale[..scale.len().min(piece.cells)]);
-            }
+            let scale = format!("{}/cell", unit.show(cell));
+            let room = piece.cells + BREAK.len() - 1;
+            write(&mut scales, piece.column, &scale[..scale.len().min(room)]);
         }
         [rule, labels, scales].map(|line| line.into_iter().collect::<String>())
     }
@@ -196,12 +202,14 @@ fn ticks(piece: &Piece) -> impl Iterator<Item = u64> + use<> {
 }
 
 fn label(time: u64, zero: u64, unit: Unit) -> String {
+    // Ticks are round: `2 us`, not `2.00 us`.
+    let show = |ns| unit.show(ns).replace(".00 ", " ").replace(".0 ", " ");
     match (zero, time) {
         (0, 0) => "0".to_owned(),
-        (0, time) => unit.show(time),
+        (0, time) => show(time),
         (zero, time) if time == zero => "ready".to_owned(),
-        (zero, time) if time < zero => format!("-{}", unit.show(zero - time)),
-        (zero, time) => format!("+{}", unit.show(time - zero)),
+        (zero, time) if time < zero => format!("-{}", show(zero - time)),
+        (zero, time) => format!("+{}", show(time - zero)),
     }
 }
 

@@ -44,11 +44,11 @@ fn texts(strip: &Strip, axis: &Axis, unit: Unit) -> Vec<(usize, String)> {
     for (time, name) in wanted.chain(given).chain(had) {
         let column = axis.column(time);
         let text = match axis.zero(time) {
-            (0, _) if time == 0 => name.to_owned(),
-            (0, _) => format!("{name} {}", unit.show(time)),
-            (zero, _) if time == zero => format!("{name} {}", unit.show(time)),
-            (zero, _) if time < zero => format!("{name} -{}", unit.show(zero - time)),
-            (zero, _) => format!("{name} +{}", unit.show(time - zero)),
+            0 if time == 0 => name.to_owned(),
+            0 => format!("{name} {}", unit.show(time)),
+            zero if time == zero => format!("{name} {}", unit.show(time)),
+            zero if time < zero => format!("{name} -{}", unit.show(zero - time)),
+            zero => format!("{name} +{}", unit.show(time - zero)),
         };
         match texts.last_mut() {
             Some((last, shared)) if *last == column => *shared = format!("{shared}, {text}"),

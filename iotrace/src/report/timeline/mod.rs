@@ -60,6 +60,7 @@ fn picture(strip: &Strip, unit: Unit, page: &mut Page) {
             page.line(Style::Dim, format!("{indent}{calls}"));
         }
     }
+    page.line(Style::Plain, format!("{}{}", super::page::fit(" phases", NAME), phases(strip, &axis)));
     for line in axis.draw(unit) {
         page.line(Style::Dim, format!("{indent}{line}"));
     }
@@ -67,31 +68,53 @@ fn picture(strip: &Strip, unit: Unit, page: &mut Page) {
     page.wrap(Style::Plain, "   ", &summary(strip, unit));
 }
 
+/// When the first copy after `ready` began, when the last ended, and how long they took together.
+fn copy(strip: &Strip, ready: u64) -> Option<(u64, u64, u64)> {
+    let segments = strip.lanes.iter().flat_map(|lane| &lane.segments);
+    let copies = segments.filter(|segment| segment.state == State::Copy && segment.from_ns >= ready);
+    copies.fold(None, |sum, copy| {
+        let (from, to, took) = sum.unwrap_or((copy.from_ns, copy.to_ns, 0_u64));
+        let length = copy.to_ns.saturating_sub(copy.from_ns);
+        Some((from.min(copy.from_ns), to.max(copy.to_ns), took.saturating_add(length)))
+    })
+}
+
+/// Stevens' two phases as brackets on the axis.
+fn phases(strip: &Strip, axis: &Axis) -> String {
+    let mut line = vec![' '; axis.width() + MARGIN];
+    let mut bracket = |from: u64, to: u64, names: [&str; 2], outside: &str| {
+        let (from, to) = (axis.column(from), axis.column(to));
+        line[from..=to].fill('─');
+        (line[from], line[to]) = ('├', '┤');
+        let (first, room) = axis.unbroken(from, to);
+        match names.iter().find(|name| name.len() + 4 <= room) {
+            Some(name) => axis::write(&mut line, first + (room - name.len() - 2) / 2, &format!(" {name} ")),
+            None => axis::write(&mut line, to + 1, outside),
+        }
+    };
+    if let Some(ready) = at(strip, "ready") {
+        bracket(0, ready, ["phase 1: wait for data", "phase 1"], "");
+        if let Some((from, to, _)) = copy(strip, ready) {
+            bracket(from, to, ["phase 2: copy", "phase 2"], " phase 2: copy");
+        }
+    }
+    axis.broken(&mut line);
+    line.into_iter().collect()
+}
+
 /// The picture in numbers.
 fn summary(strip: &Strip, unit: Unit) -> String {
-    let mut parts = Vec::new();
-    let ready = at(strip, "ready");
-    if let Some(ready) = ready {
-        parts.push(format!("phase 1, want to ready: {}", unit.show(ready)));
-    }
-    let copies = || {
-        let segments = strip.lanes.iter().flat_map(|lane| &lane.segments);
-        segments.filter(|segment| segment.state == State::Copy && segment.from_ns >= ready.unwrap_or(0))
+    let Some(ready) = at(strip, "ready") else {
+        return format!("want to has it {} · when data was ready is not known", unit.show(strip.end_ns));
     };
-    if let Some(first) = copies().map(|copy| copy.from_ns).min() {
-        if let Some(ready) = ready {
-            parts.push(format!("ready to copy: {}", unit.show(first - ready)));
+    let copied = match copy(strip, ready) {
+        Some((from, _, took)) => {
+            format!("ready to copy {} · phase 2 (copy) {}", unit.show(from - ready), unit.show(took))
         }
-        let copied =
-            copies().fold(0, |sum: u64, copy| sum.saturating_add(copy.to_ns.saturating_sub(copy.from_ns)));
-        parts.push(format!("phase 2, copy: {}", unit.show(copied)));
-    } else {
-        parts.push("phase 2, copy: not timed".to_owned());
-    }
-    if let Some(ready) = ready {
-        parts.push(format!("latency, ready to had: {}", unit.show(strip.end_ns.saturating_sub(ready))));
-    }
-    parts.join("   ")
+        None => "phase 2 (copy) not timed".to_owned(),
+    };
+    let latency = strip.end_ns.saturating_sub(ready);
+    format!("phase 1 (wait) {} · {copied} · ready to has it {}", unit.show(ready), unit.show(latency))
 }
 
 /// When the mark was, if the strip has it.
