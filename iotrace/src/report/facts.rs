@@ -87,8 +87,14 @@ pub fn copy_source(run: &Run) -> Option<CopySource> {
     copies(run).map(|call| call.copy_source).min_by_key(certainty)
 }
 
-/// The application's calls that carried phase 1 in the way `meant` says, the heaviest first.
+/// The calls that carried phase 1 in the way `meant` says: the application's own, the heaviest first, or,
+/// where it was free, those of the thread that waited in its place.
 pub fn carriers(run: &Run, meant: Meant) -> Option<String> {
+    if meant == Meant::Free {
+        let others = run.calls.iter().filter(|call| call.thread_role != ThreadRole::App && call.wait_ns > 0);
+        let most = others.max_by_key(|call| call.wait_ns);
+        return most.map(|call| format!("({} waits in {})", thread(call.thread_role), call.syscall));
+    }
     let weight = |call: &Call| match meant {
         Meant::Blocked => call.wait_ns.saturating_add(call.runq_ns),
         Meant::Polling => polls(call),

@@ -28,6 +28,7 @@ fn golden_tables() {
     let plain = Options::default();
     golden("blocking.txt", &text(Format::Table, &sample::document(vec![sample::blocking()]), plain));
     golden("sigio.txt", &text(Format::Table, &sample::document(vec![sample::sigio()]), plain));
+    golden("posix-aio.txt", &text(Format::Table, &sample::document(vec![sample::posix_aio()]), plain));
     golden("sqpoll-lossy.txt", &text(Format::Table, &sample::lossy(vec![sample::sqpoll()]), plain));
     golden("several.txt", &text(Format::Table, &sample::document(sample::all()), plain));
     let us = Options { unit: Unit::Us, ..plain };

@@ -142,6 +142,9 @@ fn seen(run: &Run, operations: &Operations) -> String {
         count(operations.count),
         plural(run.messages, "message")
     );
+    if let Some(latency) = &operations.latency {
+        text += &format!("; percentiles to within {:.1} %", latency.error * 100.0);
+    }
     if let Some(joined) = operations.joined_to_readiness {
         text += &format!("; {} joined to the readiness call that announced them", count(joined));
     }

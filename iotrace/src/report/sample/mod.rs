@@ -1,10 +1,13 @@
 //! Results made by hand, for tests: as real as numbers from a machine, and never different.
 
+mod extreme;
+
 use std::collections::BTreeMap;
 
 use crate::dist::{Dist, Histogram};
 use crate::model::{Meanwhile, Model, Transport};
 use crate::summary::*;
+pub use extreme::extreme;
 
 /// `count` values from `p50` to about `p99`, most of them near `p50`.
 pub fn dist(count: u64, p50: u64, p99: u64) -> Dist {
@@ -125,12 +128,10 @@ pub fn blocking() -> Run {
 /// `recvfrom` returns EAGAIN a thousand times a message.
 pub fn nonblocking() -> Run {
     let mut row =
-        call("recvfrom", Role::Data, 241_083, [0, 0, 1_830_000, 79_100, 96_800_000], CopySource::Estimated);
+        call("recvfrom", Role::Data, 241_083, [0, 0, 1_830_000, 79_100, 156_700_000], CopySource::Estimated);
     row.errors.insert("EAGAIN".to_owned(), 240_883);
     let mut run = run(Model::Nonblocking, Transport::Udp, vec![row]);
-    run.operations.phase1 = Phase1 { blocked_ns: 1_830_000, polling_ns: 96_100_000, free_ns: 102_500_000 };
-    run.operations.phase1.polling_ns += 60_000_000;
-    run.operations.phase1.free_ns -= 60_000_000;
+    run.operations.phase1 = Phase1 { blocked_ns: 1_830_000, polling_ns: 156_100_000, free_ns: 42_500_000 };
     run.operations.phase2.blocked_ns = Some(79_100);
     run.operations.pickup = Some(dist(200, 310, 790));
     run.operations.latency = Some(dist(200, 1_620, 3_900));
@@ -260,6 +261,36 @@ pub fn sqpoll() -> Run {
     run
 }
 
+/// A helper thread of the C library does the blocking calls, two for each message.
+pub fn posix_aio() -> Run {
+    let mut seek = call("pread64", Role::Data, 200, [0, 0, 0, 0, 118_000], CopySource::None);
+    seek.errors.insert("ESPIPE".to_owned(), 200);
+    let mut read =
+        call("read", Role::Data, 200, [200_100_000, 0, 911_000, 83_900, 1_304_000], CopySource::Estimated);
+    (seek.thread_role, read.thread_role) = (ThreadRole::Helper, ThreadRole::Helper);
+    let mut run = run(Model::PosixAio, Transport::Udp, vec![seek, read]);
+    run.meanwhile = Some(Meanwhile::Compute);
+    run.own_work_units = 186_900;
+    run.operations.phase1 = Phase1 { blocked_ns: 0, polling_ns: 0, free_ns: 202_900_000 };
+    run.operations.phase2 = Phase2 { blocked_ns: Some(0), free_ns: Some(83_900) };
+    run.operations.calls_per_message = 0.0;
+    run.operations.cpu_ns_per_message = 1_019_000;
+    run.operations.requests = Some(Requests {
+        submitted: 200,
+        completed: 200,
+        inline: None,
+        polled: None,
+        worker: None,
+        submit_to_ready: Some(dist(200, 998_000, 1_103_000)),
+        ready_to_copy: Some(dist(200, 4_900, 13_000)),
+        copy_to_complete: None,
+        complete_to_seen: Some(dist(200, 1_150, 2_300)),
+        copied_in: CopiedIn { helper: 200, ..CopiedIn::default() },
+    });
+    run.verdict = Verdict { phase1: Meant::Free, phase2: Meant::Free, synchronous: false };
+    run
+}
+
 /// A document of these runs that lost nothing.
 pub fn document(runs: Vec<Run>) -> Document {
     Document {
@@ -298,78 +329,5 @@ pub fn lossy(runs: Vec<Run>) -> Document {
 
 /// One run of each kind.
 pub fn all() -> Vec<Run> {
-    vec![blocking(), nonblocking(), select(), sigio(), sqpoll()]
-}
-
-/// Every model, every number as large as it gets, every name long.
-pub fn extreme() -> Document {
-    let huge = Dist {
-        count: u64::MAX,
-        sum_ns: u64::MAX,
-        min_ns: u64::MAX,
-        p50_ns: u64::MAX,
-        p90_ns: u64::MAX,
-        p99_ns: u64::MAX,
-        max_ns: u64::MAX,
-        error: 0.03,
-        buckets: vec![(u64::MAX, u64::MAX)],
-    };
-    let run = |&model: &Model| {
-        let mut run = sqpoll();
-        run.model = model;
-        let mut row =
-            call("a_system_call_with_a_very_long_name", Role::Completion, 1, [1; 5], CopySource::Estimated);
-        row.thread_role = ThreadRole::Worker;
-        row.fd = fd("unix", &"/a/very/long/path".repeat(20));
-        for number in [&mut row.calls, &mut row.bytes, &mut row.timeouts, &mut row.restarts, &mut row.sleeps]
-        {
-            *number = u64::MAX;
-        }
-        for number in [&mut row.total_ns, &mut row.wait_ns, &mut row.lock_ns, &mut row.runq_ns] {
-            *number = u64::MAX;
-        }
-        (row.copy_ns, row.work_ns) = (u64::MAX, u64::MAX);
-        (row.copy_upper_ns, row.copy_floor_ns) = (Some(u64::MAX), Some(u64::MAX));
-        row.errors = (0..9).map(|n| (format!("EVERYERROR{n}"), u64::MAX)).collect();
-        (row.phase2, row.latency) = (Some(huge.clone()), huge.clone());
-        run.calls = vec![row; 3];
-        (run.messages, run.size, run.interval_ns, run.connections) = (u64::MAX, u64::MAX, u64::MAX, u32::MAX);
-        run.own_work_units = u64::MAX;
-        let operations = &mut run.operations;
-        operations.count = 1;
-        operations.phase1 = Phase1 { blocked_ns: u64::MAX, polling_ns: u64::MAX, free_ns: u64::MAX };
-        operations.phase2 = Phase2 { blocked_ns: Some(u64::MAX), free_ns: Some(u64::MAX) };
-        (operations.pickup, operations.latency) = (Some(huge.clone()), Some(huge.clone()));
-        (operations.calls_per_message, operations.cpu_ns_per_message) = (f64::MAX, u64::MAX);
-        operations.joined_to_readiness = Some(u64::MAX);
-        operations.signals = Some(Signals {
-            generated: u64::MAX,
-            coalesced: u64::MAX,
-            not_queued: u64::MAX,
-            delivered: u64::MAX,
-            handler_runs: u64::MAX,
-            spurious: u64::MAX,
-            ready_to_generated: Some(huge.clone()),
-            generated_to_delivered: Some(huge.clone()),
-            delivered_to_read: Some(huge.clone()),
-        });
-        run.strip = Some(Strip {
-            message: u64::MAX,
-            lanes: vec![
-                Lane {
-                    thread_role: ThreadRole::Worker,
-                    tid: u32::MAX,
-                    segments: vec![segment(0, u64::MAX, State::Lock, &"long_call".repeat(30))],
-                };
-                20
-            ],
-            marks: (0..40).map(|n| Mark { at_ns: u64::MAX / 40 * n, name: "mark".repeat(9) }).collect(),
-            end_ns: u64::MAX,
-        });
-        run
-    };
-    let mut document = lossy(Model::ALL.iter().map(run).collect());
-    document.host.kernel = "6.12.43-with-a-very-long-local-version-string".repeat(3);
-    document.warnings[0].text = "unbreakable".repeat(30);
-    document
+    vec![blocking(), nonblocking(), select(), sigio(), posix_aio(), sqpoll()]
 }
