@@ -73,6 +73,21 @@ fn no_line_is_wider_than_the_page() {
     }
 }
 
+/// Times from several sources meet in a strip; a wrong one may spoil the picture, not the report.
+#[test]
+fn a_strip_out_of_order_is_drawn_all_the_same() {
+    let mut run = sample::blocking();
+    let strip = run.strip.as_mut().unwrap();
+    strip.marks.reverse();
+    strip.marks[0].at_ns = u64::MAX;
+    for segment in &mut strip.lanes[0].segments {
+        std::mem::swap(&mut segment.from_ns, &mut segment.to_ns);
+    }
+    strip.end_ns /= 2;
+    let text = text(Format::Timeline, &sample::document(vec![run]), Options::default());
+    assert!(text.contains("app 4711"));
+}
+
 #[test]
 fn ordinary_results_are_never_clipped() {
     for unit in Unit::value_variants() {

@@ -72,7 +72,7 @@ fn calls(lane: &Lane, axis: &Axis) -> String {
     let mut groups: Vec<(usize, usize, &str)> = Vec::new();
     for segment in &lane.segments {
         let Some(call) = segment.syscall.as_deref() else { continue };
-        let (from, to) = (axis.column(segment.from_ns), axis.column(segment.to_ns));
+        let (from, to) = (axis.column(segment.from_ns), axis.column(segment.to_ns.max(segment.from_ns)));
         match groups.last_mut() {
             // Calls of one name less than a cell apart are one bracket.
             Some(last) if last.2 == call && from <= last.1 + 1 => last.1 = last.1.max(to),

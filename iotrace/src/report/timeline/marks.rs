@@ -41,7 +41,9 @@ fn texts(strip: &Strip, axis: &Axis, unit: Unit) -> Vec<(usize, String)> {
     let given = strip.marks.iter().map(|mark| (mark.at_ns.min(strip.end_ns), mark.name.as_str()));
     let had = std::iter::once((strip.end_ns, "has it"));
     let mut texts: Vec<(usize, String)> = Vec::new();
-    for (time, name) in wanted.chain(given).chain(had) {
+    let mut moments: Vec<_> = wanted.chain(given).chain(had).collect();
+    moments.sort_by_key(|moment| moment.0);
+    for (time, name) in moments {
         let column = axis.column(time);
         let text = match axis.zero(time) {
             0 if time == 0 => name.to_owned(),

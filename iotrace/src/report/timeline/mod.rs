@@ -83,7 +83,7 @@ fn copy(strip: &Strip, ready: u64) -> Option<(u64, u64, u64)> {
 fn phases(strip: &Strip, axis: &Axis) -> String {
     let mut line = vec![' '; axis.width() + MARGIN];
     let mut bracket = |from: u64, to: u64, names: [&str; 2], outside: &str| {
-        let (from, to) = (axis.column(from), axis.column(to));
+        let (from, to) = (axis.column(from), axis.column(to.max(from)));
         line[from..=to].fill('─');
         (line[from], line[to]) = ('├', '┤');
         let (first, room) = axis.unbroken(from, to);
