@@ -15,6 +15,7 @@ pub mod record;
 pub mod requests;
 pub mod signals;
 pub mod strip;
+pub mod report;
 pub mod summary;
 pub mod syscall;
 pub mod target;

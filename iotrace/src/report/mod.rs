@@ -1,0 +1,77 @@
+//! Renderers: a finished [`Document`] in, text out.
+//!
+//! Nothing here measures, and nothing here does I/O but through the writer it is given, so that every
+//! output can be tested byte by byte. What was not measured is shown as `-`, never as zero.
+
+mod bar;
+mod closing;
+mod facts;
+mod figure;
+mod header;
+mod json;
+mod page;
+mod paint;
+mod schema;
+mod table;
+mod timeline;
+mod units;
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+
+pub use json::line;
+pub use schema::schema;
+pub use units::Unit;
+
+use crate::summary::Document;
+use page::Page;
+
+/// The widest line any renderer writes.
+pub const MAX_WIDTH: usize = 100;
+
+/// How a result is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables, bars and, for several models, the figure that compares them.
+    #[default]
+    Table,
+    /// One JSON document (`iotrace schema` prints its schema).
+    Json,
+    /// The median message of each run, drawn on a time axis.
+    Timeline,
+}
+
+/// What the reader chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The unit of times.
+    pub unit: Unit,
+    /// Whether to write ANSI colours.
+    pub color: bool,
+    /// Columns of the terminal. Text and bars use at most [`MAX_WIDTH`] of them; numbers are never
+    /// cut for a narrower terminal.
+    pub width: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { unit: Unit::Auto, color: false, width: MAX_WIDTH }
+    }
+}
+
+/// Writes `document` to `out`.
+pub fn render(format: Format, document: &Document, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    let mut page = Page::new(options.width);
+    match format {
+        Format::Json => return json::pretty(document, out),
+        Format::Table => table::draw(document, options.unit, &mut page),
+        Format::Timeline => timeline::draw(document, options.unit, &mut page),
+    }
+    page.write(options.color, out)
+}

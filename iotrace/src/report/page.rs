@@ -1,0 +1,158 @@
+//! The lines of a report before they are written: no line is wider than the page, and no name that came
+//! from outside can steer the terminal.
+
+use std::io::{self, Write};
+
+use super::MAX_WIDTH;
+use super::paint::{Style, paint};
+
+/// Narrower than this and wrapped text would be unreadable.
+const MIN_WIDTH: usize = 60;
+
+/// Lines, each with its style.
+pub struct Page {
+    width: usize,
+    lines: Vec<(Style, String)>,
+}
+
+impl Page {
+    /// An empty page for a terminal of `width` columns.
+    pub fn new(width: usize) -> Self {
+        Self { width: width.clamp(MIN_WIDTH, MAX_WIDTH), lines: Vec::new() }
+    }
+
+    /// Columns for text and bars.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Adds one line.
+    pub fn line(&mut self, style: Style, text: impl AsRef<str>) {
+        let text: String = text.as_ref().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        self.lines.push((style, clip(text.trim_end(), MAX_WIDTH)));
+    }
+
+    /// Adds an empty line.
+    pub fn gap(&mut self) {
+        self.lines.push((Style::Plain, String::new()));
+    }
+
+    /// Adds text broken at spaces; the first line starts with `first`, the others are indented as far.
+    pub fn wrap(&mut self, style: Style, first: &str, text: &str) {
+        let indent = " ".repeat(columns(first));
+        let room = self.width.saturating_sub(indent.len()).max(1);
+        let mut line = first.to_owned();
+        let mut empty = true;
+        for word in text.split_whitespace().flat_map(|word| pieces(word, room)) {
+            if !empty && columns(&line) + 1 + columns(&word) > self.width {
+                self.line(style, &line);
+                line.clone_from(&indent);
+                empty = true;
+            }
+            if !empty {
+                line.push(' ');
+            }
+            line.push_str(&word);
+            empty = false;
+        }
+        self.line(style, &line);
+    }
+
+    /// Writes all lines.
+    pub fn write(&self, color: bool, out: &mut dyn Write) -> io::Result<()> {
+        for (style, line) in &self.lines {
+            if color && !line.is_empty() {
+                writeln!(out, "{}", paint(*style, line))?;
+            } else {
+                writeln!(out, "{line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A word in pieces that fit: a long path in a warning must stay whole to be of use.
+fn pieces(word: &str, room: usize) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    let mut used = 0;
+    for c in word.chars() {
+        if used + column(c) > room {
+            pieces.push(String::new());
+            used = 0;
+        }
+        used += column(c);
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(c);
+        }
+    }
+    pieces
+}
+
+/// Columns a terminal gives the text: East Asian wide characters and emoji take two.
+pub fn columns(text: &str) -> usize {
+    text.chars().map(column).sum()
+}
+
+fn column(c: char) -> usize {
+    match u32::from(c) {
+        0x0300..=0x036f => 0,
+        0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff => 2,
+        0xfe30..=0xfe6f | 0xff00..=0xff60 | 0x1f300..=0x1faff | 0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
+/// At most `width` columns of the text; what was cut is marked.
+pub fn clip(text: &str, width: usize) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let mut used = 1;
+    let mut kept: String = text
+        .chars()
+        .take_while(|&c| {
+            used += column(c);
+            used <= width
+        })
+        .collect();
+    kept.push('…');
+    kept
+}
+
+/// The text, clipped or filled up to exactly `width` columns.
+pub fn fit(text: &str, width: usize) -> String {
+    let text = clip(text, width);
+    let fill = width.saturating_sub(columns(&text));
+    text + &" ".repeat(fill)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clipping_counts_what_a_terminal_shows() {
+        assert_eq!(clip("recvfrom", 8), "recvfrom");
+        assert_eq!(clip("io_uring_enter", 8), "io_urin…");
+        assert_eq!(columns(&fit("日本語日本語", 7)), 7);
+    }
+
+    #[test]
+    fn a_name_cannot_steer_the_terminal() {
+        let mut page = Page::new(100);
+        page.line(Style::Plain, "fd \x1b[2J\n/tmp");
+        assert_eq!(page.lines[0].1, "fd ?[2J?/tmp");
+    }
+
+    #[test]
+    fn text_is_broken_at_spaces_and_indented() {
+        let mut page = Page::new(60);
+        page.wrap(Style::Plain, "note: ", &"word ".repeat(30));
+        assert!(page.lines.iter().all(|(_, line)| columns(line) <= 60));
+        assert!(page.lines[1].1.starts_with("      word"));
+        let mut page = Page::new(60);
+        page.wrap(Style::Plain, "note: ", &"/path".repeat(30));
+        let whole: String = page.lines.iter().map(|(_, line)| &line[6..]).collect();
+        assert_eq!(whole, "/path".repeat(30));
+    }
+}
