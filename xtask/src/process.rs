@@ -1,7 +1,7 @@
 //! Starting other programs, with errors that say which one and why.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -21,7 +21,7 @@ pub fn run(command: &mut Command) -> Result<()> {
         .stdin(Stdio::null())
         .stdout(std::io::stderr())
         .status()
-        .with_context(|| format!("cannot start {command:?}"))?;
+        .with_context(|| format!("cannot start {}", shown(command)))?;
     check(command, status)
 }
 
@@ -42,11 +42,13 @@ pub fn patiently<T>(what: &str, work: impl FnOnce() -> T) -> T {
 
 /// Runs a command and returns what it wrote to stdout; its stderr belongs to the error, if any.
 pub fn output(command: &mut Command) -> Result<String> {
-    let out = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {command:?}"))?;
+    let out =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {}", shown(command)))?;
     if !out.status.success() {
-        bail!("{command:?}: {}\n{}", out.status, String::from_utf8_lossy(&out.stderr).trim_end());
+        bail!("{}: {}\n{}", shown(command), out.status, String::from_utf8_lossy(&out.stderr).trim_end());
     }
-    String::from_utf8(out.stdout).with_context(|| format!("{command:?} printed something that is no text"))
+    String::from_utf8(out.stdout)
+        .with_context(|| format!("{} printed something that is no text", shown(command)))
 }
 
 /// Runs a command, passing its stdout on line by line and showing each line to `each`.
@@ -55,23 +57,36 @@ pub fn tee(command: &mut Command, mut each: impl FnMut(&str)) -> Result<ExitStat
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .with_context(|| format!("cannot start {command:?}"))?;
+        .with_context(|| format!("cannot start {}", shown(command)))?;
     let pipe = child.stdout.take().context("the child's stdout was piped")?;
     let mut out = std::io::stdout();
     for line in BufReader::new(pipe).split(b'\n') {
-        let line = line.with_context(|| format!("cannot read from {command:?}"))?;
+        let line = line.with_context(|| format!("cannot read from {}", shown(command)))?;
         let line = String::from_utf8_lossy(&line);
         writeln!(out, "{line}").context("cannot write to stdout")?;
         each(&line);
     }
-    child.wait().with_context(|| format!("cannot wait for {command:?}"))
+    child.wait().with_context(|| format!("cannot wait for {}", shown(command)))
 }
 
 fn check(command: &Command, status: ExitStatus) -> Result<()> {
     if !status.success() {
-        bail!("{command:?}: {status}");
+        bail!("{}: {status}", shown(command));
     }
     Ok(())
+}
+
+/// A command for an error message: without its environment, and without apt's settings, which are long.
+pub fn shown(command: &Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy()];
+    let mut args = command.get_args().map(OsStr::to_string_lossy).peekable();
+    while let Some(arg) = args.next() {
+        if arg == "-o" && args.next_if(|value| value.contains("::")).is_some() {
+            continue;
+        }
+        words.push(arg);
+    }
+    words.join(" ")
 }
 
 /// Whether this process is root.

@@ -22,5 +22,5 @@ pub fn iotrace(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode> {
     let binary = prepare()?;
     let mut command = process::as_root(&binary);
     let error = command.args(args).exec();
-    Err(error).with_context(|| format!("cannot start {command:?}"))
+    Err(error).with_context(|| format!("cannot start {}", process::shown(&command)))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 
 use super::apt::Apt;
 use crate::process;
@@ -95,24 +95,32 @@ fn download(cache: &Path, dir: &Path, series: &str) -> Result<String> {
     // One missing suite is no harm while another has the package.
     let updated = apt.update();
     let names = apt.names(IMAGES)?;
-    let Some((release, package)) = newest(&names, series) else {
-        updated.context("cannot fetch the lists of packages")?;
-        bail!("{} have no cloud kernel {series}", suites.join(", "));
-    };
-    if dir.join(release).join("vmlinuz").is_file() {
-        return Ok(release.to_owned());
+    let mut failure = None;
+    // The list of an old suite may name packages that are gone from the archive: the next one, then.
+    for (release, package) in newest_first(&names, series) {
+        if dir.join(release).join("vmlinuz").is_file() {
+            return Ok(release.to_owned());
+        }
+        eprintln!("xtask: downloading {package}");
+        match unpack(&apt, package, release, dir) {
+            Ok(()) => return Ok(release.to_owned()),
+            Err(error) => failure = Some(error),
+        }
     }
-    eprintln!("xtask: downloading {package}");
-    let scratch = dir.join(format!(".download-{}", std::process::id()));
-    fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
-    let unpacked = unpack(&apt, package, &scratch, &dir.join(release));
-    fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
-    unpacked.map(|()| release.to_owned())
+    updated.context("cannot fetch the lists of packages")?;
+    Err(failure.unwrap_or_else(|| anyhow!("{} have no cloud kernel {series}", suites.join(", "))))
 }
 
-fn unpack(apt: &Apt, package: &str, scratch: &Path, into: &Path) -> Result<()> {
+fn unpack(apt: &Apt, package: &str, release: &str, dir: &Path) -> Result<()> {
+    let scratch = dir.join(format!(".download-{}", std::process::id()));
+    fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
+    let unpacked = unpack_in(&scratch, apt, package, release, &dir.join(release));
+    fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
+    unpacked
+}
+
+fn unpack_in(scratch: &Path, apt: &Apt, package: &str, release: &str, into: &Path) -> Result<()> {
     apt.download(package, scratch)?;
-    let release = into.file_name().context("a release names the directory")?.to_string_lossy();
     let mut entries = fs::read_dir(scratch)?.flatten().map(|entry| entry.path());
     let deb = entries.find(|path| path.extension().is_some_and(|e| e == "deb")).context("no .deb came")?;
     let root = scratch.join("root");
@@ -124,14 +132,14 @@ fn unpack(apt: &Apt, package: &str, scratch: &Path, into: &Path) -> Result<()> {
     fs::rename(&image, into.join("vmlinuz")).with_context(|| format!("cannot keep {}", image.display()))
 }
 
-/// The newest release of the series, and the best package that has it.
-fn newest<'a>(packages: &'a [String], series: &str) -> Option<(&'a str, &'a str)> {
-    let exact = newest_where(packages, |release| release.starts_with(&format!("{series}.")));
-    if series == NEWEST { exact.or_else(|| newest_where(packages, |_| true)) } else { exact }
+/// The releases of the series with the package that has each, newest first.
+fn newest_first<'a>(packages: &'a [String], series: &str) -> Vec<(&'a str, &'a str)> {
+    let exact = sorted(packages, |release| release.starts_with(&format!("{series}.")));
+    if exact.is_empty() && series == NEWEST { sorted(packages, |_| true) } else { exact }
 }
 
-fn newest_where(packages: &[String], wanted: impl Fn(&str) -> bool) -> Option<(&str, &str)> {
-    packages
+fn sorted(packages: &[String], wanted: impl Fn(&str) -> bool) -> Vec<(&str, &str)> {
+    let mut found: Vec<_> = packages
         .iter()
         .filter_map(|package| {
             let (kind, rest) = package.strip_prefix("linux-")?.split_once('-')?;
@@ -141,8 +149,9 @@ fn newest_where(packages: &[String], wanted: impl Fn(&str) -> bool) -> Option<(&
             let rank = (kind == "binary", rest != release);
             (is_release && wanted(release)).then_some((numbers(release), rank, release, package.as_str()))
         })
-        .max()
-        .map(|(_, _, release, package)| (release, package))
+        .collect();
+    found.sort_by(|a, b| b.cmp(a));
+    found.into_iter().map(|(.., release, package)| (release, package)).collect()
 }
 
 /// The numbers in a release, which compare as the releases do.
@@ -152,7 +161,7 @@ fn numbers(release: &str) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::newest;
+    use super::newest_first;
 
     fn found(series: &str) -> Option<(String, String)> {
         let packages = [
@@ -167,7 +176,8 @@ mod tests {
             "linux-image-7.3.1+deb14-cloud-amd64",
         ];
         let packages = packages.map(str::to_owned);
-        newest(&packages, series).map(|(release, package)| (release.to_owned(), package.to_owned()))
+        let (release, package) = *newest_first(&packages, series).first()?;
+        Some((release.to_owned(), package.to_owned()))
     }
 
     fn expect(series: &str, release: &str, package: &str) {

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::process;
+
 /// What is booted, and how.
 pub struct Boot<'a> {
     /// vmlinuz.
@@ -37,7 +39,7 @@ pub enum Verdict {
 /// Boots, hands each line of the console to `each`, and waits for the end.
 pub fn boot(boot: &Boot<'_>, mut each: impl FnMut(&str)) -> Result<Verdict> {
     let mut command = command(boot);
-    let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+    let mut child = command.spawn().with_context(|| format!("cannot start {}", process::shown(&command)))?;
     let console = child.stdout.take().context("the console was piped")?;
     let deadline = Instant::now() + boot.timeout;
     let mut verdicts = Vec::new();
@@ -52,7 +54,7 @@ pub fn boot(boot: &Boot<'_>, mut each: impl FnMut(&str)) -> Result<Verdict> {
             Err(RecvTimeoutError::Timeout) => break false,
         }
     };
-    reap(&mut child, ended).with_context(|| format!("cannot wait for {command:?}"))?;
+    reap(&mut child, ended).with_context(|| format!("cannot wait for {}", process::shown(&command)))?;
     Ok(match (verdicts.len(), verdicts.pop(), ended) {
         (1, Some(verdict), true) => verdict,
         (_, _, false) => Verdict::None("the time was up"),
