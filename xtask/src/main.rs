@@ -32,12 +32,14 @@ enum Task {
     /// Build the static release binary, target/release/iotrace
     Build,
     /// Set up, build, then `iotrace run ARGS...` (as root)
+    #[command(disable_help_flag = true)]
     Run {
         /// Arguments of `iotrace run`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
     /// Set up, build, then `iotrace ARGS...` (as root): `cargo xtask exec -- doctor`
+    #[command(disable_help_flag = true)]
     Exec {
         /// Arguments of `iotrace`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -73,5 +75,31 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Vm(args) => vm::run(&args),
         Task::Lint => lint::run().map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn iotrace_args(line: &str) -> Vec<String> {
+        let cli = Cli::try_parse_from(line.split(' ')).expect("a valid command line");
+        let (Task::Run { args } | Task::Exec { args }) = cli.task else { panic!("not run or exec") };
+        args.into_iter().map(|arg| arg.into_string().expect("text")).collect()
+    }
+
+    #[test]
+    fn what_is_meant_for_iotrace_reaches_it_as_it_is() {
+        assert_eq!(iotrace_args("xtask run --model select"), ["--model", "select"]);
+        assert_eq!(iotrace_args("xtask run --help"), ["--help"]);
+        assert_eq!(iotrace_args("xtask exec -- doctor -v"), ["doctor", "-v"]);
+        assert_eq!(iotrace_args("xtask exec -- trace -- ls -l"), ["trace", "--", "ls", "-l"]);
+        assert_eq!(iotrace_args("xtask exec trace -a -- ls"), ["trace", "-a", "--", "ls"]);
+    }
+
+    #[test]
+    fn a_vm_takes_kernels_and_a_filter() {
+        let cli = Cli::try_parse_from(["xtask", "vm", "5.10", "6.1", "--", "smoke"]);
+        assert!(matches!(cli.map(|cli| cli.task), Ok(Task::Vm(_))));
     }
 }

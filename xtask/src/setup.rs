@@ -62,7 +62,8 @@ struct Missing {
 
 impl Missing {
     fn on_this_machine(scope: Scope) -> Self {
-        let mut missing = Self { bpf_linker: !runs("bpf-linker"), ..Self::default() };
+        let bpf_linker = !runs("bpf-linker");
+        let mut missing = Self { bpf_linker, ..Self::default() };
         let mut need = |there: bool, packages: &[&str]| {
             if !there {
                 missing.packages.extend(packages.iter().map(|&p| p.to_owned()));
@@ -70,7 +71,9 @@ impl Missing {
         };
         need(process::find("cc").is_some(), &["gcc", "libc6-dev"]);
         need(has_bpf_rustc(), &["rustc-web", "libstd-rust-web-dev-bpf"]);
-        if !runs("bpf-linker") {
+        if bpf_linker {
+            // It links the C++ library that LLVM needs.
+            need(process::find("g++").is_some(), &["g++"]);
             let (llvm, polly) = (format!("llvm-{LLVM}-dev"), format!("libpolly-{LLVM}-dev"));
             for package in [&llvm, &polly, "zlib1g-dev", "libzstd-dev"] {
                 need(is_installed(package), &[package]);

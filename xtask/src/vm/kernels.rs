@@ -52,7 +52,8 @@ pub fn get(cache: &Path, series: &str) -> Result<Kernel> {
     if let Some(kernel) = cached.as_ref().filter(|_| is_fresh(&current)) {
         return kernel_of(&dir, kernel);
     }
-    match download(cache, &dir, series) {
+    let what = format!("looking for the newest kernel {series}");
+    match process::patiently(&what, || download(cache, &dir, series)) {
         Ok(release) => {
             fs::write(&current, &release).with_context(|| format!("cannot write {}", current.display()))?;
             kernel_of(&dir, &release)
