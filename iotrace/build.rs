@@ -6,7 +6,7 @@
 
 use std::env;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 fn main() {
     println!("cargo:rerun-if-changed=../iotrace-ebpf");
@@ -49,7 +49,7 @@ fn main() {
             [&format!("--cfg=bpf_target_arch=\"{arch}\""), "-Cdebuginfo=2", "-Clink-arg=--btf"].join("\x1f"),
         );
     let status = cargo.status();
-    if !status.as_ref().is_ok_and(|s| s.success()) {
+    if !status.as_ref().is_ok_and(ExitStatus::success) {
         panic!(
             "building the eBPF object failed ({status:?}). It needs a rustc with a BPF core library ({rustc}) \
              and bpf-linker: run `cargo xtask setup`, or set IOTRACE_BPF_RUSTC"

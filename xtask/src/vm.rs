@@ -1,0 +1,166 @@
+//! The kernel tests, or one command, on other kernels in virtual machines.
+//!
+//! A VM is a Debian kernel and an initramfs of a few files under emulation: nothing to install in it, no
+//! disk, no network, and it runs where nested virtualisation does not.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::build::{self, KernelTest};
+use crate::setup;
+use crate::tally::Tally;
+use crate::workspace::Workspace;
+use image::Job;
+use kernels::Kernel;
+use qemu::{Boot, Verdict};
+
+mod apt;
+mod cpio;
+mod image;
+mod kernels;
+mod qemu;
+
+pub use apt::KEYRING;
+
+/// A VM that takes longer hangs: a boot takes seconds.
+const TIMEOUT: u64 = 300;
+
+/// Arguments of `vm`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Kernel series, such as 6.12 [default: 5.10 6.1 6.12 7.2]
+    kernels: Vec<String>,
+    /// Instead of the tests run this command line, and end with its status
+    #[arg(long, value_name = "COMMAND", conflicts_with = "filter")]
+    exec: Option<String>,
+    /// qemu's accelerator: tcg works everywhere, kvm only where it is not itself emulated
+    #[arg(long, default_value = "tcg")]
+    accel: String,
+    /// Kill a VM after so many seconds
+    #[arg(long, default_value_t = TIMEOUT)]
+    timeout: u64,
+    /// Run only the tests whose name contains this
+    #[arg(last = true)]
+    filter: Option<String>,
+}
+
+/// `cargo xtask vm`.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    setup::ensure(setup::Scope::Vm)?;
+    let workspace = Workspace::find()?;
+    let machine = Machine::new(&workspace, &args.accel, Duration::from_secs(args.timeout))?;
+    let series = if args.kernels.is_empty() { kernels::default_series() } else { args.kernels.clone() };
+    if let Some(command) = &args.exec {
+        return machine.exec(command, &series);
+    }
+    let tally = machine.test(&build::kernel_tests(&workspace)?, args.filter.as_deref(), &series)?;
+    println!("{tally}");
+    Ok(if tally.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the kernel tests on every default kernel.
+pub fn all(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {
+    let machine = Machine::new(workspace, "tcg", Duration::from_secs(TIMEOUT))?;
+    machine.test(&build::kernel_tests(workspace)?, filter, &kernels::default_series())
+}
+
+/// What all boots have in common.
+struct Machine<'a> {
+    cache: PathBuf,
+    scratch: PathBuf,
+    iotrace: PathBuf,
+    accel: &'a str,
+    timeout: Duration,
+}
+
+impl<'a> Machine<'a> {
+    fn new(workspace: &Workspace, accel: &'a str, timeout: Duration) -> Result<Self> {
+        if env::consts::ARCH != "x86_64" {
+            bail!("the VM tests know only x86_64 kernels");
+        }
+        let scratch = workspace.target.join("vm");
+        fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
+        Ok(Self { cache: cache(workspace), scratch, iotrace: build::release(workspace)?, accel, timeout })
+    }
+
+    /// Runs the tests on each kernel. A kernel that cannot be had, or whose VM gives no verdict, counts as
+    /// one failure, and the others still run.
+    fn test(&self, tests: &[KernelTest], filter: Option<&str>, series: &[String]) -> Result<Tally> {
+        let mut total = Tally::default();
+        for series in series {
+            let start = Instant::now();
+            let mut tally = Tally::default();
+            let outcome = kernels::get(&self.cache, series).and_then(|kernel| {
+                println!("== VM {}", kernel.release);
+                let verdict = self.boot(&kernel, Job::Tests { tests, filter }, |line| {
+                    tally.take(line);
+                    println!("[{}] {line}", kernel.series);
+                })?;
+                Ok((kernel.release, verdict))
+            });
+            let said = match outcome {
+                Ok((release, Verdict::Success)) if tally.failed == 0 => format!("{release}: ok"),
+                Ok((release, verdict)) => {
+                    tally.failed = tally.failed.max(1);
+                    format!("{release}: FAILED ({verdict:?})")
+                }
+                Err(error) => {
+                    tally.failed = tally.failed.max(1);
+                    format!("{series}: FAILED: {error:#}")
+                }
+            };
+            println!("== VM {said}, {tally}, {:.1} s", start.elapsed().as_secs_f64());
+            total += tally;
+        }
+        Ok(total)
+    }
+
+    /// Runs one command on each kernel; the status is the first that is not 0.
+    fn exec(&self, command: &str, series: &[String]) -> Result<ExitCode> {
+        let mut status = 0;
+        for series in series {
+            let kernel = kernels::get(&self.cache, series)?;
+            eprintln!("xtask: booting {}", kernel.release);
+            match self.boot(&kernel, Job::Command(command), |line| {
+                if !line.starts_with("init: ") {
+                    println!("{line}");
+                }
+            })? {
+                Verdict::Exit(code) if status == 0 => status = code,
+                Verdict::Exit(_) => {}
+                other => bail!("{}: {other:?}", kernel.release),
+            }
+        }
+        Ok(ExitCode::from(status))
+    }
+
+    fn boot(&self, kernel: &Kernel, job: Job<'_>, mut each: impl FnMut(&str)) -> Result<Verdict> {
+        let scratch = self.scratch.join(format!("{}-{}", kernel.series, std::process::id()));
+        fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
+        let initrd = scratch.join("initrd");
+        let verdict = image::write(&initrd, &scratch, &self.iotrace, &kernel.series, job).and_then(|()| {
+            let boot =
+                Boot { kernel: &kernel.image, initrd: &initrd, accel: self.accel, timeout: self.timeout };
+            qemu::boot(&boot, |line| {
+                if !line.is_empty() {
+                    each(line);
+                }
+            })
+        });
+        fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
+        verdict
+    }
+}
+
+/// Where downloads are kept: with the user's other caches, so that they outlive a checkout.
+fn cache(workspace: &Workspace) -> PathBuf {
+    let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    var("XDG_CACHE_HOME")
+        .or_else(|| var("HOME").map(|home| home.join(".cache")))
+        .map_or_else(|| workspace.target.join("vm-cache"), |cache| cache.join("iotrace"))
+}

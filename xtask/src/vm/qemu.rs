@@ -1,0 +1,154 @@
+//! One boot of a VM, and what came of it.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::process;
+
+/// What is booted, and how.
+pub struct Boot<'a> {
+    /// vmlinuz.
+    pub kernel: &'a Path,
+    /// The initramfs.
+    pub initrd: &'a Path,
+    /// qemu's accelerator. `tcg` (none) works everywhere; a nested `kvm` may hang.
+    pub accel: &'a str,
+    /// The VM is killed after this.
+    pub timeout: Duration,
+}
+
+/// How a boot ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// `/init` said so.
+    Success,
+    /// `/init` said so.
+    Failure,
+    /// The one command ended with this status.
+    Exit(u8),
+    /// `/init` said nothing, or more than one thing: a panic, a hang, a kernel that does not boot.
+    None(&'static str),
+}
+
+/// Boots, hands each line of the console to `each`, and waits for the end.
+pub fn boot(boot: &Boot<'_>, mut each: impl FnMut(&str)) -> Result<Verdict> {
+    let mut command = command(boot);
+    let mut child = command.spawn().with_context(|| format!("cannot start {}", process::shown(&command)))?;
+    let console = child.stdout.take().context("the console was piped")?;
+    let deadline = Instant::now() + boot.timeout;
+    let mut verdicts = Vec::new();
+    let lines = lines(console);
+    let ended = loop {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                verdicts.extend(verdict(&line));
+                each(&line);
+            }
+            Err(RecvTimeoutError::Disconnected) => break true,
+            Err(RecvTimeoutError::Timeout) => break false,
+        }
+    };
+    reap(&mut child, ended).with_context(|| format!("cannot wait for {}", process::shown(&command)))?;
+    Ok(match (verdicts.len(), verdicts.pop(), ended) {
+        (1, Some(verdict), true) => verdict,
+        (_, _, false) => Verdict::None("the time was up"),
+        (0, ..) => Verdict::None("the VM ended without a verdict (did the kernel panic?)"),
+        _ => Verdict::None("more than one verdict"),
+    })
+}
+
+fn command(boot: &Boot<'_>) -> Command {
+    let mut qemu = Command::new("qemu-system-x86_64");
+    let (accel, cpu) = match boot.accel {
+        "tcg" => ("tcg,thread=multi", "max"),
+        other => (other, "host"),
+    };
+    qemu.args(["-accel", accel, "-cpu", cpu, "-smp", "2", "-m", "1G"])
+        // A serial line and nothing else: no network, no disk, no display.
+        .args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"])
+        .arg("-kernel")
+        .arg(boot.kernel)
+        .arg("-initrd")
+        .arg(boot.initrd)
+        // A panic reboots at once, which -no-reboot turns into the end. Only errors on the console: a
+        // message in the middle of a test's line would make it unreadable.
+        .args(["-append", "console=ttyS0 panic=-1 quiet"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    qemu
+}
+
+/// The lines of the console, read by a thread so that a silent VM cannot hold us.
+fn lines(console: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, receive) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            if send.send(clean(&line)).is_err() {
+                break;
+            }
+        }
+    });
+    receive
+}
+
+/// The line without what is meant for a terminal: the firmware clears the screen, a tty ends lines with a
+/// carriage return.
+fn clean(line: &str) -> String {
+    let mut clean = String::with_capacity(line.len());
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => {
+                // `ESC [ digits letter`, or `ESC letter`.
+                let _ = chars.find(char::is_ascii_alphabetic);
+            }
+            '\t' => clean.push(c),
+            c if c.is_control() => {}
+            c => clean.push(c),
+        }
+    }
+    clean
+}
+
+fn verdict(line: &str) -> Option<Verdict> {
+    match line.strip_prefix("init: ")? {
+        "success" => Some(Verdict::Success),
+        "failure" => Some(Verdict::Failure),
+        other => other.strip_prefix("exit ")?.parse().ok().map(Verdict::Exit),
+    }
+}
+
+/// Waits for a qemu that closed its console, and kills one that did not.
+fn reap(child: &mut Child, ended: bool) -> std::io::Result<()> {
+    if !ended {
+        child.kill()?;
+    }
+    child.wait().map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_verdicts_only_from_lines_of_their_own() {
+        assert_eq!(verdict("init: success"), Some(Verdict::Success));
+        assert_eq!(verdict("init: failure"), Some(Verdict::Failure));
+        assert_eq!(verdict("init: exit 125"), Some(Verdict::Exit(125)));
+        assert_eq!(verdict("echo init: success"), None);
+        assert_eq!(verdict("init: succes"), None);
+    }
+
+    #[test]
+    fn a_console_line_loses_its_terminal_codes() {
+        assert_eq!(clean("\u{1b}c\u{1b}[?7l\u{1b}[2Jinit: success\r"), "init: success");
+        assert_eq!(clean("a\tb"), "a\tb");
+    }
+}
