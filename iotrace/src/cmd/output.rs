@@ -76,3 +76,12 @@ fn colored(args: &OutputArgs) -> bool {
         }
     }
 }
+
+/// Prints the JSON Schema of the JSON output.
+pub fn schema() -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(&report::schema()).unwrap_or_default();
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(Failure::while_doing("writing the schema")),
+    }
+}

@@ -33,7 +33,7 @@ pub fn main(args: &RunArgs) -> Result<(), Failure> {
     let started = Instant::now();
     let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
     let baseline = workload::empty_call_ns().ok();
-    let mut result = Result_::default();
+    let mut result = Outcome::default();
     for spec in &specs {
         say(args, &format!("{} over {}: {} messages ...", spec.model, spec.transport, spec.messages));
         match observe(&btf, spec, args, baseline, &mut result) {
@@ -144,7 +144,7 @@ fn groups(spec: &Spec, btf: &Btf) -> Vec<Group> {
 
 /// The result as it grows.
 #[derive(Default)]
-struct Result_ {
+struct Outcome {
     runs: Vec<Run>,
     warnings: Vec<Warning>,
     loss: Loss,
@@ -157,7 +157,7 @@ fn observe(
     spec: &Spec,
     args: &RunArgs,
     baseline: Option<u64>,
-    result: &mut Result_,
+    result: &mut Outcome,
 ) -> Result<End, Failure> {
     let began = Instant::now();
     let (control, keep) = pipe().map_err(Failure::while_doing("making the control pipe"))?;
@@ -180,12 +180,12 @@ fn observe(
         eprintln!("{}: attached in {:.0?}: {}", spec.model, began.elapsed(), names.join(" "));
     }
     let mut running = held.release().map_err(Failure::while_doing("executing the workload"))?;
-    let watched = session::watch(&mut observer, &mut running, control, limit(spec))
+    let watched = session::watch(&mut observer, &mut running, control, workload::patience(spec))
         .map_err(Failure::while_doing("watching the workload"))?;
     let mut journal = watched.journal;
     match watched.end {
         End::Interrupted => return Ok(End::Interrupted),
-        End::Stalled => return Err(stalled(spec)),
+        End::Stalled => return Err(Failure::Failed(workload::stalled(spec).text)),
         End::Finished => {}
     }
     match serde_json::from_slice(&watched.report) {
@@ -202,24 +202,7 @@ fn observe(
     }
 }
 
-/// Longer than any healthy run: the schedule, the bytes at a slow 20 MB/s, and slack for a slow machine.
-fn limit(spec: &Spec) -> Duration {
-    let schedule = Duration::from_nanos(spec.interval_ns).saturating_mul(spec.total_messages().min(u32::MAX.into()) as u32);
-    let bytes = Duration::from_micros(spec.size.saturating_mul(spec.total_messages()) / 20);
-    schedule + bytes + Duration::from_secs(30)
-}
-
-fn stalled(spec: &Spec) -> Failure {
-    Failure::Failed(format!(
-        "the {} workload over {} did not finish in {:.0?} and was ended; nothing was measured. Try fewer \
-         --messages or a smaller --size",
-        spec.model,
-        spec.transport,
-        limit(spec)
-    ))
-}
-
-impl Result_ {
+impl Outcome {
     fn warn(&mut self, code: &str, text: String) {
         if self.warnings.iter().all(|known| known.text != text) {
             self.warnings.push(Warning { code: code.to_owned(), text });

@@ -17,6 +17,5 @@ pub fn main(args: &WorkloadArgs) -> Result<(), Failure> {
     }
     // SAFETY: open, handed over by the parent for this very use, and owned by nothing else here.
     let control = unsafe { OwnedFd::from_raw_fd(args.control) };
-    workload::run(&spec, control);
-    Ok(())
+    workload::run(&spec, control).map_err(Failure::while_doing("reporting to iotrace run"))
 }
