@@ -24,6 +24,8 @@ pub enum Kind {
     Task = 6,
     /// [`RecvRecord`]
     Recv = 7,
+    /// [`PollRecord`]
+    Poll = 8,
 }
 
 impl TryFrom<u32> for Kind {
@@ -38,6 +40,7 @@ impl TryFrom<u32> for Kind {
             5 => Kind::Uring,
             6 => Kind::Task,
             7 => Kind::Recv,
+            8 => Kind::Poll,
             other => return Err(other),
         })
     }
@@ -91,6 +94,8 @@ pub struct CallRecord {
     pub nr: u32,
     /// First argument.
     pub fd: i32,
+    /// Second argument.
+    pub arg1: u64,
     /// Third argument: length, event count, `min_complete`.
     pub arg2: u64,
     /// Fourth argument: flags.
@@ -121,7 +126,46 @@ pub struct CallRecord {
     pub copies: u32,
     /// Bytes that `sock_recv_length` counted.
     pub recv_bytes: u64,
+    /// Between the thread's last call and this one: runnable, not running.
+    pub before_runq: u64,
+    /// Between the thread's last call and this one: asleep, in an untraced call or a fault.
+    pub before_sleep: u64,
 }
+
+/// A data call that returned `EAGAIN` without ever leaving the CPU, in or before it: a spinning reader
+/// makes a million of them a second. All of its time is work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct PollRecord {
+    /// Thread; `at` is the exit.
+    pub head: Head,
+    /// When it was entered.
+    pub enter: u64,
+    /// Syscall number.
+    pub nr: u32,
+    /// First argument.
+    pub fd: i32,
+}
+
+impl PollRecord {
+    /// The call in full.
+    pub fn call(&self) -> CallRecord {
+        let total = self.head.at.saturating_sub(self.enter);
+        CallRecord {
+            head: self.head,
+            enter: self.enter,
+            parts: Parts { total, work: total, ..Parts::default() },
+            ret: -EAGAIN,
+            nr: self.nr,
+            fd: self.fd,
+            last_in: self.enter,
+            ..CallRecord::default()
+        }
+    }
+}
+
+/// `EAGAIN`
+pub const EAGAIN: i64 = 11;
 
 /// One copy that ran outside a data call: in task work, in a worker, or in a call that submits or
 /// completes requests.
@@ -297,11 +341,12 @@ pub const STATS: u32 = 7;
 
 const _: () = {
     assert!(size_of::<Head>() == 24);
-    assert!(size_of::<CallRecord>() == 224);
+    assert!(size_of::<CallRecord>() == 248);
     assert!(size_of::<CopyRecord>() == 72);
     assert!(size_of::<ReadyRecord>() == 32);
     assert!(size_of::<SignalRecord>() == 56);
     assert!(size_of::<UringRecord>() == 72);
     assert!(size_of::<TaskRecord>() == 40);
     assert!(size_of::<RecvRecord>() == 48);
+    assert!(size_of::<PollRecord>() == 40);
 };

@@ -107,6 +107,14 @@ pub struct Span {
     pub copy_bytes: u64,
     /// The copy that is open: its start (0: none), time switched out since, bytes.
     pub open: Window,
+    /// Since the last call: runnable, not running.
+    pub idle_runq: u64,
+    /// Since the last call: asleep, in an untraced call or a fault.
+    pub idle_sleep: u64,
+    /// Between the last call and this one: runnable, not running.
+    pub before_runq: u64,
+    /// Between the last call and this one: asleep.
+    pub before_sleep: u64,
     /// Why it is switched out ([`Off`] as a number).
     pub off: u32,
     /// Sleeps for data.
@@ -131,7 +139,13 @@ impl Span {
     /// A call begins. A call that was still open (its exit was missed) is forgotten.
     #[inline(always)]
     pub fn enter(&mut self, now: u64) {
-        *self = Span { enter: now, last_in: self.last_in, ..Span::ZERO };
+        *self = Span {
+            enter: now,
+            last_in: self.last_in,
+            before_runq: self.idle_runq,
+            before_sleep: self.idle_sleep,
+            ..Span::ZERO
+        };
     }
 
     /// The thread is switched out.
@@ -155,24 +169,25 @@ impl Span {
         if self.open.begin != 0 {
             self.open.off += away;
         }
-        if self.enter == 0 {
-            return;
-        }
-        if off == Off::Preempted as u32 {
-            self.preempts += 1;
-            self.runq += away;
-            return;
-        }
         // try_to_wake_up may find the thread on its way out: then the wake-up lies before the switch,
         // and all of the time away was waiting for a CPU.
-        let slept = if waking > out && waking <= now {
-            self.woken = waking;
-            waking - out
-        } else {
-            self.unwoken += 1;
-            0
-        };
+        let preempted = off == Off::Preempted as u32;
+        let slept = if !preempted && waking > out && waking <= now { waking - out } else { 0 };
+        if self.enter == 0 {
+            self.idle_runq += away - slept;
+            self.idle_sleep += slept;
+            return;
+        }
         self.runq += away - slept;
+        if preempted {
+            self.preempts += 1;
+            return;
+        }
+        if slept == 0 {
+            self.unwoken += 1;
+        } else {
+            self.woken = waking;
+        }
         if off == Off::Wait as u32 {
             self.sleeps += 1;
             self.wait += slept;
@@ -246,6 +261,10 @@ impl Span {
         copy_last: 0,
         copy_bytes: 0,
         open: Window { begin: 0, end: 0, off: 0, bytes: 0 },
+        idle_runq: 0,
+        idle_sleep: 0,
+        before_runq: 0,
+        before_sleep: 0,
         off: Off::Running as u32,
         sleeps: 0,
         locks: 0,

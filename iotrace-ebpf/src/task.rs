@@ -19,7 +19,9 @@ pub struct Task {
     pub span: Span,
     /// The last wake-up, in or out of a call.
     pub wake: Wake,
-    /// Third argument of the open call.
+    /// Second argument of the open call.
+    pub arg1: u64,
+    /// Third.
     pub arg2: u64,
     /// Fourth.
     pub arg3: u64,

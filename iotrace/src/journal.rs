@@ -23,6 +23,8 @@ pub struct Entry {
     pub call: CallRecord,
     /// How many.
     pub count: u64,
+    /// Of a stretch: time between its polls in which the thread was runnable, but not running.
+    pub lost_cpu: u64,
     /// Of a stretch: enter to exit of each.
     pub latencies: Option<Box<Histogram>>,
     /// Of a stretch: wait plus run queue of each.
@@ -121,7 +123,7 @@ impl Journal {
             return;
         }
         self.last.insert(call.head.tid, self.calls.len());
-        self.calls.push(Entry { call, count: 1, latencies: None, phase1: None });
+        self.calls.push(Entry { call, count: 1, lost_cpu: 0, latencies: None, phase1: None });
     }
 
     /// Puts everything in order of time: records of different CPUs may arrive swapped.
@@ -150,7 +152,7 @@ fn continues(entry: &Entry, call: &CallRecord) -> bool {
     let first = &entry.call;
     entry.is_poll()
         && (first.nr, first.fd, first.ret) == (call.nr, call.fd, call.ret)
-        && call.enter.saturating_sub(entry.exit()) <= POLL_GAP_NS
+        && call.enter.saturating_sub(entry.exit()).saturating_sub(call.before_runq) <= POLL_GAP_NS
 }
 
 fn extend(entry: &mut Entry, call: &CallRecord) {
@@ -168,6 +170,7 @@ fn extend(entry: &mut Entry, call: &CallRecord) {
     sum.runq += more.runq;
     sum.copy += more.copy;
     sum.work += more.work;
+    entry.lost_cpu += call.before_runq;
     entry.call.locks += call.locks;
     entry.call.preempts += call.preempts;
     entry.call.head.at = call.head.at;
@@ -209,6 +212,16 @@ mod tests {
         journal.add(call(1000, 1200, -EAGAIN));
         journal.add(call(1200 + POLL_GAP_NS + 1, 8000, -EAGAIN));
         assert_eq!(journal.calls.len(), 2);
+    }
+
+    #[test]
+    fn losing_the_cpu_between_two_polls_is_no_pause() {
+        let mut journal = Journal::default();
+        journal.add(call(1000, 1200, -EAGAIN));
+        let Record::Call(mut next) = call(901_000, 901_200, -EAGAIN) else { unreachable!() };
+        next.before_runq = 899_000;
+        journal.add(Record::Call(next));
+        assert_eq!((journal.calls.len(), journal.calls[0].lost_cpu), (1, 899_000));
     }
 
     #[test]

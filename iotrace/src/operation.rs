@@ -164,14 +164,30 @@ fn operation(
 }
 
 /// What a thread did between wanting and ready.
+///
+/// A thread that lost the CPU between two calls could not run its own code either: that time is
+/// blocked, as far as it fits between them.
 fn phase1(threads: &Threads<'_>, tid: u32, want: u64, ready: u64) -> Phase1 {
     let mut phase = Phase1::default();
     if ready <= want {
         return phase;
     }
+    let mut at = want;
     for entry in threads.between(tid, want, ready) {
-        let inside = entry.exit().min(ready) - entry.enter().max(want);
-        *if entry.is_poll() { &mut phase.polling_ns } else { &mut phase.blocked_ns } += inside;
+        let (enter, exit) = (entry.enter().max(want), entry.exit().min(ready));
+        phase.blocked_ns += entry.call.before_runq.min(enter.saturating_sub(at));
+        if entry.is_poll() {
+            let lost = entry.lost_cpu.min(exit - enter);
+            phase.blocked_ns += lost;
+            phase.polling_ns += exit - enter - lost;
+        } else {
+            phase.blocked_ns += exit - enter;
+        }
+        at = exit;
+    }
+    // The call after readiness tells what was lost before it.
+    if let Some(next) = threads.between(tid, ready, u64::MAX).find(|entry| entry.enter() >= ready) {
+        phase.blocked_ns += next.call.before_runq.min(ready - at);
     }
     phase.free_ns = (ready - want) - phase.blocked_ns - phase.polling_ns;
     phase
@@ -216,12 +232,15 @@ impl Signs {
         Self { sockets, of_connection, task_adds, signals, wakes }
     }
 
-    /// When a message was ready: the first sign after it was sent and before it was copied.
+    /// When a message was ready: the first sign after it was sent and before it had arrived.
+    ///
+    /// A reader on another CPU may take a message between its queueing and `sk_data_ready`, so the
+    /// sign may come after the copy began; the message was ready by then.
     fn ready(&self, message: &Message, first: &Transfer) -> (u64, ReadySource) {
         let latest = if first.copy_from > message.sent_ns { first.copy_from } else { first.end };
         let after = |moments: &[u64]| {
             let position = moments.partition_point(|&at| at < message.sent_ns);
-            moments.get(position).copied().filter(|&at| at <= latest)
+            moments.get(position).filter(|&&at| at <= first.end).map(|&at| at.min(latest))
         };
         let in_map =
             |map: &HashMap<u64, Vec<u64>>, key: u64| map.get(&key).and_then(|moments| after(moments));

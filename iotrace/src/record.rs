@@ -1,7 +1,7 @@
 //! The records of the ring buffer, decoded.
 
 use iotrace_ebpf::abi::{
-    CallRecord, CopyRecord, Head, Kind, ReadyRecord, RecvRecord, SignalRecord, TaskRecord, UringRecord,
+    CallRecord, CopyRecord, Head, Kind, PollRecord, ReadyRecord, RecvRecord, SignalRecord, TaskRecord, UringRecord,
 };
 
 /// One record.
@@ -36,6 +36,8 @@ impl Record {
             Kind::Uring => Record::Uring(read(bytes)?),
             Kind::Task => Record::Task(read(bytes)?),
             Kind::Recv => Record::Recv(read(bytes)?),
+            // The short form of a call.
+            Kind::Poll => Record::Call(read::<PollRecord>(bytes)?.call()),
         })
     }
 
@@ -63,6 +65,7 @@ impl Plain for SignalRecord {}
 impl Plain for UringRecord {}
 impl Plain for TaskRecord {}
 impl Plain for RecvRecord {}
+impl Plain for PollRecord {}
 
 fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
     // SAFETY: the length is checked, the read is unaligned, and any bytes make a valid `Plain`.

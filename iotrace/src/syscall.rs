@@ -142,8 +142,7 @@ pub fn errno_name(errno: i64) -> String {
         .map_or_else(|| format!("E{errno}"), |(_, name)| (*name).to_owned())
 }
 
-/// `EAGAIN`
-pub const EAGAIN: i64 = 11;
+pub use iotrace_ebpf::abi::EAGAIN;
 
 /// Whether a return value is one of the kernel's own restart codes (`ERESTARTSYS` and kin,
 /// `include/linux/errno.h`): the call did not finish, user space never sees them.

@@ -6,7 +6,7 @@
 use aya_ebpf::bindings::pt_regs;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{CallRecord, Kind, Stat, Wake};
+use iotrace_ebpf::abi::{CallRecord, EAGAIN, Kind, PollRecord, Stat, Wake, role};
 
 use crate::maps::{count, role_of};
 use crate::sink;
@@ -20,8 +20,12 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     if role == 0 {
         return 0;
     }
-    let Some(task) = current() else { return 0 };
     let regs: *const pt_regs = ctx.arg(0);
+    // SAFETY: the verifier knows the argument as `struct pt_regs *` and checks this offset.
+    if nr == FUTEX && !futex_waits(unsafe { (*regs).rsi }) {
+        return 0;
+    }
+    let Some(task) = current() else { return 0 };
     if task.span.is_open() {
         count(Stat::Unmatched);
     }
@@ -30,6 +34,7 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the verifier knows the argument as `struct pt_regs *` and checks these offsets.
     unsafe {
         task.fd = (*regs).rdi as i32;
+        task.arg1 = (*regs).rsi;
         task.arg2 = (*regs).rdx;
         task.arg3 = (*regs).r10;
     }
@@ -42,6 +47,15 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// `futex`: of its operations only the waits are calls that anybody waits in.
+const FUTEX: u64 = 202;
+
+/// `FUTEX_WAIT` or `FUTEX_WAIT_BITSET`, under `FUTEX_CMD_MASK`.
+#[inline(always)]
+fn futex_waits(operation: u64) -> bool {
+    matches!(operation & 0x7f, 0 | 9)
+}
+
 /// `(struct pt_regs *regs, long ret)`
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
@@ -52,17 +66,24 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let now = now();
     let span = &task.span;
     let (enter, last_in, woken) = (span.enter, span.last_in, span.woken);
+    let ret = arg(&ctx, 1) as i64;
     let parts = task.span.exit(now);
     let span = &task.span;
+    let undisturbed = parts.total == parts.work && span.before_runq == 0 && span.before_sleep == 0;
+    if ret == -EAGAIN && task.role == u32::from(role::DATA) && undisturbed {
+        sink::emit(PollRecord { head: task.head(Kind::Poll, now), enter, nr: task.nr, fd: task.fd });
+        return 0;
+    }
     let wake =
         if woken != 0 && task.wake.at == woken { task.wake } else { Wake { at: woken, ..Wake::default() } };
     sink::emit(CallRecord {
         head: task.head(Kind::Call, now),
         enter,
         parts,
-        ret: arg(&ctx, 1) as i64,
+        ret,
         nr: task.nr,
         fd: task.fd,
+        arg1: task.arg1,
         arg2: task.arg2,
         arg3: task.arg3,
         first_out: span.first_out,
@@ -78,6 +99,8 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         preempts: span.preempts,
         copies: span.copies,
         recv_bytes: task.recv_bytes,
+        before_runq: span.before_runq,
+        before_sleep: span.before_sleep,
     });
     0
 }

@@ -106,6 +106,22 @@ fn sleeping_between_calls_belongs_to_no_call() {
 }
 
 #[test]
+fn time_away_between_two_calls_is_kept_for_the_second() {
+    let mut span = Span::ZERO;
+    span.enter(1000);
+    span.exit(1010);
+    span.switch_out(1020, Off::Preempted);
+    span.switch_in(1025, 0);
+    span.switch_out(1030, Off::Wait);
+    span.switch_in(1050, 1043);
+    span.enter(1060);
+    assert_eq!((span.before_runq, span.before_sleep), (5 + 7, 13));
+    span.exit(1070);
+    span.enter(1080);
+    assert_eq!((span.before_runq, span.before_sleep), (0, 0));
+}
+
+#[test]
 fn a_copy_left_open_ends_with_the_call() {
     let p = one("E_C_____X");
     assert_eq!(p, Parts { total: 8, copy: 6, work: 2, ..Parts::default() });
