@@ -18,14 +18,19 @@ pub fn run(spec: &Spec, log: &Log, journal: &mut Journal) -> (Run, Vec<Warning>)
     journal.sort();
     let threads = Threads::of(journal);
     let transfers = transfer::transfers(journal, spec.model, log);
-    let (operations, floors) = operation::operations(journal, &threads, &transfers, spec, log);
+    let (operations, copies) = operation::operations(journal, &threads, &transfers, spec, log);
     let fds: Vec<(i32, Fd)> = log
         .connections
         .iter()
         .map(|one| (one.fd, Fd { kind: spec.transport.name().to_owned(), name: one.name.clone() }))
         .collect();
-    let scope =
-        Scope { from: log.measure_from_ns, to: log.measure_to_ns, app: &log.app_threads, fds: &fds, floors };
+    let scope = Scope {
+        from: log.measure_from_ns,
+        to: log.measure_to_ns,
+        app: &log.app_threads,
+        fds: &fds,
+        copies: &copies,
+    };
     let calls = calls::rows(journal, &scope);
     let app_calls: u64 =
         calls.iter().filter(|row| row.thread_role == ThreadRole::App).map(|row| row.calls).sum();

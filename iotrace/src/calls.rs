@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::dist::Histogram;
 use crate::journal::{Entry, Journal};
-use crate::phase::{Floors, seen_in};
+use crate::phase::{Copies, seen_in};
 use crate::summary::{Call, CopySource, Fd, Role, ThreadRole};
 use crate::syscall::{self, IO_SUBMIT, RECVMMSG};
 
@@ -18,8 +18,8 @@ pub struct Scope<'a> {
     pub app: &'a [u32],
     /// The application's descriptors, with what they are.
     pub fds: &'a [(i32, Fd)],
-    /// Floors under the copies.
-    pub floors: Floors,
+    /// What the copies are measured against.
+    pub copies: &'a Copies,
 }
 
 impl Scope<'_> {
@@ -49,7 +49,7 @@ struct Sums {
     phase1: Histogram,
     phase2: Histogram,
     latency: Histogram,
-    slept_windows: u64,
+    floors: Vec<u64>,
 }
 
 /// The rows of a scope, in order of role and syscall.
@@ -59,7 +59,7 @@ pub fn rows(journal: &Journal, scope: &Scope<'_>) -> Vec<Call> {
         let thread = journal.thread_role(entry.call.head.tid, scope.app);
         sums.entry((entry.role(), entry.call.nr, thread)).or_default().add(entry, scope);
     }
-    sums.into_iter().map(|((role, nr, thread), sums)| sums.row(role, nr, thread, scope)).collect()
+    sums.into_iter().map(|((role, nr, thread), sums)| sums.row(role, nr, thread)).collect()
 }
 
 impl Sums {
@@ -109,15 +109,14 @@ impl Sums {
         {
             return;
         }
-        let copied = scope.floors.copied(seen_in(call));
+        let seen = seen_in(call);
+        let copied = scope.copies.copied(seen);
+        self.floors.extend(scope.copies.floor(seen));
         self.copy += copied.ns;
         self.upper += copied.upper;
         self.phase2.add(copied.ns);
         match copied.source {
-            CopySource::Estimated => {
-                self.estimated += 1;
-                self.slept_windows += u64::from(call.sleeps > 0);
-            }
+            CopySource::Estimated => self.estimated += 1,
             _ => self.marked += 1,
         }
     }
@@ -137,14 +136,14 @@ impl Sums {
         });
     }
 
-    fn row(self, role: Role, nr: u32, thread_role: ThreadRole, scope: &Scope<'_>) -> Call {
+    fn row(mut self, role: Role, nr: u32, thread_role: ThreadRole) -> Call {
         let source = match (self.marked, self.estimated) {
             (0, 0) => CopySource::None,
             // One window without marks makes the sum an estimate.
             (_, 0) => CopySource::Marked,
             _ => CopySource::Estimated,
         };
-        let mostly_slept = self.slept_windows * 2 >= self.estimated;
+        self.floors.sort_unstable();
         Call {
             syscall: syscall::name(nr),
             role,
@@ -165,11 +164,7 @@ impl Sums {
             work_ns: self.total - self.wait - self.lock - self.runq - self.copy,
             copy_source: source,
             copy_upper_ns: (source == CopySource::Estimated).then_some(self.upper),
-            copy_floor_ns: match source {
-                CopySource::Marked => scope.floors.marked,
-                CopySource::Estimated => scope.floors.window(mostly_slept),
-                CopySource::Exact | CopySource::None => None,
-            },
+            copy_floor_ns: self.floors.get(self.floors.len() / 2).copied(),
             phase1: self.phase1.dist(),
             phase2: self.phase2.measured(),
             latency: self.latency.dist(),

@@ -186,7 +186,8 @@ fn duration(word: &str) -> Result<Duration, String> {
     if word.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("a duration needs a unit: {word}ns, {word}us, {word}ms or {word}s"));
     }
-    let parsed = humantime::parse_duration(word).map_err(|error| format!("{error}; write it like 500us, 10ms or 2s"))?;
+    let parsed = humantime::parse_duration(word)
+        .map_err(|error| format!("{error}; write it like 500us, 10ms or 2s"))?;
     // Far beyond any run, and well inside 64 bits of nanoseconds.
     if parsed > Duration::from_secs(86_400) { Err("no more than a day".to_owned()) } else { Ok(parsed) }
 }

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use iotrace_ebpf::abi::{SIGNAL_GENERATED, UringEvent};
 
 use crate::journal::{Entry, Journal};
-use crate::phase::Floors;
+use crate::phase::{Before, Copies, Seen};
 use crate::summary::{Phase1, ReadySource, Role};
-use crate::transfer::Transfer;
+use crate::transfer::{Place, Transfer};
 use crate::workload::spec::{Log, Message, Spec};
 
 /// One counted message.
@@ -83,27 +83,30 @@ impl<'a> Threads<'a> {
     }
 }
 
-/// The operations of a run, and the floors its calibration messages gave.
+/// The operations of a run, and what its calibration messages say of its copies.
 pub fn operations(
     journal: &Journal,
     threads: &Threads<'_>,
     transfers: &[Transfer],
     spec: &Spec,
     log: &Log,
-) -> (Vec<Operation>, Floors) {
+) -> (Vec<Operation>, Copies) {
     let mine = by_message(transfers, log);
-    let calibration = mine[..(spec.calibration as usize).min(mine.len())].iter().flatten();
-    let floors = Floors::of(calibration.map(|transfer| transfer.seen));
-    let signs = Signs::of(journal, transfers);
     let first = (spec.calibration + spec.warmup) as usize;
+    let seen = |messages: &[Vec<Transfer>]| -> Vec<Seen> {
+        messages.iter().flatten().map(|transfer| transfer.seen).collect()
+    };
+    let calibration = seen(&mine[..(spec.calibration as usize).min(mine.len())]);
+    let copies = Copies::of(calibration, seen(mine.get(first..).unwrap_or_default()));
+    let signs = Signs::of(journal, transfers);
     let counted = log.messages.iter().zip(mine).skip(first).enumerate();
     let operations = counted
         .filter(|(_, (_, transfers))| !transfers.is_empty())
         .map(|(index, (message, transfers))| {
-            operation(index as u64, *message, transfers, threads, &signs, &floors, log)
+            operation(index as u64, *message, transfers, threads, &signs, &copies, log)
         })
         .collect();
-    (operations, floors)
+    (operations, copies)
 }
 
 /// Gives every transfer to the message during which it ended, per connection.
@@ -129,12 +132,12 @@ fn operation(
     transfers: Vec<Transfer>,
     threads: &Threads<'_>,
     signs: &Signs,
-    floors: &Floors,
+    copies: &Copies,
     log: &Log,
 ) -> Operation {
     let first = transfers[0];
     let (ready, ready_source) = signs.ready(&message, &first);
-    let come = if first.enter >= ready { first.enter } else { first.on_cpu.min(first.copy_from) }.max(ready);
+    let come = came(&first, ready, copies);
     let thread = log.connections.get(message.connection as usize).map_or(0, |connection| connection.thread);
     let mut phase1 = phase1(threads, thread, message.want_ns, ready);
     // A message that arrives in pieces is waited for again after its first piece was ready.
@@ -142,13 +145,13 @@ fn operation(
     phase1.blocked_ns += again.map(|entry| entry.call.parts.wait).sum::<u64>();
     let (mut copy_blocked, mut copy_free) = (0, 0);
     for transfer in &transfers {
-        let copied = floors.copied(transfer.seen).ns;
+        let copied = copies.copied(transfer.seen).ns;
         *if transfer.place.is_app() { &mut copy_blocked } else { &mut copy_free } += copied;
     }
     let joined = threads
         .before(thread, first.enter)
         .find(|entry| entry.role() == Role::Readiness)
-        .is_some_and(|entry| entry.call.ret > 0 && entry.exit() >= ready);
+        .is_some_and(|entry| entry.call.ret > 0);
     Operation {
         index,
         message,
@@ -163,31 +166,33 @@ fn operation(
     }
 }
 
+/// When somebody came for the data: entered a call for it, or was switched in inside one. A request is
+/// carried out at a moment without a mark; the start of its copy is the first that is known.
+fn came(first: &Transfer, ready: u64, copies: &Copies) -> u64 {
+    let at = match (first.place, first.seen) {
+        (Place::DataCall | Place::Helper, _) if first.enter >= ready => first.enter,
+        (Place::DataCall | Place::Helper, _) => first.on_cpu,
+        (_, Seen::Marked { .. }) => first.copy_from,
+        (_, Seen::Window { before: Before::Kicked, .. }) => first.copy_to - copies.copied(first.seen).ns,
+        _ => first.on_cpu,
+    };
+    at.min(first.end).max(ready)
+}
+
 /// What a thread did between wanting and ready.
 ///
-/// A thread that lost the CPU between two calls could not run its own code either: that time is
-/// blocked, as far as it fits between them.
+/// Losing the CPU between two polls of a stretch is blocked: the thread was about to ask again. Losing
+/// it while it runs its own code is waiting for something else, so it stays free.
 fn phase1(threads: &Threads<'_>, tid: u32, want: u64, ready: u64) -> Phase1 {
     let mut phase = Phase1::default();
     if ready <= want {
         return phase;
     }
-    let mut at = want;
     for entry in threads.between(tid, want, ready) {
-        let (enter, exit) = (entry.enter().max(want), entry.exit().min(ready));
-        phase.blocked_ns += entry.call.before_runq.min(enter.saturating_sub(at));
-        if entry.is_poll() {
-            let lost = entry.lost_cpu.min(exit - enter);
-            phase.blocked_ns += lost;
-            phase.polling_ns += exit - enter - lost;
-        } else {
-            phase.blocked_ns += exit - enter;
-        }
-        at = exit;
-    }
-    // The call after readiness tells what was lost before it.
-    if let Some(next) = threads.between(tid, ready, u64::MAX).find(|entry| entry.enter() >= ready) {
-        phase.blocked_ns += next.call.before_runq.min(ready - at);
+        let inside = entry.exit().min(ready) - entry.enter().max(want);
+        let lost = if entry.is_poll() { entry.lost_cpu.min(inside) } else { inside };
+        phase.blocked_ns += lost;
+        phase.polling_ns += inside - lost;
     }
     phase.free_ns = (ready - want) - phase.blocked_ns - phase.polling_ns;
     phase

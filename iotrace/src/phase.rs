@@ -3,12 +3,29 @@
 //! Two kinds of windows come out of the probes. A *marked* one lies between tracepoints at both edges
 //! of the copy; a one-byte copy still takes about 300 ns between them (two probe dispatches, the set-up
 //! of the copy), and that floor is calibrated and subtracted. Where no start mark exists (small UDP,
-//! pipes) the window is the whole stretch on the CPU up to the end of the receive; the same window
-//! around a one-byte message is subtracted, and what is left is an *estimate* with that window as bound.
+//! pipes) the window is the stretch on the CPU up to the end of the receive, and the same window around
+//! one-byte messages is subtracted: an *estimate*, with the window as bound.
+//!
+//! A window of a microsecond around a copy of 50 ns is mostly noise, and "window less floor, never
+//! below zero" summed over many calls would count that noise as copy. So the estimate is made once for
+//! all like transfers (same kind of window, like size): their median window less the median floor.
+
+use std::collections::HashMap;
 
 use iotrace_ebpf::abi::CallRecord;
 
 use crate::summary::CopySource;
+
+/// What a window without marks begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Before {
+    /// The start of the call or request: the thread was running.
+    Running,
+    /// The thread's switch-in after a sleep: caches are cold.
+    Slept,
+    /// The poll wake-up of a request: task work comes some time after it.
+    Kicked,
+}
 
 /// What a transfer showed of its copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +41,10 @@ pub enum Seen {
     Window {
         /// Length of the window.
         upper: u64,
-        /// Whether the thread slept before the window: it begins with a cold switch-in then.
-        slept: bool,
+        /// What it begins with.
+        before: Before,
+        /// Bytes moved; 0: unknown.
+        bytes: u64,
     },
 }
 
@@ -40,30 +59,43 @@ pub struct Copied {
     pub upper: u64,
 }
 
-/// What a one-byte transfer shows, by kind of window: the median of the calibration messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Floors {
-    /// Per marked copy.
-    pub marked: Option<u64>,
-    /// Window of a call that slept.
-    pub slept: Option<u64>,
-    /// Window of a call that did not.
-    pub awake: Option<u64>,
+/// What the copies of a run are measured against.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Copies {
+    /// Median of a marked one-byte copy.
+    marked: Option<u64>,
+    /// Median window around a one-byte message, by what it begins with.
+    windows: HashMap<Before, u64>,
+    /// The estimate for windows of one kind and size class.
+    estimates: HashMap<(Before, u32), u64>,
 }
 
-impl Floors {
-    /// Medians over calibration transfers.
-    pub fn of(transfers: impl IntoIterator<Item = Seen>) -> Self {
-        let (mut marked, mut slept, mut awake) = (Vec::new(), Vec::new(), Vec::new());
-        for transfer in transfers {
-            match transfer {
-                Seen::Marked { raw, copies } if copies > 0 => marked.push(raw / copies),
-                Seen::Marked { .. } => {}
-                Seen::Window { upper, slept: true } => slept.push(upper),
-                Seen::Window { upper, slept: false } => awake.push(upper),
+impl Copies {
+    /// Calibrates with one-byte transfers, and estimates over the counted ones.
+    pub fn of(calibration: impl IntoIterator<Item = Seen>, counted: impl IntoIterator<Item = Seen>) -> Self {
+        let (mut marked, mut floors) = (Vec::new(), HashMap::<Before, Vec<u64>>::new());
+        for seen in calibration {
+            match seen {
+                Seen::Marked { raw, copies } => marked.extend(raw.checked_div(copies)),
+                Seen::Window { upper, before, .. } => floors.entry(before).or_default().push(upper),
             }
         }
-        Self { marked: median(marked), slept: median(slept), awake: median(awake) }
+        let mut counted_windows = HashMap::<(Before, u32), Vec<u64>>::new();
+        for seen in counted {
+            if let Seen::Window { upper, before, bytes } = seen {
+                counted_windows.entry((before, class(bytes))).or_default().push(upper);
+            }
+        }
+        let windows: HashMap<Before, u64> =
+            floors.into_iter().filter_map(|(before, all)| Some((before, median(all)?))).collect();
+        let mut copies = Self { marked: median(marked), windows, estimates: HashMap::new() };
+        copies.estimates = counted_windows
+            .into_iter()
+            .filter_map(|(key, all)| {
+                Some((key, median(all)?.saturating_sub(copies.window(key.0).unwrap_or(0))))
+            })
+            .collect();
+        copies
     }
 
     /// The copy of a transfer, floor subtracted.
@@ -73,18 +105,30 @@ impl Floors {
                 let floor = self.marked.unwrap_or(0).saturating_mul(copies);
                 Copied { ns: raw.saturating_sub(floor), source: CopySource::Marked, upper: raw }
             }
-            Seen::Window { upper, slept } => Copied {
-                ns: upper.saturating_sub(self.window(slept).unwrap_or(0)),
-                source: CopySource::Estimated,
-                upper,
-            },
+            Seen::Window { upper, before, bytes } => {
+                let estimate = self.estimates.get(&(before, class(bytes))).copied().unwrap_or(0);
+                Copied { ns: estimate.min(upper), source: CopySource::Estimated, upper }
+            }
         }
     }
 
-    /// The floor under a window: of its own kind, else of the other.
-    pub fn window(&self, slept: bool) -> Option<u64> {
-        if slept { self.slept.or(self.awake) } else { self.awake.or(self.slept) }
+    /// The floor that was subtracted from such a copy.
+    pub fn floor(&self, seen: Seen) -> Option<u64> {
+        match seen {
+            Seen::Marked { .. } => self.marked,
+            Seen::Window { before, .. } => self.window(before),
+        }
     }
+
+    /// The floor under a window: of its own kind, else the smallest of the others.
+    fn window(&self, before: Before) -> Option<u64> {
+        self.windows.get(&before).or_else(|| self.windows.values().min()).copied()
+    }
+}
+
+/// Sizes within a power of two are alike.
+fn class(bytes: u64) -> u32 {
+    bytes.checked_ilog2().map_or(0, |log| log + 1)
 }
 
 fn median(mut values: Vec<u64>) -> Option<u64> {
@@ -99,46 +143,68 @@ pub fn seen_in(call: &CallRecord) -> Seen {
     }
     let begin = call.enter.max(call.last_in);
     let end = if call.recv_at > begin { call.recv_at } else { call.head.at };
-    Seen::Window { upper: end - begin, slept: call.sleeps > 0 }
+    let before = if call.sleeps > 0 { Before::Slept } else { Before::Running };
+    Seen::Window { upper: end - begin, before, bytes: call.recv_bytes.max(call.ret.max(0) as u64) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_floor_is_the_median_of_its_kind() {
-        let floors = Floors::of([
-            Seen::Marked { raw: 300, copies: 1 },
-            Seen::Marked { raw: 9000, copies: 1 },
-            Seen::Marked { raw: 640, copies: 2 },
-            Seen::Window { upper: 2000, slept: true },
-            Seen::Window { upper: 900, slept: false },
-        ]);
-        assert_eq!(floors, Floors { marked: Some(320), slept: Some(2000), awake: Some(900) });
+    fn window(upper: u64, before: Before) -> Seen {
+        Seen::Window { upper, before, bytes: 1000 }
     }
 
     #[test]
-    fn every_copy_has_its_own_floor() {
-        let floors = Floors { marked: Some(300), ..Floors::default() };
-        let copied = floors.copied(Seen::Marked { raw: 2000, copies: 3 });
+    fn the_floor_is_the_median_of_its_kind() {
+        let calibration = [
+            Seen::Marked { raw: 300, copies: 1 },
+            Seen::Marked { raw: 9000, copies: 1 },
+            Seen::Marked { raw: 640, copies: 2 },
+            window(2000, Before::Slept),
+            window(900, Before::Running),
+        ];
+        let copies = Copies::of(calibration, []);
+        assert_eq!(copies.floor(Seen::Marked { raw: 0, copies: 1 }), Some(320));
+        assert_eq!(copies.floor(window(0, Before::Slept)), Some(2000));
+        assert_eq!(copies.floor(window(0, Before::Running)), Some(900));
+        assert_eq!(copies.floor(window(0, Before::Kicked)), Some(900), "none of its own: the smallest");
+    }
+
+    #[test]
+    fn every_marked_copy_has_its_own_floor() {
+        let copies = Copies::of([Seen::Marked { raw: 300, copies: 1 }], []);
+        let copied = copies.copied(Seen::Marked { raw: 2000, copies: 3 });
         assert_eq!(copied, Copied { ns: 1100, source: CopySource::Marked, upper: 2000 });
     }
 
     #[test]
-    fn an_estimate_keeps_its_bound_and_never_goes_below_nothing() {
-        let floors = Floors { awake: Some(800), ..Floors::default() };
-        let copied = floors.copied(Seen::Window { upper: 700, slept: true });
-        assert_eq!(copied, Copied { ns: 0, source: CopySource::Estimated, upper: 700 });
+    fn noise_is_not_counted_as_copy() {
+        // One in three windows is disturbed; the copy takes 50 ns.
+        let noisy = |n: u64, copy: u64| {
+            window(800 + copy + if n.is_multiple_of(3) { 5000 } else { n % 5 }, Before::Running)
+        };
+        let copies = Copies::of((0..60).map(|n| noisy(n, 0)), (0..60).map(|n| noisy(n, 50)));
+        let sum: u64 = (0..60).map(|n| copies.copied(noisy(n, 50)).ns).sum();
+        assert!((45..=55).contains(&(sum / 60)), "{}", sum / 60);
+    }
+
+    #[test]
+    fn an_estimate_stays_below_its_bound() {
+        let copies = Copies::of([window(800, Before::Running)], [window(1500, Before::Running)]);
+        assert_eq!(copies.copied(window(1500, Before::Running)).ns, 700);
+        assert_eq!(copies.copied(window(600, Before::Running)).ns, 600);
+        let quick = Copies::of([window(800, Before::Running)], [window(700, Before::Running)]);
+        assert_eq!(quick.copied(window(700, Before::Running)).ns, 0);
     }
 
     #[test]
     fn the_window_begins_at_the_last_switch_in_and_ends_with_the_receive() {
-        let mut call = CallRecord { enter: 100, last_in: 500, recv_at: 900, ..CallRecord::default() };
+        let mut call = CallRecord { enter: 100, last_in: 500, recv_at: 900, ret: 8, ..CallRecord::default() };
         call.head.at = 1000;
         call.sleeps = 1;
-        assert_eq!(seen_in(&call), Seen::Window { upper: 400, slept: true });
+        assert_eq!(seen_in(&call), Seen::Window { upper: 400, before: Before::Slept, bytes: 8 });
         call.recv_at = 0;
-        assert_eq!(seen_in(&call), Seen::Window { upper: 500, slept: true });
+        assert_eq!(seen_in(&call), Seen::Window { upper: 500, before: Before::Slept, bytes: 8 });
     }
 }

@@ -1,7 +1,8 @@
 //! The records of the ring buffer, decoded.
 
 use iotrace_ebpf::abi::{
-    CallRecord, CopyRecord, Head, Kind, PollRecord, ReadyRecord, RecvRecord, SignalRecord, TaskRecord, UringRecord,
+    CallRecord, CopyRecord, Head, Kind, PollRecord, ReadyRecord, RecvRecord, SignalRecord, TaskRecord,
+    UringRecord,
 };
 
 /// One record.

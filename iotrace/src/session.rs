@@ -47,7 +47,12 @@ pub struct Watched {
 ///
 /// # Errors
 /// Of the runtime's set-up and of the control pipe.
-pub fn watch(observer: &mut Observer, running: &mut Running, control: OwnedFd, limit: Duration) -> io::Result<Watched> {
+pub fn watch(
+    observer: &mut Observer,
+    running: &mut Running,
+    control: OwnedFd,
+    limit: Duration,
+) -> io::Result<Watched> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(watching(observer, running, control, limit))
 }

@@ -7,7 +7,7 @@ use iotrace_ebpf::abi::{RecvRecord, UringEvent, UringRecord};
 
 use crate::journal::{Entry, Journal};
 use crate::model::Model;
-use crate::phase::{Seen, seen_in};
+use crate::phase::{Before, Seen, seen_in};
 use crate::summary::{Role, ThreadRole};
 use crate::syscall::{IO_SUBMIT, IO_URING_ENTER};
 use crate::workload::spec::Log;
@@ -115,7 +115,7 @@ struct Pending {
     copies: u64,
     first: u64,
     last: u64,
-    received: VecDeque<(RecvRecord, Seen, u64, u64)>,
+    received: VecDeque<(RecvRecord, Option<Seen>, u64, u64)>,
     /// Latest moment before which this thread was busy with something else.
     busy_until: u64,
 }
@@ -186,8 +186,7 @@ impl Pending {
     fn receive(&mut self, recv: RecvRecord) {
         let seen = self.take_marked();
         let (first, last) = (self.first, self.last);
-        let window = Seen::Window { upper: 0, slept: false };
-        self.received.push_back((recv, seen.unwrap_or(window), first, last));
+        self.received.push_back((recv, seen, first, last));
     }
 
     fn take_marked(&mut self) -> Option<Seen> {
@@ -199,7 +198,7 @@ impl Pending {
     fn complete(&mut self, event: &UringRecord, begun: (u64, u64), journal: &Journal, log: &Log) -> Transfer {
         let (end_of_window, last_in, nr, tid, sock, marked, first, last) = match self.received.pop_front() {
             Some((recv, seen, first, last)) => {
-                (recv.head.at, recv.last_in, recv.nr, recv.head.tid, recv.sock, Some(seen), first, last)
+                (recv.head.at, recv.last_in, recv.nr, recv.head.tid, recv.sock, seen, first, last)
             }
             None => {
                 let seen = self.take_marked();
@@ -208,11 +207,16 @@ impl Pending {
         };
         let on_cpu = begun.1.max(last_in).max(self.busy_until).min(end_of_window);
         self.busy_until = end_of_window;
-        let seen = match marked {
-            Some(seen @ Seen::Marked { .. }) => seen,
-            _ => Seen::Window { upper: end_of_window - on_cpu, slept: last_in == on_cpu },
+        let before = if last_in == on_cpu {
+            Before::Slept
+        } else if begun.1 > begun.0 && begun.1 == on_cpu {
+            Before::Kicked
+        } else {
+            Before::Running
         };
-        let is_marked = matches!(seen, Seen::Marked { .. });
+        let window = Seen::Window { upper: end_of_window - on_cpu, before, bytes: event.res as u64 };
+        let is_marked = marked.is_some();
+        let seen = marked.unwrap_or(window);
         let place = match journal.thread_role(tid, &log.app_threads) {
             ThreadRole::Sqpoll => Place::Sqpoll,
             ThreadRole::Worker => Place::Worker,

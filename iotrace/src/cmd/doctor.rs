@@ -153,14 +153,7 @@ fn probes() -> Vec<Row> {
     let Ok(btf) = Btf::of_kernel() else { return Vec::new() };
     let settings = Settings {
         target: std::process::id(),
-        groups: vec![
-            Group::Core,
-            Group::Sockets,
-            Group::Copy,
-            Group::CopyUnix,
-            Group::Signals,
-            Group::Uring,
-        ],
+        groups: vec![Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix, Group::Signals, Group::Uring],
         signals: 0,
         futex: false,
         ring_bytes: 1 << 16,
@@ -219,7 +212,9 @@ fn table(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
     let degraded = finding.checks.iter().filter(|row| row.status == Status::Degraded).count();
     match (finding.ok, degraded) {
         (true, 0) => writeln!(out, "Everything works here."),
-        (true, _) => writeln!(out, "iotrace works here; {degraded} of the rows above say what is measured less well."),
+        (true, _) => {
+            writeln!(out, "iotrace works here; {degraded} of the rows above say what is measured less well.")
+        }
         (false, _) => writeln!(out, "iotrace cannot measure here."),
     }
 }

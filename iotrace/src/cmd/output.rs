@@ -72,7 +72,9 @@ fn colored(args: &OutputArgs) -> bool {
         Color::Always => true,
         Color::Never => false,
         Color::Auto => {
-            args.output.is_none() && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+            args.output.is_none()
+                && io::stdout().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::session::{self, End};
 use crate::signals::SIGIO;
 use crate::summary::{Document, Loss, Overhead, Run, SCHEMA, Warning};
 use crate::target::{Held, Identity, pipe};
-use crate::workload::spec::{Log, Report, Spec};
 use crate::workload;
+use crate::workload::spec::{Log, Report, Spec};
 use iotrace_ebpf::abi::Stat;
 
 /// One-byte messages before the warm-up: enough for a median that a few disturbed ones do not move.
@@ -38,7 +38,10 @@ pub fn main(args: &RunArgs) -> Result<(), Failure> {
         say(args, &format!("{} over {}: {} messages ...", spec.model, spec.transport, spec.messages));
         match observe(&btf, spec, args, baseline, &mut result) {
             Ok(End::Interrupted) => {
-                result.warn("interrupted", "interrupted: models that were not finished are left out".to_owned());
+                result.warn(
+                    "interrupted",
+                    "interrupted: models that were not finished are left out".to_owned(),
+                );
                 break;
             }
             Ok(_) => {}
@@ -68,8 +71,11 @@ fn say(args: &RunArgs, text: &str) {
 
 /// What is to be run, refused here if it cannot be.
 fn specs(args: &RunArgs) -> Result<Vec<Spec>, Failure> {
-    let named: Vec<Model> =
-        args.model.iter().filter_map(|arg| if let ModelArg::One(model) = arg { Some(*model) } else { None }).collect();
+    let named: Vec<Model> = args
+        .model
+        .iter()
+        .filter_map(|arg| if let ModelArg::One(model) = arg { Some(*model) } else { None })
+        .collect();
     let all = args.model.contains(&ModelArg::All);
     let models = if all { Model::ALL.to_vec() } else { named.clone() };
     if args.meanwhile.is_some() && !models.iter().any(|model| model.leaves_thread_free()) {
@@ -92,7 +98,10 @@ fn specs(args: &RunArgs) -> Result<Vec<Spec>, Failure> {
             None => specs.push(spec),
             // `all` means all that can be done; the reason is no news to who asked for one of them.
             Some(_) if all && !named.contains(&model) && refused_for_model(&spec) => {
-                eprintln!("{model} is left out: {}", workload::refuse(&spec).map_or(String::new(), |why| why.text));
+                eprintln!(
+                    "{model} is left out: {}",
+                    workload::refuse(&spec).map_or(String::new(), |why| why.text)
+                );
             }
             Some(why) => return Err(Failure::Usage(why.text)),
         }
@@ -227,17 +236,26 @@ impl Outcome {
             (before, more) => before.or(more),
         };
         for missing in observer.missing() {
-            let text = format!("{} is not attached: {}. Without it: {}", missing.probe.name, missing.why, missing.probe.lost);
+            let text = format!(
+                "{} is not attached: {}. Without it: {}",
+                missing.probe.name, missing.why, missing.probe.lost
+            );
             self.warn("probe_missing", text);
         }
     }
 
     fn document(mut self, elapsed: Duration) -> Document {
         if self.loss.recursion_misses.is_none() {
-            self.warn("recursion_misses_not_counted", "this kernel does not count skipped probe runs (since 5.12)".to_owned());
+            self.warn(
+                "recursion_misses_not_counted",
+                "this kernel does not count skipped probe runs (since 5.12)".to_owned(),
+            );
         }
         if self.per_call.is_none() {
-            self.warn("call_overhead_not_measured", "the cost of a traced call could not be measured".to_owned());
+            self.warn(
+                "call_overhead_not_measured",
+                "the cost of a traced call could not be measured".to_owned(),
+            );
         }
         self.warn(
             "switch_overhead_not_measured",
@@ -254,11 +272,7 @@ impl Outcome {
             host: check::host(),
             complete: lossless && !self.incomplete,
             loss,
-            overhead: Overhead {
-                per_call_ns: self.per_call,
-                per_switch_ns: None,
-                iotrace_cpu_ns: own_cpu(),
-            },
+            overhead: Overhead { per_call_ns: self.per_call, per_switch_ns: None, iotrace_cpu_ns: own_cpu() },
             elapsed_ns: elapsed.as_nanos() as u64,
             runs: self.runs,
             warnings: self.warnings,

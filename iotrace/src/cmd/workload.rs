@@ -13,7 +13,9 @@ pub fn main(args: &WorkloadArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::Usage(format!("--spec is not a workload: {error}")))?;
     // SAFETY: F_GETFD only asks whether the number is an open descriptor.
     if args.control < 3 || unsafe { libc::fcntl(args.control, libc::F_GETFD) } < 0 {
-        return Err(Failure::Usage("--control is not an open descriptor; `iotrace run` starts this".to_owned()));
+        return Err(Failure::Usage(
+            "--control is not an open descriptor; `iotrace run` starts this".to_owned(),
+        ));
     }
     // SAFETY: open, handed over by the parent for this very use, and owned by nothing else here.
     let control = unsafe { OwnedFd::from_raw_fd(args.control) };
