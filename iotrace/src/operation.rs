@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use iotrace_ebpf::abi::{SIGNAL_GENERATED, UringEvent};
 
 use crate::journal::{Entry, Journal};
-use crate::phase::{Before, Copies, Seen};
+use crate::phase::{Before, Copies, Seen, seen_in};
 use crate::summary::{Phase1, ReadySource, Role};
 use crate::transfer::{Place, Transfer};
 use crate::workload::spec::{Log, Message, Spec};
@@ -97,7 +97,12 @@ pub fn operations(
         messages.iter().flatten().map(|transfer| transfer.seen).collect()
     };
     let calibration = seen(&mine[..(spec.calibration as usize).min(mine.len())]);
-    let copies = Copies::of(calibration, seen(mine.get(first..).unwrap_or_default()));
+    let reads = log.reference.iter().flat_map(|reference| {
+        let calls = journal.calls.iter().filter(|entry| entry.role() == Role::Data);
+        calls.filter(|entry| entry.call.fd == reference.fd && entry.exit() < log.measure_from_ns)
+    });
+    let reference = reads.filter(|entry| entry.call.ret > 0).map(|entry| seen_in(&entry.call));
+    let copies = Copies::of(calibration, seen(mine.get(first..).unwrap_or_default()), reference);
     let signs = Signs::of(journal, transfers);
     let counted = log.messages.iter().zip(mine).skip(first).enumerate();
     let operations = counted

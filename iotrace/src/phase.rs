@@ -68,11 +68,18 @@ pub struct Copies {
     windows: HashMap<Before, u64>,
     /// The estimate for windows of one kind and size class.
     estimates: HashMap<(Before, u32), u64>,
+    /// ns per KiB of an ordinary read of the same kind, for windows that begin nowhere in particular.
+    reference: Option<u64>,
 }
 
 impl Copies {
-    /// Calibrates with one-byte transfers, and estimates over the counted ones.
-    pub fn of(calibration: impl IntoIterator<Item = Seen>, counted: impl IntoIterator<Item = Seen>) -> Self {
+    /// Calibrates with one-byte transfers, and estimates over the counted ones. `reference` are ordinary
+    /// reads of one byte and of many.
+    pub fn of(
+        calibration: impl IntoIterator<Item = Seen>,
+        counted: impl IntoIterator<Item = Seen>,
+        reference: impl IntoIterator<Item = Seen>,
+    ) -> Self {
         let (mut marked, mut floors) = (Vec::new(), HashMap::<Before, Vec<u64>>::new());
         for seen in calibration {
             match seen {
@@ -88,7 +95,8 @@ impl Copies {
         }
         let windows: HashMap<Before, u64> =
             floors.into_iter().filter_map(|(before, all)| Some((before, median(all)?))).collect();
-        let mut copies = Self { marked: median(marked), windows, estimates: HashMap::new() };
+        let mut copies = Self { marked: median(marked), windows, ..Self::default() };
+        copies.reference = per_kib(reference);
         copies.estimates = counted_windows
             .into_iter()
             .filter_map(|(key, all)| {
@@ -106,7 +114,10 @@ impl Copies {
                 Copied { ns: raw.saturating_sub(floor), source: CopySource::Marked, upper: raw }
             }
             Seen::Window { upper, before, bytes } => {
-                let estimate = self.estimates.get(&(before, class(bytes))).copied().unwrap_or(0);
+                let estimate = match self.reference {
+                    Some(per_kib) if before == Before::Kicked => bytes.saturating_mul(per_kib) / 1024,
+                    _ => self.estimates.get(&(before, class(bytes))).copied().unwrap_or(0),
+                };
                 Copied { ns: estimate.min(upper), source: CopySource::Estimated, upper }
             }
         }
@@ -124,6 +135,23 @@ impl Copies {
     fn window(&self, before: Before) -> Option<u64> {
         self.windows.get(&before).or_else(|| self.windows.values().min()).copied()
     }
+}
+
+/// Slope of the windows of ordinary reads: their larger size against one byte.
+fn per_kib(reads: impl IntoIterator<Item = Seen>) -> Option<u64> {
+    let (mut small, mut large, mut size) = (Vec::new(), Vec::new(), 0);
+    for seen in reads {
+        match seen {
+            Seen::Window { upper, bytes: 0 | 1, .. } => small.push(upper),
+            Seen::Window { upper, bytes, .. } => {
+                large.push(upper);
+                size = bytes;
+            }
+            // A large datagram is copied between marks; so are the run's own then.
+            Seen::Marked { .. } => return None,
+        }
+    }
+    Some(median(large)?.saturating_sub(median(small)?) * 1024 / size.max(1))
 }
 
 /// Sizes within a power of two are alike.
@@ -164,7 +192,7 @@ mod tests {
             window(2000, Before::Slept),
             window(900, Before::Running),
         ];
-        let copies = Copies::of(calibration, []);
+        let copies = Copies::of(calibration, [], []);
         assert_eq!(copies.floor(Seen::Marked { raw: 0, copies: 1 }), Some(320));
         assert_eq!(copies.floor(window(0, Before::Slept)), Some(2000));
         assert_eq!(copies.floor(window(0, Before::Running)), Some(900));
@@ -173,7 +201,7 @@ mod tests {
 
     #[test]
     fn every_marked_copy_has_its_own_floor() {
-        let copies = Copies::of([Seen::Marked { raw: 300, copies: 1 }], []);
+        let copies = Copies::of([Seen::Marked { raw: 300, copies: 1 }], [], []);
         let copied = copies.copied(Seen::Marked { raw: 2000, copies: 3 });
         assert_eq!(copied, Copied { ns: 1100, source: CopySource::Marked, upper: 2000 });
     }
@@ -184,17 +212,27 @@ mod tests {
         let noisy = |n: u64, copy: u64| {
             window(800 + copy + if n.is_multiple_of(3) { 5000 } else { n % 5 }, Before::Running)
         };
-        let copies = Copies::of((0..60).map(|n| noisy(n, 0)), (0..60).map(|n| noisy(n, 50)));
+        let copies = Copies::of((0..60).map(|n| noisy(n, 0)), (0..60).map(|n| noisy(n, 50)), []);
         let sum: u64 = (0..60).map(|n| copies.copied(noisy(n, 50)).ns).sum();
         assert!((45..=55).contains(&(sum / 60)), "{}", sum / 60);
     }
 
     #[test]
+    fn task_work_is_estimated_from_ordinary_reads() {
+        let read = |upper, bytes| Seen::Window { upper, before: Before::Running, bytes };
+        let kicked = |upper| Seen::Window { upper, before: Before::Kicked, bytes: 2048 };
+        let reads = [read(800, 1), read(900, 1024), read(790, 1), read(890, 1024), read(4000, 1024)];
+        let copies = Copies::of([kicked(5000)], [kicked(9000)], reads);
+        assert_eq!(copies.copied(kicked(9000)).ns, 200);
+        assert_eq!(copies.copied(kicked(150)).ns, 150, "never longer than its window");
+    }
+
+    #[test]
     fn an_estimate_stays_below_its_bound() {
-        let copies = Copies::of([window(800, Before::Running)], [window(1500, Before::Running)]);
+        let copies = Copies::of([window(800, Before::Running)], [window(1500, Before::Running)], []);
         assert_eq!(copies.copied(window(1500, Before::Running)).ns, 700);
         assert_eq!(copies.copied(window(600, Before::Running)).ns, 600);
-        let quick = Copies::of([window(800, Before::Running)], [window(700, Before::Running)]);
+        let quick = Copies::of([window(800, Before::Running)], [window(700, Before::Running)], []);
         assert_eq!(quick.copied(window(700, Before::Running)).ns, 0);
     }
 

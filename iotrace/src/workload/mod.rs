@@ -21,6 +21,7 @@ mod nonblocking;
 mod peer;
 mod poll;
 mod posix_aio;
+mod reference;
 mod refuse;
 mod select;
 mod sigio;
@@ -131,6 +132,7 @@ fn perform(spec: &Spec, control: RawFd) -> Result<Log, Failure> {
 
     let recorder = Recorder::new(spec, &shared);
     let empty_call_ns = empty_call_ns().map_err(|e| io_failure("timing an empty call", &e))?;
+    let reference = reference::reads(spec).map_err(|e| io_failure("making the reference reads", &e))?;
     let inboxes =
         readers.iter().zip(0..).map(|(fd, index)| Inbox::new(spec, index, fd.as_raw_fd())).collect();
     let mut stage = Stage { spec, recorder: &recorder, peer: &peer, inboxes, threads: Vec::new() };
@@ -161,6 +163,7 @@ fn perform(spec: &Spec, control: RawFd) -> Result<Log, Failure> {
         app_threads: if threads.is_empty() { vec![main] } else { threads.clone() },
         connections: Vec::with_capacity(names.len()),
         empty_call_ns: Some(empty_call_ns),
+        reference,
         ..Log::default()
     };
     for (index, (fd, name)) in readers.iter().zip(names).enumerate() {

@@ -98,10 +98,21 @@ pub struct Log {
     pub own_work_units: u64,
     /// CPU time of the whole process (all threads) between those two, from CLOCK_PROCESS_CPUTIME_ID.
     pub cpu_ns: u64,
-    /// Calls made between those two, by the application's own count: the check on what the probes saw.
+    /// Counters over the same window.
     pub counters: Counters,
-    /// What an empty traced call took before the loop, in ns, see `overhead`.
+    /// What a traced call that returns at once took, ns: against an untraced one, the cost of tracing it.
     pub empty_call_ns: Option<u64>,
+    /// Ordinary reads made for comparison, where the model's own copies have no start.
+    pub reference: Option<Reference>,
+}
+
+/// Ordinary reads of one byte and of `bytes`, in turn, on a descriptor of the transport's kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The descriptor; closed before the run began.
+    pub fd: i32,
+    /// Bytes of the larger reads.
+    pub bytes: u64,
 }
 
 /// One connection.

@@ -1,0 +1,52 @@
+//! Reference copies: ordinary reads of one byte and of a whole message, both already queued.
+//!
+//! A request that io_uring carries out in task work has no mark at which it begins, and on UDP and pipes
+//! none at which its copy begins. What such a copy costs is estimated from what the same kernel needs
+//! for the same bytes in an ordinary `recv` or `read`, seen by the same probes.
+
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use super::spec::{Reference, Spec};
+use crate::model::Transport;
+use crate::target::pipe;
+
+/// Reads of each size: enough for a median.
+const READS: usize = 24;
+/// A pipe holds 64 KiB; half of it never blocks the writer.
+const MOST: u64 = 32 << 10;
+
+/// Makes the reference reads where the run will need them.
+///
+/// # Errors
+/// Of the calls that make the pair and move the bytes.
+pub fn reads(spec: &Spec) -> io::Result<Option<Reference>> {
+    if !spec.model.is_io_uring() || !matches!(spec.transport, Transport::Udp | Transport::Pipe) {
+        return Ok(None);
+    }
+    let bytes = spec.size.clamp(2, MOST);
+    let (from, to) = if spec.transport == Transport::Udp { datagrams()? } else { pipe()? };
+    let mut buffer = vec![0u8; bytes as usize];
+    for _ in 0..READS {
+        for size in [1, bytes as usize] {
+            // SAFETY: the buffer has room for `size` bytes; a write of so few is never partial.
+            let moved = unsafe {
+                let put = libc::write(to.as_raw_fd(), buffer.as_ptr().cast(), size);
+                if put < 0 { put } else { libc::read(from.as_raw_fd(), buffer.as_mut_ptr().cast(), size) }
+            };
+            if moved != size as isize {
+                return Err(io::Error::last_os_error());
+            }
+        }
+    }
+    Ok(Some(Reference { fd: from.as_raw_fd(), bytes }))
+}
+
+/// Two connected datagram sockets on loopback: the reading and the writing one.
+fn datagrams() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+    reader.connect(writer.local_addr()?)?;
+    writer.connect(reader.local_addr()?)?;
+    Ok((reader.into(), writer.into()))
+}
