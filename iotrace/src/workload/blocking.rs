@@ -14,7 +14,7 @@ use std::thread;
 
 use super::Stage;
 use super::log::{Inbox, Reader};
-use super::sys::{Stop, gettid};
+use super::sys::{Stop, gettid, now_ns};
 
 /// Stack of a thread that only calls `recv`.
 const STACK: usize = 128 * 1024;
@@ -93,6 +93,7 @@ fn threads(stage: &mut Stage) -> Result<(), Stop> {
         for (index, thread) in started.iter().take(fds.len()) {
             threads[index] = thread;
         }
+        recorder.wants(now_ns());
         let _ = gate.set(true);
         peer.go();
         // The first ones carry the traffic and end by themselves; the others are in `recv`.

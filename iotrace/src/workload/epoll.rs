@@ -58,7 +58,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
             0 => bump(&recorder.live.readiness_empty),
             _ => bump(&recorder.live.readiness),
         }
-        for event in &events[..n as usize] {
+        for event in events[..n as usize].iter().take_while(|_| !recorder.done()) {
             let inbox = &mut stage.inboxes[event.u64 as usize];
             if edge {
                 drain(recorder, &mut reader, inbox)?;

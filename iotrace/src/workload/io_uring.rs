@@ -52,7 +52,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
                 bump(&recorder.live.units);
             }
         }
-        for completion in ring.completion() {
+        for completion in ring.completion().take_while(|_| !recorder.done()) {
             bump(&recorder.live.completed);
             let index = completion.user_data() as usize;
             if inboxes[index].completed(recorder, completion.result().into(), "the io_uring request")? {

@@ -61,7 +61,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
             }
         }
         let taken = context.wait(&mut events)?;
-        for event in &events[..taken] {
+        for event in events[..taken].iter().take_while(|_| !recorder.done()) {
             bump(&recorder.live.completed);
             if event.result < 0 {
                 return Err(Stop::Call("IOCB_CMD_POLL", -event.result as i32));

@@ -5,11 +5,13 @@
 //! the signal handler, the threads of the blocking model and the main loop can share one recorder.
 
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::peer::Shared;
 use super::spec::{Counters, Log, Message, Spec};
 use super::sys::{Stop, cpu_ns, errno, now_ns};
+use crate::model::Model;
 
 /// The counters of [`Counters`] while they run, and the units of own work.
 #[derive(Debug, Default)]
@@ -94,6 +96,10 @@ pub struct Recorder<'a> {
     /// Messages that are not counted: calibration and warm-up.
     uncounted: u64,
     total: u64,
+    /// Messages had so far.
+    had: AtomicU64,
+    /// Whether the model hands requests over: then the window opens with a request, not with the message before.
+    requests: bool,
     from: Edge,
     to: Edge,
 }
@@ -109,6 +115,9 @@ impl<'a> Recorder<'a> {
             slots: (0..total).map(|_| Slot::default()).collect(),
             uncounted: spec.calibration + spec.warmup,
             total,
+            had: AtomicU64::new(0),
+            requests: matches!(spec.model, Model::PosixAio | Model::LinuxAio | Model::LinuxAioPoll)
+                || spec.model.is_io_uring(),
             from: Edge::default(),
             to: Edge::default(),
         }
@@ -116,11 +125,11 @@ impl<'a> Recorder<'a> {
 
     /// Whether every message has been received.
     pub fn done(&self) -> bool {
-        self.shared.received() == self.total
+        self.had.load(Acquire) == self.total
     }
 
-    /// The reader wants the next message since `at_ns`. Opens the counted window once everything
-    /// before it has been had.
+    /// The reader wants the next message since `at_ns`. Opens the counted window if everything that is
+    /// not counted has been had.
     pub fn wants(&self, at_ns: u64) {
         if self.window_due() {
             self.from.take(at_ns, cpu_ns(), &self.live);
@@ -140,7 +149,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn window_due(&self) -> bool {
-        self.shared.received() >= self.uncounted && !self.from.taken.swap(true, Relaxed)
+        self.had.load(Acquire) >= self.uncounted && !self.from.taken.swap(true, Relaxed)
     }
 
     /// Message `index` is complete at `have_ns`. The last one closes the counted window.
@@ -149,9 +158,16 @@ impl<'a> Recorder<'a> {
         slot.want_ns.store(want_ns, Relaxed);
         slot.have_ns.store(have_ns, Relaxed);
         slot.bytes.store(bytes, Relaxed);
-        if self.shared.add_received() == self.total {
+        // The edges are taken before the peer learns of the message: in another thread the next one
+        // could otherwise be counted already.
+        let had = self.had.fetch_add(1, AcqRel) + 1;
+        if had == self.uncounted && !self.requests {
+            self.wants(have_ns);
+        }
+        if had == self.total {
             self.to.take(have_ns, cpu_ns(), &self.live);
         }
+        self.shared.add_received();
     }
 
     /// Fills in what the recorder knows of `log`.
@@ -332,7 +348,6 @@ impl<'a> Reader<'a> {
         let took = self.receive(inbox, self.want_ns)?;
         if let Took::Whole(have_ns) = took {
             self.want_ns = have_ns;
-            self.recorder.wants(have_ns);
         }
         Ok(took)
     }

@@ -26,11 +26,8 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     reader.begin();
     while !recorder.done() {
         let mut nothing = true;
-        for inbox in &mut stage.inboxes {
+        for inbox in stage.inboxes.iter_mut().take_while(|_| !recorder.done()) {
             nothing &= reader.take(inbox)? == Took::Nothing;
-            if recorder.done() {
-                return Ok(());
-            }
         }
         if nothing && pause > 0 {
             nanosleep(pause);

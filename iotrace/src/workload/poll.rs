@@ -31,7 +31,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
             0 => bump(&recorder.live.readiness_empty),
             _ => bump(&recorder.live.readiness),
         }
-        for (fd, inbox) in fds.iter().zip(&mut stage.inboxes) {
+        for (fd, inbox) in fds.iter().zip(&mut stage.inboxes).take_while(|_| !recorder.done()) {
             if fd.revents != 0 {
                 reader.take(inbox)?;
             }

@@ -40,7 +40,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
             suspend(&pending)?;
         }
         let mut nothing = true;
-        for index in 0..inboxes.len() {
+        for index in (0..inboxes.len()).take_while(|_| !recorder.done()) {
             let Some(result) = finished(pending[index]) else { continue };
             nothing = false;
             bump(&recorder.live.completed);

@@ -42,7 +42,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
             0 => bump(&recorder.live.readiness_empty),
             _ => bump(&recorder.live.readiness),
         }
-        for inbox in &mut stage.inboxes {
+        for inbox in stage.inboxes.iter_mut().take_while(|_| !recorder.done()) {
             // SAFETY: the descriptor is below FD_SETSIZE, see above.
             if unsafe { libc::FD_ISSET(inbox.fd, &raw const ready) } {
                 reader.take(inbox)?;

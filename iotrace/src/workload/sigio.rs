@@ -50,7 +50,12 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
         add_flags(inbox.fd, libc::O_ASYNC | libc::O_NONBLOCK)?;
     }
     let recorder = stage.recorder;
-    let reader = Reader::new(recorder);
+    let mut reader = Reader::new(recorder);
+    // What came before O_ASYNC was set is never signalled, so it is asked for once: here nothing, or the
+    // end of a connection whose sender was killed.
+    for inbox in &mut stage.inboxes {
+        drain(recorder, &mut reader, inbox)?;
+    }
     stage.peer.go();
     if waits { wait(reader, &mut stage.inboxes, &sigio) } else { compute(reader, &mut stage.inboxes, &sigio) }
 }
