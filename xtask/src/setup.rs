@@ -69,7 +69,6 @@ impl Missing {
                 missing.packages.extend(packages.iter().map(|&p| p.to_owned()));
             }
         };
-        need(process::find("cc").is_some(), &["gcc", "libc6-dev"]);
         need(has_bpf_rustc(), &["rustc-web", "libstd-rust-web-dev-bpf"]);
         if bpf_linker {
             // It links the C++ library that LLVM needs.
