@@ -2,6 +2,8 @@
 
 use std::fs;
 
+mod support;
+
 /// The kernel's own description of its types: aya attaches by it.
 #[test]
 #[ignore = "needs root"]
@@ -17,4 +19,16 @@ fn the_vm_runs_the_kernel_it_was_meant_to() {
     let Ok(series) = std::env::var("IOTRACE_VM") else { return };
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
     assert!(release.starts_with(&format!("{series}.")), "meant {series}, runs {release}");
+}
+
+/// 5.10 is the one kernel of ours without storage per task for tracing programs.
+#[test]
+#[ignore = "needs root"]
+fn task_storage_is_where_it_should_be() {
+    let symbols = fs::read_to_string("/proc/kallsyms").expect("/proc is mounted");
+    let available = symbols.contains(" bpf_task_storage_get");
+    if !support::has("task storage", (5, 11), available) {
+        return;
+    }
+    assert!(symbols.contains(" task_storage_map_ops"), "the helper comes with its map");
 }

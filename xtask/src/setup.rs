@@ -69,7 +69,6 @@ impl Missing {
                 missing.packages.extend(packages.iter().map(|&p| p.to_owned()));
             }
         };
-        need(process::find("cc").is_some(), &["gcc", "libc6-dev"]);
         need(has_bpf_rustc(), &["rustc-web", "libstd-rust-web-dev-bpf"]);
         if bpf_linker {
             // It links the C++ library that LLVM needs.
@@ -140,9 +139,11 @@ impl Missing {
 
     fn install_packages(&self) -> Result<()> {
         eprintln!("xtask: installing {}", self.packages.join(" "));
-        // Old lists name versions that the mirror has dropped since.
-        process::run(apt_get().args(["-qq", "update"]))?;
-        process::run(apt_get().args(["-qq", "-y", "--no-install-recommends", "install"]).args(&self.packages))
+        // Old lists name versions that the mirror has dropped since. dpkg is chatty whatever it is told.
+        process::output(apt_get().args(["-qq", "update"]))?;
+        let mut install = apt_get();
+        install.args(["-qq", "-y", "--no-install-recommends", "install"]).args(&self.packages);
+        process::output(&mut install).map(|_| ())
     }
 }
 

@@ -104,10 +104,11 @@ impl<'a> Machine<'a> {
                 Ok((kernel.release, verdict))
             });
             let said = match outcome {
-                Ok((release, Verdict::Success)) if tally.failed == 0 => format!("{release}: ok"),
+                Ok((release, Verdict::Success)) if tally.is_success() => format!("{release}: ok"),
                 Ok((release, verdict)) => {
+                    let why = if tally == Tally::default() { ", no test ran" } else { "" };
                     tally.failed = tally.failed.max(1);
-                    format!("{release}: FAILED ({verdict:?})")
+                    format!("{release}: FAILED ({verdict}{why})")
                 }
                 Err(error) => {
                     tally.failed = tally.failed.max(1);
@@ -126,14 +127,18 @@ impl<'a> Machine<'a> {
         for series in series {
             let kernel = kernels::get(&self.cache, series)?;
             eprintln!("xtask: booting {}", kernel.release);
-            match self.boot(&kernel, Job::Command(command), |line| {
-                if !line.starts_with("init: ") {
+            let mut ended = false;
+            let verdict = self.boot(&kernel, Job::Command(command), |line| {
+                // After it the kernel says that it powers off; stdout is to be the command's alone.
+                ended |= line.starts_with("init: ");
+                if !ended {
                     println!("{line}");
                 }
-            })? {
+            })?;
+            match verdict {
                 Verdict::Exit(code) if status == 0 => status = code,
                 Verdict::Exit(_) => {}
-                other => bail!("{}: {other:?}", kernel.release),
+                other => bail!("{}: {other}", kernel.release),
             }
         }
         Ok(ExitCode::from(status))

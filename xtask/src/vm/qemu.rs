@@ -1,5 +1,6 @@
 //! One boot of a VM, and what came of it.
 
+use std::fmt;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -34,6 +35,17 @@ pub enum Verdict {
     Exit(u8),
     /// `/init` said nothing, or more than one thing: a panic, a hang, a kernel that does not boot.
     None(&'static str),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Success => f.write_str("init: success"),
+            Self::Failure => f.write_str("init: failure"),
+            Self::Exit(status) => write!(f, "init: exit {status}"),
+            Self::None(why) => f.write_str(why),
+        }
+    }
 }
 
 /// Boots, hands each line of the console to `each`, and waits for the end.
