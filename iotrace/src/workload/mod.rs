@@ -21,6 +21,7 @@ mod nonblocking;
 mod peer;
 mod poll;
 mod posix_aio;
+mod reader;
 mod refuse;
 mod select;
 mod sigio;
@@ -33,8 +34,9 @@ use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use self::log::{Inbox, Recorder};
+use self::log::Recorder;
 use self::peer::{Peer, Shared};
+use self::reader::Inbox;
 use self::spec::{Connection, Failure, Log, Report, Spec};
 use self::sys::{Stop, failure, gettid, io_failure, set_name};
 use crate::model::Model;
@@ -104,13 +106,6 @@ struct Stage<'a> {
     inboxes: Vec<Inbox>,
     /// The thread that serves each connection, if not the main thread.
     threads: Vec<u32>,
-}
-
-impl Stage<'_> {
-    /// Everything is set up: the peer may begin.
-    fn go(&self) {
-        self.peer.go();
-    }
 }
 
 fn perform(spec: &Spec, control: RawFd) -> Result<Log, Failure> {

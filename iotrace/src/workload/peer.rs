@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
-use super::log::buffer;
+use super::reader::buffer;
 use super::spec::{Failure, Spec};
 use super::sys::{die_with_parent, errno, io_failure, nanosleep, now_ns, set_name, sleep_until};
 use crate::model::Transport;
