@@ -1,6 +1,6 @@
 //! The built-in workloads: one textbook loop a model, and the peer that sends to it.
 //!
-//! [`refuse`] says before anything is spawned what cannot be run. [`run`] is the whole life of the
+//! [`refuse()`] says before anything is spawned what cannot be run. [`run`] is the whole life of the
 //! workload process: it makes the connections, forks the peer, runs the model's loop, and writes one
 //! [`spec::Report`] as JSON to the control pipe.
 //!
