@@ -26,6 +26,8 @@ pub enum Kind {
     Recv = 7,
     /// [`PollRecord`]
     Poll = 8,
+    /// [`FileRecord`]
+    File = 9,
 }
 
 impl TryFrom<u32> for Kind {
@@ -41,6 +43,7 @@ impl TryFrom<u32> for Kind {
             6 => Kind::Task,
             7 => Kind::Recv,
             8 => Kind::Poll,
+            9 => Kind::File,
             other => return Err(other),
         })
     }
@@ -301,6 +304,228 @@ pub struct RecvRecord {
     pub nr: u32,
 }
 
+/// A file was seen for the first time behind a descriptor (`--per fd`): what is needed to name it even
+/// when it is closed before user space looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FileRecord {
+    /// The thread that used it.
+    pub head: Head,
+    /// Address of its `struct file`: tells a reused descriptor from the one before.
+    pub file: u64,
+    /// Address of its `struct sock`; 0: no socket.
+    pub sock: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Descriptor.
+    pub fd: i32,
+    /// `i_mode`.
+    pub mode: u32,
+    /// Sockets: address family.
+    pub family: u16,
+    /// Sockets: `IPPROTO_*`.
+    pub protocol: u16,
+    /// Sockets: local port, host order.
+    pub local_port: u16,
+    /// Sockets: remote port, network order as the kernel keeps it.
+    pub remote_port: u16,
+    /// Sockets: local IPv4 address, network order.
+    pub local: u32,
+    /// Sockets: remote IPv4 address, network order.
+    pub remote: u32,
+}
+
+/// What is summed up under one row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct AggKey {
+    /// Address of the `struct file`; 0: not by descriptor.
+    pub file: u64,
+    /// Process.
+    pub tgid: u32,
+    /// Thread; 0: not by thread.
+    pub tid: u32,
+    /// Syscall number, with [`AGG_WAITS`] for an `io_uring_enter` that waits.
+    pub nr: u32,
+    /// Descriptor; -1: not by descriptor.
+    pub fd: i32,
+}
+
+/// Set in [`AggKey::nr`] for an `io_uring_enter` with `IORING_ENTER_GETEVENTS` and a count to wait for.
+pub const AGG_WAITS: u32 = 1 << 31;
+
+/// Buckets of a histogram in the kernel, see [`crate::hist::coarse`].
+pub const AGG_BUCKETS: usize = crate::hist::COARSE_BUCKETS;
+
+/// Sums of one row on one CPU.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Agg {
+    /// Calls.
+    pub calls: u64,
+    /// Bytes moved; of readiness and completion calls, what they returned.
+    pub bytes: u64,
+    /// Where their time went, floors of marked copies subtracted.
+    pub parts: Parts,
+    /// Calls with marked copies.
+    pub marked: u64,
+    /// Calls that moved data without marks.
+    pub windows: u64,
+    /// Time on the CPU those cannot have copied longer than.
+    pub window_ns: u64,
+    /// Sleeps for data.
+    pub sleeps: u64,
+    /// Other sleeps.
+    pub locks: u64,
+    /// Preemptions.
+    pub preempts: u64,
+    /// Calls that returned `EAGAIN`.
+    pub again: u64,
+    /// Calls that failed otherwise.
+    pub errors: u64,
+    /// Readiness and completion calls that returned nothing.
+    pub empty: u64,
+    /// Of those, the ones that had slept.
+    pub empty_slept: u64,
+    /// Calls the kernel will enter again.
+    pub restarts: u64,
+    /// Data that waited for somebody to come: messages, and their time.
+    pub pickups: u64,
+    /// See `pickups`.
+    pub pickup_ns: u64,
+    /// Wait plus run queue of each call.
+    pub phase1: [u32; AGG_BUCKETS],
+    /// Copy of each call that moved data.
+    pub phase2: [u32; AGG_BUCKETS],
+    /// Enter to exit of each call.
+    pub latency: [u32; AGG_BUCKETS],
+    /// Data ready until somebody came, of each pickup.
+    pub pickup: [u32; AGG_BUCKETS],
+}
+
+/// Key of an error count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct ErrorKey {
+    /// The row.
+    pub row: AggKey,
+    /// The error, positive.
+    pub errno: u64,
+}
+
+/// Who woke the threads of a process, and how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct WakeKey {
+    /// The process that slept.
+    pub tgid: u32,
+    /// The call it slept in.
+    pub nr: u32,
+    /// The thread in whose context the wake-up ran; 0: an idle CPU, so an interrupt.
+    pub waker: u32,
+    /// Whether `sk_data_ready` came right before it.
+    pub by_socket: u32,
+}
+
+/// What the kernel knows of a socket that is received from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SockState {
+    /// Since when data has waited in it; 0: none does.
+    pub ready: u64,
+    /// The last `sk_data_ready`.
+    pub last: u64,
+}
+
+/// Fields of kernel structures that the probes read; user space looks their offsets up in BTF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Field {
+    /// `task_struct.__state` (before 5.14 `.state`)
+    TaskState = 0,
+    /// `io_kiocb.ctx`
+    ReqCtx,
+    /// `io_kiocb.cqe.user_data` (before 5.19 `.user_data`)
+    ReqUserData,
+    /// `task_struct.tgid`
+    TaskTgid,
+    /// `task_struct.signal`
+    TaskSignal,
+    /// `signal_struct.live`
+    SignalLive,
+    /// `task_struct.files`
+    TaskFiles,
+    /// `files_struct.fdt`
+    FilesFdt,
+    /// `fdtable.fd`
+    FdtableFd,
+    /// `fdtable.max_fds`
+    FdtableMax,
+    /// `file.f_inode`
+    FileInode,
+    /// `file.private_data`
+    FilePrivate,
+    /// `inode.i_mode`
+    InodeMode,
+    /// `inode.i_ino`
+    InodeIno,
+    /// `socket.sk`
+    SocketSk,
+    /// `sock.__sk_common.skc_family`
+    SockFamily,
+    /// `sock.sk_protocol`
+    SockProtocol,
+    /// `sock.__sk_common.skc_num`
+    SockNum,
+    /// `sock.__sk_common.skc_dport`
+    SockDport,
+    /// `sock.__sk_common.skc_rcv_saddr`
+    SockSaddr,
+    /// `sock.__sk_common.skc_daddr`
+    SockDaddr,
+    /// `sock.sk_receive_queue.qlen`
+    SockQlen,
+}
+
+/// Number of [`Field`]s.
+pub const FIELDS: usize = Field::SockQlen as usize + 1;
+
+/// How a thread is found to belong to the target; bits of a mask.
+pub mod mode {
+    /// The one process of `TARGET_TGID`: a comparison with a constant.
+    pub const ONE: u32 = 1;
+    /// Every thread but iotrace's own.
+    pub const ALL: u32 = 2;
+    /// Processes listed in a map.
+    pub const TGIDS: u32 = 4;
+    /// Threads listed in a map.
+    pub const TIDS: u32 = 8;
+    /// Threads of one name.
+    pub const COMM: u32 = 16;
+    /// Threads in a cgroup of the unified hierarchy, or below it.
+    pub const CGROUP: u32 = 32;
+    /// Children of listed processes belong to the target, too.
+    pub const FOLLOW: u32 = 64;
+}
+
+/// Where closed spans go; bits of a mask.
+pub mod sinks {
+    /// A record for each call.
+    pub const RECORDS: u32 = 1;
+    /// Sums in the kernel.
+    pub const AGGREGATES: u32 = 2;
+}
+
+/// By what rows are told apart.
+pub mod per {
+    /// Process.
+    pub const PROCESS: u32 = 0;
+    /// Thread.
+    pub const THREAD: u32 = 1;
+    /// Process and descriptor.
+    pub const FD: u32 = 2;
+}
+
 /// What a traced syscall is, in the table the probes read.
 pub mod role {
     /// Not traced.
@@ -311,6 +536,8 @@ pub mod role {
     pub const READINESS: u8 = 2;
     /// Waits for completions, or submits, or both.
     pub const REQUEST: u8 = 3;
+    /// Moves data from the process.
+    pub const OUTPUT: u8 = 4;
 }
 
 /// Syscall numbers below this can be traced.
@@ -334,10 +561,16 @@ pub enum Stat {
     EndedInCall = 5,
     /// Sleeps without a wake-up between out and in.
     Unwoken = 6,
+    /// Rows that found no room.
+    RowsFull = 7,
+    /// Processes that found no room in the target.
+    TargetsFull = 8,
+    /// Time those of `InFlightStart` took at least.
+    InFlightStartNs = 9,
 }
 
 /// Number of [`Stat`]s.
-pub const STATS: u32 = 7;
+pub const STATS: u32 = 10;
 
 const _: () = {
     assert!(size_of::<Head>() == 24);
@@ -349,4 +582,9 @@ const _: () = {
     assert!(size_of::<TaskRecord>() == 40);
     assert!(size_of::<RecvRecord>() == 48);
     assert!(size_of::<PollRecord>() == 40);
+    assert!(size_of::<FileRecord>() == 72);
+    assert!(size_of::<AggKey>() == 24);
+    assert!(size_of::<WakeKey>() == 16);
+    // A per-CPU value may not be larger than 32 KiB.
+    assert!(size_of::<Agg>() < 8192 && size_of::<Agg>() % 8 == 0);
 };

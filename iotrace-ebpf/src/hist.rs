@@ -44,6 +44,60 @@ pub fn upper(index: usize) -> u64 {
     if index + 1 >= BUCKETS { u64::MAX } else { lower(index + 1) - 1 }
 }
 
+/// log2 of the number of buckets per power of two of a histogram kept in the kernel, where every bucket
+/// costs memory for every row and CPU.
+pub const COARSE_SUB_BITS: u32 = 3;
+/// Values below this power of two share the first bucket ...
+const COARSE_MIN_BITS: u32 = 5;
+/// ... and from this one on, the last (2^36 ns are 69 s).
+const COARSE_MAX_BITS: u32 = 36;
+/// Number of buckets of a coarse histogram.
+pub const COARSE_BUCKETS: usize = (((COARSE_MAX_BITS - COARSE_MIN_BITS) << COARSE_SUB_BITS) + 2) as usize;
+/// Half a coarse bucket's width relative to its lower edge.
+pub const COARSE_ERROR: f64 = 1.0 / (2u64 << COARSE_SUB_BITS) as f64;
+
+/// The coarse bucket of `value`; always below [`COARSE_BUCKETS`].
+#[inline(always)]
+pub fn coarse(value: u64) -> usize {
+    if value >> COARSE_MIN_BITS == 0 {
+        return 0;
+    }
+    let top = log2(value);
+    if top >= COARSE_MAX_BITS {
+        return COARSE_BUCKETS - 1;
+    }
+    let within = (value >> (top - COARSE_SUB_BITS)) & ((1 << COARSE_SUB_BITS) - 1);
+    (((top - COARSE_MIN_BITS) << COARSE_SUB_BITS) as u64 + within + 1) as usize
+}
+
+/// `floor(log2(value))` of a value that is not 0, in the few steps that BPF has no instruction for.
+#[inline(always)]
+fn log2(value: u64) -> u32 {
+    let (mut value, mut log) = (value, 0);
+    let mut step = 32;
+    while step > 0 {
+        if value >> step != 0 {
+            value >>= step;
+            log += step;
+        }
+        step /= 2;
+    }
+    log
+}
+
+/// The smallest value of coarse bucket `index`.
+pub fn coarse_lower(index: usize) -> u64 {
+    let Some(index) = index.checked_sub(1) else { return 0 };
+    let (octave, within) = (index as u64 >> COARSE_SUB_BITS, index as u64 & ((1 << COARSE_SUB_BITS) - 1));
+    let top = octave + u64::from(COARSE_MIN_BITS);
+    (1 << top) + (within << (top - u64::from(COARSE_SUB_BITS)))
+}
+
+/// The largest value of coarse bucket `index` (the last is open above).
+pub fn coarse_upper(index: usize) -> u64 {
+    if index + 1 >= COARSE_BUCKETS { u64::MAX } else { coarse_lower(index + 1) - 1 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +118,19 @@ mod tests {
             let width = upper(index) - lower(index) + 1;
             assert!(width as f64 <= lower(index) as f64 * 2.0 * RELATIVE_ERROR);
         }
+    }
+
+    #[test]
+    fn coarse_buckets_tile_the_line_within_their_error() {
+        for index in 1..COARSE_BUCKETS {
+            assert_eq!(coarse_upper(index - 1) + 1, coarse_lower(index));
+            assert_eq!(coarse(coarse_lower(index)), index);
+            assert_eq!(coarse(coarse_lower(index) - 1), index - 1);
+        }
+        for index in 1..COARSE_BUCKETS - 1 {
+            let width = coarse_upper(index) - coarse_lower(index) + 1;
+            assert!(width as f64 <= coarse_lower(index) as f64 * 2.0 * COARSE_ERROR);
+        }
+        assert_eq!((coarse(0), coarse(u64::MAX)), (0, COARSE_BUCKETS - 1));
     }
 }

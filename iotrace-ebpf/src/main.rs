@@ -1,9 +1,13 @@
 //! The probes. Built for the BPF target only; on the host this binary is empty.
 //!
 //! One file a family under [`probes`]; [`task`] has the state of a thread, [`maps`] everything that
-//! outlives a probe run, [`sink`] the way out.
+//! outlives a probe run, [`sink`] and [`aggregate`] the two ways out.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
+#[cfg(target_arch = "bpf")]
+mod aggregate;
+#[cfg(target_arch = "bpf")]
+mod file;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

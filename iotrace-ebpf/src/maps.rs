@@ -4,34 +4,67 @@
 
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
-use iotrace_ebpf::abi::{MAX_SYSCALL, STATS, Stat};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use iotrace_ebpf::abi::{
+    Agg, AggKey, ErrorKey, FIELDS, Field, MAX_SYSCALL, STATS, SockState, Stat, WakeKey, mode, sinks,
+};
+use iotrace_ebpf::thread::Task;
 
-use crate::task::Task;
+/// How the target is recognised, see `abi::mode`.
+#[unsafe(no_mangle)]
+pub static MODE: Global<u32> = Global::new(mode::ONE);
 
-/// The process that is observed.
+/// Where closed spans go, see `abi::sinks`.
+#[unsafe(no_mangle)]
+pub static SINKS: Global<u32> = Global::new(sinks::RECORDS);
+
+/// By what rows are told apart, see `abi::per`.
+#[unsafe(no_mangle)]
+pub static PER: Global<u32> = Global::new(0);
+
+/// Mode `ONE`: the process.
 #[unsafe(no_mangle)]
 pub static TARGET_TGID: Global<u32> = Global::new(0);
+
+/// iotrace itself: left out of mode `ALL`.
+#[unsafe(no_mangle)]
+pub static SELF_TGID: Global<u32> = Global::new(0);
+
+/// Mode `COMM`: the name, padded with zeros.
+#[unsafe(no_mangle)]
+pub static TARGET_COMM: Global<[u64; 2]> = Global::new([0; 2]);
+
+/// Mode `CGROUP`: id of the cgroup.
+#[unsafe(no_mangle)]
+pub static TARGET_CGROUP: Global<u64> = Global::new(0);
+
+/// Mode `CGROUP`: its depth below the root.
+#[unsafe(no_mangle)]
+pub static CGROUP_LEVEL: Global<u32> = Global::new(0);
 
 /// Role of every syscall number, see `abi::role`.
 #[unsafe(no_mangle)]
 pub static ROLES: Global<[u8; MAX_SYSCALL]> = Global::new([0; MAX_SYSCALL]);
 
+/// Only calls at least this long are counted, ns.
+#[unsafe(no_mangle)]
+pub static MIN_NS: Global<u64> = Global::new(0);
+
+/// When observing began, for calls that were open then.
+#[unsafe(no_mangle)]
+pub static STARTED: Global<u64> = Global::new(0);
+
+/// ns per KiB of a copy without marks: out of a socket, and out of or into a file or pipe.
+#[unsafe(no_mangle)]
+pub static PER_KIB: Global<[u64; 2]> = Global::new([0; 2]);
+
 /// Signals whose life is recorded: bit n-1 for signal n.
 #[unsafe(no_mangle)]
 pub static SIGNALS: Global<u64> = Global::new(0);
 
-/// Offset of `task_struct.state` (before 5.14) or `.__state`, for `sched_switch` without `prev_state`.
+/// Offsets of kernel fields, by `abi::Field`.
 #[unsafe(no_mangle)]
-pub static TASK_STATE: Global<u32> = Global::new(0);
-
-/// Offset of `io_kiocb.ctx`.
-#[unsafe(no_mangle)]
-pub static REQ_CTX: Global<u32> = Global::new(0);
-
-/// Offset of `io_kiocb.cqe.user_data` (before 5.19: `.user_data`).
-#[unsafe(no_mangle)]
-pub static REQ_USER_DATA: Global<u32> = Global::new(0);
+pub static OFFSETS: Global<[u32; FIELDS]> = Global::new([0; FIELDS]);
 
 /// Threads of the target, by the address of their `task_struct`: an address costs no read of a kernel
 /// field, and a hash found in place serves every kernel (task storage came in 5.11).
@@ -42,9 +75,17 @@ pub static TASKS: HashMap<u64, Task> = HashMap::with_max_entries(16_384, 0);
 #[map]
 pub static NEW_TASK: Array<Task> = Array::with_max_entries(1, 0);
 
+/// Processes of the target (mode `TGIDS`).
+#[map]
+pub static TGIDS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, 0);
+
+/// Threads of the target (mode `TIDS`).
+#[map]
+pub static TIDS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
+
 /// Sockets that threads of the target receive from.
 #[map]
-pub static SOCKS: HashMap<u64, u32> = HashMap::with_max_entries(16_384, 0);
+pub static SOCKS: HashMap<u64, SockState> = HashMap::with_max_entries(16_384, 0);
 
 /// Rings that threads of the target submit to.
 #[map]
@@ -53,6 +94,26 @@ pub static RINGS: HashMap<u64, u32> = HashMap::with_max_entries(1024, 0);
 /// The last `sk_data_ready` on this CPU: the wake-up that follows it in the same context is its doing.
 #[map]
 pub static LAST_READY: PerCpuArray<LastReady> = PerCpuArray::with_max_entries(1, 0);
+
+/// Sums by row. The number of rows is set at load time.
+#[map]
+pub static ROWS: PerCpuHashMap<AggKey, Agg> = PerCpuHashMap::with_max_entries(1024, 0);
+
+/// A zeroed [`Agg`] to insert from.
+#[map]
+pub static NEW_ROW: Array<Agg> = Array::with_max_entries(1, 0);
+
+/// Errors other than `EAGAIN`, by row.
+#[map]
+pub static ERRORS: PerCpuHashMap<ErrorKey, u64> = PerCpuHashMap::with_max_entries(1024, 0);
+
+/// Wake-ups that ended a sleep in a call.
+#[map]
+pub static WAKES: PerCpuHashMap<WakeKey, u64> = PerCpuHashMap::with_max_entries(4096, 0);
+
+/// Floors under marked copies, see `Floor`; calibrated after loading.
+#[map]
+pub static FLOORS: Array<u64> = Array::with_max_entries(3, 0);
 
 /// Records on their way to user space. The size is set at load time.
 #[map]
@@ -77,10 +138,16 @@ pub struct LastReady {
 /// Counts one loss.
 #[inline(always)]
 pub fn count(stat: Stat) {
+    add(stat, 1);
+}
+
+/// Adds to a counter.
+#[inline(always)]
+pub fn add(stat: Stat, value: u64) {
     if let Some(counter) = COUNTERS.get_ptr_mut(stat as u32) {
         // SAFETY: the slot belongs to this CPU; a probe nested in an interrupt may at worst lose one
         // count between load and store.
-        unsafe { *counter += 1 };
+        unsafe { *counter += value };
     }
 }
 
@@ -92,4 +159,17 @@ pub fn role_of(nr: u64) -> u8 {
     }
     // SAFETY: `nr` is inside the table. Volatile, because user space overwrites the initial value.
     unsafe { core::ptr::from_ref(&ROLES).cast::<u8>().add(nr as usize).read_volatile() }
+}
+
+/// The offset of a kernel field.
+#[inline(always)]
+pub fn offset(field: Field) -> u64 {
+    // SAFETY: a field is an index into the table. Volatile, as above.
+    u64::from(unsafe { core::ptr::from_ref(&OFFSETS).cast::<u32>().add(field as usize).read_volatile() })
+}
+
+/// Whether closed spans go to a sink.
+#[inline(always)]
+pub fn sinks_to(sink: u32) -> bool {
+    SINKS.load() & sink != 0
 }

@@ -1,14 +1,18 @@
-//! The state of a thread of the target, kept in place from its first traced event to its end.
+//! Which threads belong to the target, and how their state is found.
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns,
+    bpf_probe_read_kernel, generated::bpf_get_current_ancestor_cgroup_id,
 };
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{Head, Kind, Stat, TaskRecord};
+use iotrace_ebpf::abi::{Field, Kind, Stat, TaskRecord, mode};
 pub use iotrace_ebpf::thread::Task;
 
-use crate::maps::{self, LAST_READY, LastReady, NEW_TASK, TARGET_TGID, TASKS};
+use crate::maps::{
+    self, CGROUP_LEVEL, LAST_READY, LastReady, MODE, NEW_TASK, SELF_TGID, TARGET_CGROUP, TARGET_COMM,
+    TARGET_TGID, TASKS, TGIDS, TIDS,
+};
 use crate::sink;
 
 /// The clock of every mark.
@@ -37,23 +41,55 @@ pub fn find(address: u64) -> Option<&'static mut Task> {
 #[inline(always)]
 pub fn current() -> Option<&'static mut Task> {
     let pid_tgid = bpf_get_current_pid_tgid();
-    if (pid_tgid >> 32) as u32 != TARGET_TGID.load() {
+    if excluded(pid_tgid) {
         return None;
     }
     let address = current_address();
     match find(address) {
         Some(task) => Some(task),
-        None => introduce(address, pid_tgid),
+        None if wanted(pid_tgid) => introduce(address, pid_tgid),
+        None => None,
     }
 }
 
 /// The current thread, if it is known already.
 #[inline(always)]
 pub fn current_known() -> Option<&'static mut Task> {
-    if (bpf_get_current_pid_tgid() >> 32) as u32 != TARGET_TGID.load() {
-        return None;
-    }
-    find(current_address())
+    if excluded(bpf_get_current_pid_tgid()) { None } else { find(current_address()) }
+}
+
+/// With one process for a target, a comparison with a constant spares everybody else the look-up.
+#[inline(always)]
+fn excluded(pid_tgid: u64) -> bool {
+    MODE.load() == mode::ONE && (pid_tgid >> 32) as u32 != TARGET_TGID.load()
+}
+
+/// Whether an unknown thread belongs to the target.
+#[inline(always)]
+fn wanted(pid_tgid: u64) -> bool {
+    let (tgid, mode) = ((pid_tgid >> 32) as u32, MODE.load());
+    (mode & mode::ONE != 0 && tgid == TARGET_TGID.load())
+        || (mode & mode::ALL != 0 && tgid != SELF_TGID.load())
+        || (mode & mode::TGIDS != 0 && TGIDS.get_ptr(tgid).is_some())
+        || (mode & mode::TIDS != 0 && TIDS.get_ptr(pid_tgid as u32).is_some())
+        || (mode & mode::COMM != 0 && tgid != SELF_TGID.load() && named())
+        || (mode & mode::CGROUP != 0 && tgid != SELF_TGID.load() && in_cgroup())
+}
+
+#[inline(always)]
+fn named() -> bool {
+    let Ok(comm) = bpf_get_current_comm() else { return false };
+    // SAFETY: sixteen bytes are two words.
+    let words: [u64; 2] = unsafe { core::mem::transmute(comm) };
+    let wanted = TARGET_COMM.load();
+    words[0] == wanted[0] && words[1] == wanted[1]
+}
+
+#[inline(always)]
+fn in_cgroup() -> bool {
+    // SAFETY: no preconditions; a level deeper than the thread's own yields 0.
+    let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(CGROUP_LEVEL.load() as i32) };
+    ancestor != 0 && ancestor == TARGET_CGROUP.load()
 }
 
 /// Makes a thread of the target known and tells user space its name.
@@ -68,11 +104,17 @@ fn introduce(address: u64, pid_tgid: u64) -> Option<&'static mut Task> {
     let task = find(address)?;
     task.tid = pid_tgid as u32;
     task.tgid = (pid_tgid >> 32) as u32;
+    announce(task);
+    Some(task)
+}
+
+/// Tells user space the current thread's name.
+#[inline(always)]
+pub fn announce(task: &Task) {
     sink::emit(TaskRecord {
         head: task.head(Kind::Task, now()),
         comm: bpf_get_current_comm().unwrap_or_default(),
     });
-    Some(task)
 }
 
 /// The `sk_data_ready` that came right before this moment on this CPU in the same context, if any.
@@ -91,4 +133,17 @@ pub fn just_ready(now: u64) -> Option<LastReady> {
 pub fn arg(ctx: &BtfTracePointContext, n: usize) -> u64 {
     // SAFETY: the loader attaches a program only where BTF says the tracepoint has this argument.
     unsafe { ctx.as_ptr().cast::<u64>().add(n).read() }
+}
+
+/// A field of a kernel object; 0 if it cannot be read.
+#[inline(always)]
+pub fn read<T: Copy + Default + 'static>(object: u64, field: Field) -> T {
+    peek(object + maps::offset(field))
+}
+
+/// What lies at a kernel address; 0 if it cannot be read.
+#[inline(always)]
+pub fn peek<T: Copy + Default + 'static>(address: u64) -> T {
+    // SAFETY: a probe read of a kernel address fails, it does not fault.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.unwrap_or_default()
 }

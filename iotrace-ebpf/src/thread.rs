@@ -6,6 +6,7 @@ use crate::span::Span;
 /// One thread. All of it is written on the thread's own CPU, except [`Task::wake`], which the waker
 /// writes: `sched_waking` and `sched_switch` of one thread may run at the same time.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct Task {
     /// The open call and copy.
     pub span: Span,
@@ -25,6 +26,12 @@ pub struct Task {
     pub sock: u64,
     /// The skb of the open copy.
     pub skb: u64,
+    /// Floors of the marked copies in this call.
+    pub floors: u64,
+    /// How long data had been ready when this call came for it, plus one; 0: not known.
+    pub pickup: u64,
+    /// Address of the `struct file` of the open call (`--per fd`).
+    pub file: u64,
     /// Number of the open call.
     pub nr: u32,
     /// Its first argument.

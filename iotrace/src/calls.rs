@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::dist::Histogram;
 use crate::journal::{Entry, Journal};
 use crate::phase::{Copies, seen_in};
-use crate::summary::{Call, CopySource, Fd, Role, ThreadRole};
+use crate::summary::{Call, CopySource, Direction, Fd, Role, ThreadRole};
 use crate::syscall::{self, IO_SUBMIT, RECVMMSG};
 
 /// What the rows are made for.
@@ -147,7 +147,9 @@ impl Sums {
         Call {
             syscall: syscall::name(nr),
             role,
+            direction: (role == Role::Data).then_some(Direction::In),
             thread_role,
+            tid: None,
             fd: self.fd.flatten(),
             calls: self.calls,
             bytes: self.bytes,
@@ -168,6 +170,7 @@ impl Sums {
             phase1: self.phase1.dist(),
             phase2: self.phase2.measured(),
             latency: self.latency.dist(),
+            pickup: None,
         }
     }
 }

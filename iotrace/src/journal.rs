@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use iotrace_ebpf::abi::{CallRecord, CopyRecord, ReadyRecord, RecvRecord, SignalRecord, UringRecord};
+use iotrace_ebpf::abi::{CallRecord, CopyRecord, FileRecord, ReadyRecord, RecvRecord, SignalRecord, UringRecord};
 
 use crate::dist::Histogram;
 use crate::record::Record;
@@ -80,6 +80,8 @@ pub struct Journal {
     pub uring: Vec<UringRecord>,
     /// Receives outside data calls.
     pub recvs: Vec<RecvRecord>,
+    /// Files behind descriptors.
+    pub files: Vec<FileRecord>,
     /// Names of threads when they were first seen.
     pub names: HashMap<u32, String>,
     /// Items that could not be decoded.
@@ -106,6 +108,7 @@ impl Journal {
             Record::Signal(signal) => self.signals.push(signal),
             Record::Uring(event) => self.uring.push(event),
             Record::Recv(recv) => self.recvs.push(recv),
+            Record::File(file) => self.files.push(file),
             Record::Task(task) => {
                 let name = task.comm.split(|&byte| byte == 0).next().unwrap_or_default();
                 self.names.insert(task.head.tid, String::from_utf8_lossy(name).into_owned());

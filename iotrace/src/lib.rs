@@ -2,6 +2,7 @@
 //!
 //! Data flows one way: probes ([`iotrace_ebpf`]) → records → phases → [`summary`] → report.
 
+pub mod aggregate;
 pub mod analysis;
 pub mod bpf;
 pub mod calls;

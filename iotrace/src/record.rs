@@ -1,7 +1,7 @@
 //! The records of the ring buffer, decoded.
 
 use iotrace_ebpf::abi::{
-    CallRecord, CopyRecord, Head, Kind, PollRecord, ReadyRecord, RecvRecord, SignalRecord, TaskRecord,
+    CallRecord, CopyRecord, FileRecord, Head, Kind, PollRecord, ReadyRecord, RecvRecord, SignalRecord, TaskRecord,
     UringRecord,
 };
 
@@ -22,6 +22,8 @@ pub enum Record {
     Task(TaskRecord),
     /// A receive outside a data call ended.
     Recv(RecvRecord),
+    /// A file was seen for the first time behind a descriptor.
+    File(FileRecord),
 }
 
 impl Record {
@@ -37,6 +39,7 @@ impl Record {
             Kind::Uring => Record::Uring(read(bytes)?),
             Kind::Task => Record::Task(read(bytes)?),
             Kind::Recv => Record::Recv(read(bytes)?),
+            Kind::File => Record::File(read(bytes)?),
             // The short form of a call.
             Kind::Poll => Record::Call(read::<PollRecord>(bytes)?.call()),
         })
@@ -52,6 +55,7 @@ impl Record {
             Record::Uring(record) => &record.head,
             Record::Task(record) => &record.head,
             Record::Recv(record) => &record.head,
+            Record::File(record) => &record.head,
         }
     }
 }
@@ -67,6 +71,7 @@ impl Plain for UringRecord {}
 impl Plain for TaskRecord {}
 impl Plain for RecvRecord {}
 impl Plain for PollRecord {}
+impl Plain for FileRecord {}
 
 fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
     // SAFETY: the length is checked, the read is unaligned, and any bytes make a valid `Plain`.

@@ -2,7 +2,7 @@
 
 use iotrace_ebpf::abi::{MAX_SYSCALL, role};
 
-use crate::summary::Role;
+use crate::summary::{Direction, Role};
 
 /// One syscall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Syscall {
 pub enum RawRole {
     /// Moves data to the process.
     Data,
+    /// Moves data from the process.
+    Output,
     /// Waits for readiness.
     Readiness,
     /// Waits for completions.
@@ -34,7 +36,7 @@ const fn call(nr: u32, name: &'static str, role: RawRole) -> Syscall {
     Syscall { nr, name, role }
 }
 
-use RawRole::{Completion, Data, Readiness, Request, Submit};
+use RawRole::{Completion, Data, Output, Readiness, Request, Submit};
 
 /// Every traced syscall.
 pub const TABLE: &[Syscall] = &[
@@ -46,6 +48,16 @@ pub const TABLE: &[Syscall] = &[
     call(295, "preadv", Data),
     call(299, "recvmmsg", Data),
     call(327, "preadv2", Data),
+    call(1, "write", Output),
+    call(18, "pwrite64", Output),
+    call(20, "writev", Output),
+    call(40, "sendfile", Output),
+    call(44, "sendto", Output),
+    call(46, "sendmsg", Output),
+    call(275, "splice", Output),
+    call(296, "pwritev", Output),
+    call(307, "sendmmsg", Output),
+    call(328, "pwritev2", Output),
     call(7, "poll", Readiness),
     call(23, "select", Readiness),
     call(232, "epoll_wait", Readiness),
@@ -53,7 +65,9 @@ pub const TABLE: &[Syscall] = &[
     call(271, "ppoll", Readiness),
     call(281, "epoll_pwait", Readiness),
     call(441, "epoll_pwait2", Readiness),
+    call(34, "pause", Completion),
     call(128, "rt_sigtimedwait", Completion),
+    call(130, "rt_sigsuspend", Completion),
     call(202, "futex", Completion),
     call(208, "io_getevents", Completion),
     call(333, "io_pgetevents", Completion),
@@ -88,7 +102,7 @@ pub fn name(nr: u32) -> String {
 /// What a finished call was for, from its number and arguments (`min_complete` third, flags fourth).
 pub fn role_of(nr: u32, arg2: u64, arg3: u64) -> Role {
     match by_nr(nr).map(|syscall| syscall.role) {
-        Some(Data) | None => Role::Data,
+        Some(Data | Output) | None => Role::Data,
         Some(Readiness) => Role::Readiness,
         Some(Completion) => Role::Completion,
         Some(Submit) => Role::Submit,
@@ -97,17 +111,47 @@ pub fn role_of(nr: u32, arg2: u64, arg3: u64) -> Role {
     }
 }
 
-/// The table the probes read. `futex` is left out unless asked for: it is every lock of a program.
-pub fn roles(with_futex: bool) -> [u8; MAX_SYSCALL] {
+/// Which way a data call moves data.
+pub fn direction(nr: u32) -> Option<Direction> {
+    match by_nr(nr)?.role {
+        Data => Some(Direction::In),
+        Output => Some(Direction::Out),
+        _ => None,
+    }
+}
+
+/// The table the probes read, for the syscalls that `wanted` picks.
+pub fn roles(wanted: impl Fn(&Syscall) -> bool) -> [u8; MAX_SYSCALL] {
     let mut roles = [role::NONE; MAX_SYSCALL];
-    for syscall in TABLE.iter().filter(|syscall| with_futex || syscall.nr != FUTEX) {
+    for syscall in TABLE.iter().filter(|syscall| wanted(syscall)) {
         roles[syscall.nr as usize] = match syscall.role {
             Data => role::DATA,
+            Output => role::OUTPUT,
             Readiness => role::READINESS,
             Completion | Submit | Request => role::REQUEST,
         };
     }
     roles
+}
+
+/// What a built-in workload needs: everything that brings data in. `futex` only where asked for: it is
+/// every lock of a program.
+pub fn input_roles(with_futex: bool) -> [u8; MAX_SYSCALL] {
+    roles(|syscall| syscall.role != Output && (with_futex || syscall.nr != FUTEX))
+}
+
+/// The syscalls named by one word of `-e trace=`: a name, or a family.
+pub fn named(word: &str) -> Vec<u32> {
+    let family = |role: &[RawRole]| TABLE.iter().filter(|one| role.contains(&one.role)).map(|one| one.nr).collect();
+    match word {
+        "all" => TABLE.iter().map(|one| one.nr).collect(),
+        "data" => family(&[Data, Output]),
+        "in" => family(&[Data]),
+        "out" => family(&[Output]),
+        "readiness" => family(&[Readiness]),
+        "completion" | "submit" => family(&[Completion, Submit, Request]),
+        name => TABLE.iter().filter(|one| one.name == name).map(|one| one.nr).collect(),
+    }
 }
 
 /// The name of error `errno` (positive), `E123` where it has none here.
@@ -172,8 +216,17 @@ mod tests {
 
     #[test]
     fn futex_is_traced_on_request_only() {
-        assert_eq!(roles(false)[FUTEX as usize], role::NONE);
-        assert_eq!(roles(true)[FUTEX as usize], role::REQUEST);
+        assert_eq!(input_roles(false)[FUTEX as usize], role::NONE);
+        assert_eq!(input_roles(true)[FUTEX as usize], role::REQUEST);
+        assert_eq!(input_roles(true)[1], role::NONE, "write brings nothing in");
+    }
+
+    #[test]
+    fn a_word_names_a_call_or_a_family() {
+        assert_eq!(named("recvfrom"), [45]);
+        assert!(named("out").contains(&1) && !named("out").contains(&0));
+        assert_eq!(named("all").len(), TABLE.len());
+        assert!(named("open").is_empty());
     }
 
     #[test]

@@ -6,9 +6,10 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{CopyRecord, Kind, role};
+use iotrace_ebpf::abi::{CopyRecord, Kind, role, sinks};
 use iotrace_ebpf::span::Window;
 
+use crate::maps::{FLOORS, sinks_to};
 use crate::sink;
 use crate::task::{Task, arg, current, current_known, now};
 
@@ -19,7 +20,7 @@ pub fn skb_copy_datagram_iovec(ctx: BtfTracePointContext) -> i32 {
     task.skb = arg(&ctx, 0);
     let bytes = u64::from(arg(&ctx, 1) as u32);
     if task.span.open.begin != 0 {
-        ended(task, now(), 0);
+        ended(task, now(), 0, Floor::Buffer);
     }
     task.span.copy_begin(now(), bytes);
     0
@@ -32,7 +33,7 @@ pub fn tcp_rcv_space_adjust(ctx: BtfTracePointContext) -> i32 {
     let Some(task) = current_known() else { return 0 };
     let sock = arg(&ctx, 0);
     task.sock = sock;
-    ended(task, at, sock);
+    ended(task, at, sock, Floor::Tcp);
     0
 }
 
@@ -42,16 +43,31 @@ pub fn consume_skb(ctx: BtfTracePointContext) -> i32 {
     let at = now();
     let Some(task) = current_known() else { return 0 };
     if task.span.open.begin != 0 && task.skb == arg(&ctx, 0) {
-        ended(task, at, 0);
+        ended(task, at, 0, Floor::Buffer);
     }
     0
 }
 
+/// What ended a copy, and so how much of it is the marks themselves; indices of `FLOORS`.
+#[derive(Clone, Copy)]
+pub enum Floor {
+    /// `tcp_rcv_space_adjust`
+    Tcp = 0,
+    /// `consume_skb`
+    Buffer = 1,
+    /// `sock_recv_length`
+    Receive = 2,
+}
+
 /// Closes the open copy, if there is one. A copy that no data call accounts for is recorded by itself.
 #[inline(always)]
-pub fn ended(task: &mut Task, at: u64, sock: u64) {
+pub fn ended(task: &mut Task, at: u64, sock: u64, floor: Floor) {
     let Some(window) = task.span.copy_end(at) else { return };
-    if !task.span.is_open() || task.role != u32::from(role::DATA) {
+    if sinks_to(sinks::AGGREGATES) {
+        // SAFETY: one word, written by user space between two calls at most.
+        task.floors += FLOORS.get_ptr(floor as u32).map_or(0, |floor| unsafe { *floor });
+    }
+    if sinks_to(sinks::RECORDS) && (!task.span.is_open() || task.role != u32::from(role::DATA)) {
         record(task, at, sock, window);
     }
 }

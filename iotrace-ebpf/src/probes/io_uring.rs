@@ -4,14 +4,13 @@
 //! `_515` (5.15, also in Debian's 5.10: most arguments spelled out, often no request), `_req` (from
 //! 6.0: the request alone, its fields read here), and for `complete` also `_cqe` (from 6.14).
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{Head, Kind, Stat, UringEvent, UringRecord};
+use iotrace_ebpf::abi::{Field, Head, Kind, Stat, UringEvent, UringRecord, sinks};
 
-use crate::maps::{REQ_CTX, REQ_USER_DATA, RINGS, count};
+use crate::maps::{RINGS, count, sinks_to};
 use crate::sink;
-use crate::task::{arg, current, current_known, now};
+use crate::task::{arg, current, current_known, now, peek, read};
 
 /// `io_uring_submit_sqe(ctx, req, u8 opcode, u64 user_data, ...)`
 #[btf_tracepoint(function = "io_uring_submit_sqe")]
@@ -23,7 +22,7 @@ pub fn io_uring_submit_515(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "io_uring_submit_req")]
 pub fn io_uring_submit_req(ctx: BtfTracePointContext) -> i32 {
     let req = arg(&ctx, 0);
-    submitted(field(req, REQ_CTX.load()), req, field(req, REQ_USER_DATA.load()))
+    submitted(read(req, Field::ReqCtx), req, read(req, Field::ReqUserData))
 }
 
 /// `io_uring_poll_arm(ctx, req, u8 opcode, u64 user_data, ...)`
@@ -79,21 +78,14 @@ pub fn io_uring_complete_req(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "io_uring_complete")]
 pub fn io_uring_complete_cqe(ctx: BtfTracePointContext) -> i32 {
     let cqe = arg(&ctx, 2);
-    let res = field(cqe, 8) as u32 as i32;
-    event(UringEvent::Complete, arg(&ctx, 0), arg(&ctx, 1), field(cqe, 0), i64::from(res))
+    let res: i32 = peek(cqe + 8);
+    event(UringEvent::Complete, arg(&ctx, 0), arg(&ctx, 1), peek(cqe), i64::from(res))
 }
 
 /// `io_uring_cqring_wait(ctx, int min_events)`
 #[btf_tracepoint(function = "io_uring_cqring_wait")]
 pub fn io_uring_cqring_wait(ctx: BtfTracePointContext) -> i32 {
     event(UringEvent::CqringWait, arg(&ctx, 0), 0, 0, i64::from(arg(&ctx, 1) as i32))
-}
-
-/// Eight bytes at `offset` of a kernel object; 0 if they cannot be read.
-#[inline(always)]
-fn field(object: u64, offset: u32) -> u64 {
-    // SAFETY: a probe read of a kernel address fails, it does not fault.
-    unsafe { bpf_probe_read_kernel((object + u64::from(offset)) as *const u64) }.unwrap_or(0)
 }
 
 #[inline(always)]
@@ -107,12 +99,15 @@ fn submitted(ring: u64, req: u64, user_data: u64) -> i32 {
 
 #[inline(always)]
 fn of_request(kind: UringEvent, req: u64, res: i64) -> i32 {
-    event(kind, field(req, REQ_CTX.load()), req, field(req, REQ_USER_DATA.load()), res)
+    event(kind, read(req, Field::ReqCtx), req, read(req, Field::ReqUserData), res)
 }
 
 /// Records an event of a ring that the target submits to, in whatever context it happens.
 #[inline(always)]
 fn event(event: UringEvent, ring: u64, req: u64, user_data: u64, res: i64) -> i32 {
+    if !sinks_to(sinks::RECORDS) {
+        return 0;
+    }
     let at = now();
     let Some(owner) = RINGS.get_ptr(ring) else { return 0 };
     // SAFETY: the value stays valid while the probe runs.

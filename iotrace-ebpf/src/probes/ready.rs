@@ -2,12 +2,12 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{Kind, ReadyRecord, RecvRecord, Stat, role};
+use iotrace_ebpf::abi::{Field, Kind, ReadyRecord, RecvRecord, SockState, Stat, role, sinks};
 
-use super::copy::ended;
-use crate::maps::{LAST_READY, LastReady, SOCKS, count};
+use super::copy::{Floor, ended};
+use crate::maps::{LAST_READY, LastReady, SOCKS, count, sinks_to};
 use crate::sink;
-use crate::task::{arg, current, current_address, now};
+use crate::task::{Task, arg, current, current_address, now, read};
 
 /// `(const struct sock *sk)`: data was queued; the sleepers are woken right after it.
 #[btf_tracepoint(function = "sk_data_ready")]
@@ -18,7 +18,16 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
         // SAFETY: the slot belongs to this CPU.
         unsafe { *last = LastReady { sock, at, task: current_address() } };
     }
-    if SOCKS.get_ptr(sock).is_some() {
+    let Some(state) = SOCKS.get_ptr_mut(sock) else { return 0 };
+    // SAFETY: the value stays valid while the probe runs; a reader that drains the socket at this very
+    // moment may clear `ready`, and then this data counts as taken by it.
+    unsafe {
+        if (*state).ready == 0 {
+            (*state).ready = at;
+        }
+        (*state).last = at;
+    }
+    if sinks_to(sinks::RECORDS) {
         let pid_tgid = aya_ebpf::helpers::bpf_get_current_pid_tgid();
         let mut head = iotrace_ebpf::abi::Head { kind: Kind::Ready as u32, at, ..Default::default() };
         head.tid = pid_tgid as u32;
@@ -35,19 +44,36 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     let Some(task) = current() else { return 0 };
     let sock = arg(&ctx, 0);
     let ret = arg(&ctx, 1) as i32;
-    if SOCKS.get_ptr(sock).is_none() && SOCKS.insert(sock, task.tgid, 0).is_err() {
-        count(Stat::SocksFull);
+    match SOCKS.get_ptr_mut(sock) {
+        // SAFETY: as in `sk_data_ready`.
+        Some(state) if ret > 0 => picked_up(task, sock, unsafe { &mut *state }),
+        Some(_) => {}
+        None if SOCKS.insert(sock, SockState::default(), 0).is_err() => count(Stat::SocksFull),
+        None => {}
     }
     // An skb that was not used up (AF_UNIX), or was freed elsewhere (UDP), left its copy open.
-    ended(task, at, sock);
+    ended(task, at, sock, Floor::Receive);
     task.sock = sock;
     task.recv_at = at;
     if ret > 0 {
         task.recv_bytes += ret as u64;
     }
-    if !task.span.is_open() || task.role != u32::from(role::DATA) {
+    if sinks_to(sinks::RECORDS) && (!task.span.is_open() || task.role != u32::from(role::DATA)) {
         let (last_in, nr) = (task.span.last_in, task.open_nr());
         sink::emit(RecvRecord { head: task.head(Kind::Recv, at), sock, last_in, ret, nr });
     }
     0
+}
+
+/// Somebody came for data that was ready: how long had it waited? What is left in the queue has been
+/// there since the last time data arrived, at the latest.
+#[inline(always)]
+fn picked_up(task: &mut Task, sock: u64, state: &mut SockState) {
+    if state.ready != 0 && task.span.is_open() {
+        let (enter, last_in) = (task.span.enter, task.span.last_in);
+        let come = if enter >= state.ready || last_in < enter { enter } else { last_in };
+        task.pickup = come.saturating_sub(state.ready) + 1;
+    }
+    let left: u32 = read(sock, Field::SockQlen);
+    state.ready = if left == 0 { 0 } else { state.last };
 }

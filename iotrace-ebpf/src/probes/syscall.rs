@@ -6,11 +6,13 @@
 use aya_ebpf::bindings::pt_regs;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{CallRecord, EAGAIN, Kind, PollRecord, Stat, Wake, role};
+use iotrace_ebpf::abi::{CallRecord, EAGAIN, Kind, PollRecord, Stat, Wake, per, role, sinks};
 
-use crate::maps::{count, role_of};
+use crate::aggregate::{self, Finished};
+use crate::file;
+use crate::maps::{PER, STARTED, add, count, role_of, sinks_to};
 use crate::sink;
-use crate::task::{arg, current, current_known, now};
+use crate::task::{Task, arg, current, current_known, now};
 
 /// `(struct pt_regs *regs, long id)`
 #[btf_tracepoint(function = "sys_enter")]
@@ -41,6 +43,11 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     task.recv_at = 0;
     task.recv_bytes = 0;
     task.sock = 0;
+    task.floors = 0;
+    task.pickup = 0;
+    if PER.load() == per::FD {
+        task.file = if has_descriptor(task.nr) { file::of_descriptor(task.fd) } else { 0 };
+    }
     task.entered = task.entered.wrapping_add(1);
     // The clock comes last: what this probe does is not the call's time.
     task.span.enter(now());
@@ -56,10 +63,17 @@ fn futex_waits(operation: u64) -> bool {
     matches!(operation & 0x7f, 0 | 9)
 }
 
+/// Whether the first argument is a descriptor: not of `poll`, `select`, `pselect6`, `ppoll`,
+/// `rt_sigtimedwait`, `futex`, `io_getevents`, `io_submit`, `io_pgetevents`.
+#[inline(always)]
+fn has_descriptor(nr: u32) -> bool {
+    !matches!(nr, 7 | 23 | 128 | 202 | 208 | 209 | 270 | 271 | 333)
+}
+
 /// `(struct pt_regs *regs, long ret)`
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    let Some(task) = current_known() else { return 0 };
+    let Some(task) = current_known() else { return first_exit(&ctx) };
     if !task.span.is_open() {
         return 0;
     }
@@ -68,32 +82,62 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let (enter, last_in, woken) = (span.enter, span.last_in, span.woken);
     let ret = arg(&ctx, 1) as i64;
     let parts = task.span.exit(now);
-    let span = &task.span;
-    let undisturbed = parts.total == parts.work && span.before_runq == 0 && span.before_sleep == 0;
-    if ret == -EAGAIN && task.role == u32::from(role::DATA) && undisturbed {
-        sink::emit(PollRecord { head: task.head(Kind::Poll, now), enter, nr: task.nr, fd: task.fd });
+    let call = Finished { enter, exit: now, ret, parts, last_in, woken };
+    if sinks_to(sinks::AGGREGATES) {
+        aggregate::add(task, &call);
+    }
+    if sinks_to(sinks::RECORDS) {
+        record(task, &call);
+    }
+    0
+}
+
+/// A thread of the target that is seen for the first time as it leaves a call: it was in it when
+/// observing began.
+#[inline(always)]
+fn first_exit(ctx: &BtfTracePointContext) -> i32 {
+    let regs: *const pt_regs = ctx.arg(0);
+    // SAFETY: the verifier knows the argument as `struct pt_regs *` and checks these offsets.
+    let (nr, operation) = unsafe { ((*regs).orig_rax, (*regs).rsi) };
+    if role_of(nr) == 0 || (nr == FUTEX && !futex_waits(operation)) {
         return 0;
     }
-    let wake =
-        if woken != 0 && task.wake.at == woken { task.wake } else { Wake { at: woken, ..Wake::default() } };
+    if current().is_some() {
+        count(Stat::InFlightStart);
+        add(Stat::InFlightStartNs, now().saturating_sub(STARTED.load()));
+    }
+    0
+}
+
+#[inline(always)]
+fn record(task: &Task, call: &Finished) {
+    let span = &task.span;
+    let parts = call.parts;
+    let undisturbed = parts.total == parts.work && span.before_runq == 0 && span.before_sleep == 0;
+    if call.ret == -EAGAIN && task.role == u32::from(role::DATA) && undisturbed {
+        let head = task.head(Kind::Poll, call.exit);
+        sink::emit(PollRecord { head, enter: call.enter, nr: task.nr, fd: task.fd });
+        return;
+    }
+    let known = call.woken != 0 && task.wake.at == call.woken;
     sink::emit(CallRecord {
-        head: task.head(Kind::Call, now),
-        enter,
+        head: task.head(Kind::Call, call.exit),
+        enter: call.enter,
         parts,
-        ret,
+        ret: call.ret,
         nr: task.nr,
         fd: task.fd,
         arg1: task.arg1,
         arg2: task.arg2,
         arg3: task.arg3,
         first_out: span.first_out,
-        last_in: if last_in > enter { last_in } else { enter },
+        last_in: if call.last_in > call.enter { call.last_in } else { call.enter },
         copy_first: span.copy_first,
         copy_last: span.copy_last,
         copy_bytes: span.copy_bytes,
         recv_at: task.recv_at,
         sock: task.sock,
-        wake,
+        wake: if known { task.wake } else { Wake { at: call.woken, ..Wake::default() } },
         sleeps: span.sleeps,
         locks: span.locks,
         preempts: span.preempts,
@@ -102,5 +146,4 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         before_runq: span.before_runq,
         before_sleep: span.before_sleep,
     });
-    0
 }

@@ -1,35 +1,18 @@
 //! Loads the object, attaches what a question needs, and reads what comes out.
 
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::BtfTracePoint;
 use aya::{Ebpf, EbpfLoader};
 use iotrace_ebpf::abi::{STATS, Stat};
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
-use super::probes::{Group, PROBES, Probe, Variant};
+use super::probes::{PROBES, Probe, Variant};
 use super::prog_info::recursion_misses;
-use crate::syscall;
+use super::settings::{Settings, offsets};
 
 /// The object that `build.rs` made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/iotrace.bpf.o"));
-
-/// What is to be observed.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The process.
-    pub target: u32,
-    /// Which probes.
-    pub groups: Vec<Group>,
-    /// Signals whose life is recorded: bit n-1 for signal n.
-    pub signals: u64,
-    /// Whether `futex` counts as a completion call.
-    pub futex: bool,
-    /// Size of the ring buffer; a power of two, at least a page.
-    pub ring_bytes: u32,
-    /// Probes not to attach, by name: what is lost without them can be tried out.
-    pub without: Vec<String>,
-}
 
 /// Why nothing can be observed.
 #[derive(Debug, Error)]
@@ -145,6 +128,21 @@ impl Observer {
         self.attached.iter().any(|(probe, _)| probe.name == name)
     }
 
+    /// Sets the floors under marked copies, by what ends them.
+    pub fn set_floors(&mut self, floors: [u64; 3]) {
+        let map = self.ebpf.map_mut("FLOORS").and_then(|map| Array::<_, u64>::try_from(map).ok());
+        let Some(mut array) = map else { return };
+        for (index, floor) in (0..).zip(floors) {
+            // A floor that cannot be set stays 0: copies are a little too long, never too short.
+            let _ = array.set(index, floor, 0);
+        }
+    }
+
+    /// A map of the object.
+    pub(super) fn map(&self, name: &str) -> Option<&Map> {
+        self.ebpf.map(name)
+    }
+
     /// The kernel's count of `stat` so far.
     pub fn count(&self, stat: Stat) -> u64 {
         let counters = self.ebpf.map("COUNTERS").and_then(|map| PerCpuArray::<_, u64>::try_from(map).ok());
@@ -166,23 +164,51 @@ impl Observer {
 }
 
 fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
-    let roles = syscall::roles(settings.futex);
-    // Absent fields stay 0: the variants that read them are chosen only where they exist.
-    let offset =
-        |structure, paths: &[&str]| paths.iter().find_map(|path| btf.offset_of(structure, path)).unwrap_or(0);
-    let task_state = offset("task_struct", &["__state", "state"]);
-    let req_ctx = offset("io_kiocb", &["ctx"]);
-    let req_user_data = offset("io_kiocb", &["cqe.user_data", "user_data"]);
-    EbpfLoader::new()
-        .override_global("TARGET_TGID", &settings.target, true)
-        .override_global("ROLES", &roles[..], true)
+    let (whom, offsets) = (&settings.whom, offsets(btf));
+    let (mode, sinks, per) = (whom.mode(), settings.sinks, settings.per.number());
+    let target = whom.tgids.first().copied().unwrap_or(0);
+    let (cgroup, level) = whom.cgroup.unwrap_or_default();
+    let (own, comm, now) = (std::process::id(), whom.comm_words(), monotonic_ns());
+    let mut ebpf = EbpfLoader::new()
+        .override_global("MODE", &mode, true)
+        .override_global("SINKS", &sinks, true)
+        .override_global("PER", &per, true)
+        .override_global("TARGET_TGID", &target, true)
+        .override_global("SELF_TGID", &own, true)
+        .override_global("TARGET_COMM", &comm[..], true)
+        .override_global("TARGET_CGROUP", &cgroup, true)
+        .override_global("CGROUP_LEVEL", &level, true)
+        .override_global("ROLES", &settings.roles[..], true)
+        .override_global("MIN_NS", &settings.min_ns, true)
+        .override_global("STARTED", &now, true)
+        .override_global("PER_KIB", &settings.per_kib[..], true)
         .override_global("SIGNALS", &settings.signals, true)
-        .override_global("TASK_STATE", &task_state, true)
-        .override_global("REQ_CTX", &req_ctx, true)
-        .override_global("REQ_USER_DATA", &req_user_data, true)
+        .override_global("OFFSETS", &offsets[..], true)
         .map_max_entries("RECORDS", settings.ring_bytes)
+        .map_max_entries("ROWS", settings.rows)
         .load(OBJECT)
-        .map_err(|error| LoadError::Object(with_causes(&error)))
+        .map_err(|error| LoadError::Object(with_causes(&error)))?;
+    fill(&mut ebpf, "TGIDS", &whom.tgids)?;
+    fill(&mut ebpf, "TIDS", &whom.tids)?;
+    Ok(ebpf)
+}
+
+/// Puts members of the target into a set, before anything looks there.
+fn fill(ebpf: &mut Ebpf, map: &str, members: &[u32]) -> Result<(), LoadError> {
+    let found = ebpf.map_mut(map).ok_or_else(|| LoadError::Object(format!("the object has no map {map}")))?;
+    let mut set = HashMap::<_, u32, u32>::try_from(found).map_err(|error| LoadError::Object(with_causes(&error)))?;
+    for member in members {
+        set.insert(member, 0, 0).map_err(|error| LoadError::Object(with_causes(&error)))?;
+    }
+    Ok(())
+}
+
+/// The clock of the probes.
+pub fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid place for the answer; this clock exists everywhere.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 fn attach_one(

@@ -1,6 +1,8 @@
 //! All contact with the kernel's BPF: the only module that knows aya.
 
+pub mod aggregates;
 pub mod btf;
 pub mod loader;
 pub mod probes;
 mod prog_info;
+pub mod settings;

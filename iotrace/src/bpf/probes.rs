@@ -21,6 +21,10 @@ pub enum Group {
     Signals,
     /// io_uring requests.
     Uring,
+    /// Children of the target.
+    Follow,
+    /// Programs that the target executes.
+    Exec,
 }
 
 /// One tracepoint.
@@ -136,6 +140,24 @@ pub const PROBES: &[Probe] = &[
         feeds: "the end of a thread",
         lost: "everything",
         variants: &[only("sched_process_exit", Begins(&[P]))],
+    },
+    Probe {
+        name: "sched_process_fork",
+        group: Group::Follow,
+        required: false,
+        since: "2.6.24",
+        feeds: "children of the target, from their first instruction on",
+        lost: "children are not followed",
+        variants: &[only("sched_process_fork", Begins(&[P, P]))],
+    },
+    Probe {
+        name: "sched_process_exec",
+        group: Group::Exec,
+        required: false,
+        since: "3.4",
+        feeds: "the name of a program after execve",
+        lost: "a process keeps the name it had before execve",
+        variants: &[only("sched_process_exec", Begins(&[P]))],
     },
     Probe {
         name: "sk_data_ready",

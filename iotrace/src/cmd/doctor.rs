@@ -9,8 +9,9 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::bpf::btf::Btf;
-use crate::bpf::loader::{Observer, Settings};
+use crate::bpf::loader::Observer;
 use crate::bpf::probes::{Group, PROBES, Probe};
+use crate::bpf::settings::Settings;
 use crate::check;
 use crate::cli::{DoctorArgs, DoctorFormat};
 use crate::error::Failure;
@@ -151,14 +152,9 @@ fn probes() -> Vec<Row> {
         return PROBES.iter().map(|probe| judged(probe, Err(skipped.to_owned()))).collect();
     }
     let Ok(btf) = Btf::of_kernel() else { return Vec::new() };
-    let settings = Settings {
-        target: std::process::id(),
-        groups: vec![Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix, Group::Signals, Group::Uring],
-        signals: 0,
-        futex: false,
-        ring_bytes: 1 << 16,
-        without: Vec::new(),
-    };
+    let mut groups: Vec<Group> = PROBES.iter().map(|probe| probe.group).collect();
+    groups.dedup();
+    let settings = Settings { ring_bytes: 1 << 16, ..Settings::records(std::process::id(), groups) };
     match Observer::attach(&btf, &settings) {
         Ok(observer) => PROBES
             .iter()

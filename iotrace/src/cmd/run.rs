@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::analysis;
 use crate::bpf::btf::Btf;
-use crate::bpf::loader::{Observer, Settings};
+use crate::bpf::loader::Observer;
 use crate::bpf::probes::Group;
+use crate::bpf::settings::Settings;
 use crate::check;
 use crate::cli::{ModelArg, RunArgs};
 use crate::cmd::output;
@@ -17,6 +18,7 @@ use crate::model::{Meanwhile, Model, Transport};
 use crate::session::{self, End};
 use crate::signals::SIGIO;
 use crate::summary::{Document, Loss, Overhead, Run, SCHEMA, Warning};
+use crate::syscall;
 use crate::target::{Held, Identity, pipe};
 use crate::workload;
 use crate::workload::spec::{Log, Report, Spec};
@@ -176,12 +178,11 @@ fn observe(
         .map_err(Failure::while_doing("starting the workload"))?;
     drop(keep);
     let settings = Settings {
-        target: held.pid(),
-        groups: groups(spec, btf),
+        roles: syscall::input_roles(spec.model == Model::PosixAio),
         signals: 1 << (SIGIO - 1),
-        futex: spec.model == Model::PosixAio,
         ring_bytes: args.buffer as u32,
         without: args.without.clone(),
+        ..Settings::records(held.pid(), groups(spec, btf))
     };
     let mut observer = Observer::attach(btf, &settings)?;
     if args.output.verbose {
@@ -275,6 +276,7 @@ impl Outcome {
             overhead: Overhead { per_call_ns: self.per_call, per_switch_ns: None, iotrace_cpu_ns: own_cpu() },
             elapsed_ns: elapsed.as_nanos() as u64,
             runs: self.runs,
+            processes: Vec::new(),
             warnings: self.warnings,
         }
     }

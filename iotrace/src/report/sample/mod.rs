@@ -308,6 +308,7 @@ pub fn document(runs: Vec<Run>) -> Document {
         overhead: Overhead { per_call_ns: Some(310), per_switch_ns: None, iotrace_cpu_ns: Some(12_400_000) },
         elapsed_ns: 1_204_000_000,
         runs,
+        processes: Vec::new(),
         warnings: Vec::new(),
     }
 }

@@ -1,0 +1,55 @@
+//! The file behind a descriptor: its address tells a reused descriptor from the one before.
+
+use iotrace_ebpf::abi::{Field, FileRecord, Kind};
+
+use crate::sink;
+use crate::task::{Task, current_address, now, peek, read};
+
+/// `S_IFMT` and `S_IFSOCK`
+const MODE_TYPE: u32 = 0xf000;
+const MODE_SOCKET: u32 = 0xc000;
+
+/// Address of the `struct file` behind descriptor `fd` of the current thread; 0: there is none.
+///
+/// `current->files->fdt->fd[fd]`, as `fget` finds it. Nothing is held: a descriptor closed by another
+/// thread at this moment may be missed.
+#[inline(always)]
+pub fn of_descriptor(fd: i32) -> u64 {
+    if fd < 0 {
+        return 0;
+    }
+    let files: u64 = read(current_address(), Field::TaskFiles);
+    let table: u64 = read(files, Field::FilesFdt);
+    if fd as u32 >= read::<u32>(table, Field::FdtableMax) {
+        return 0;
+    }
+    let array: u64 = read(table, Field::FdtableFd);
+    peek(array + fd as u64 * 8)
+}
+
+/// Tells user space what a file is that was seen for the first time.
+#[inline(never)]
+pub fn announce(task: &Task) {
+    let file = task.file;
+    let inode: u64 = read(file, Field::FileInode);
+    let mut record = FileRecord {
+        head: task.head(Kind::File, now()),
+        file,
+        inode: read(inode, Field::InodeIno),
+        fd: task.fd,
+        mode: u32::from(read::<u16>(inode, Field::InodeMode)),
+        ..FileRecord::default()
+    };
+    if record.mode & MODE_TYPE == MODE_SOCKET {
+        let socket: u64 = read(file, Field::FilePrivate);
+        let sock: u64 = read(socket, Field::SocketSk);
+        record.sock = sock;
+        record.family = read(sock, Field::SockFamily);
+        record.protocol = read(sock, Field::SockProtocol);
+        record.local_port = read(sock, Field::SockNum);
+        record.remote_port = read(sock, Field::SockDport);
+        record.local = read(sock, Field::SockSaddr);
+        record.remote = read(sock, Field::SockDaddr);
+    }
+    sink::emit(record);
+}

@@ -1,0 +1,74 @@
+//! Reads the sums that the probes keep in the kernel.
+
+use std::collections::HashMap;
+
+use aya::Pod;
+use aya::maps::{HashMap as BpfHashMap, PerCpuHashMap};
+use iotrace_ebpf::abi::{Agg, AggKey, ErrorKey, WakeKey};
+use iotrace_ebpf::thread::Task;
+
+use super::loader::Observer;
+use crate::aggregate::{Open, Row, Snapshot};
+
+/// The ABI's types as aya wants them: any bytes are a valid value of each.
+macro_rules! plain {
+    ($($name:ident($inner:ty)),*) => {$(
+        #[derive(Clone, Copy)]
+        #[repr(transparent)]
+        struct $name($inner);
+        // SAFETY: integers without padding, in a `repr(C)` struct whose size the ABI asserts.
+        unsafe impl Pod for $name {}
+    )*};
+}
+plain!(PodKey(AggKey), PodAgg(Agg), PodError(ErrorKey), PodWake(WakeKey), PodTask(Task));
+
+impl Observer {
+    /// Everything the probes have summed up so far. The probes go on meanwhile: a call that ends while
+    /// this reads is in this snapshot or in the next.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { rows: self.rows(), errors: self.errors(), wakes: self.wakes() }
+    }
+
+    fn rows(&self) -> HashMap<AggKey, Row> {
+        let Some(map) = self.map("ROWS").and_then(|map| PerCpuHashMap::<_, PodKey, PodAgg>::try_from(map).ok())
+        else {
+            return HashMap::new();
+        };
+        let mut rows = HashMap::new();
+        for key in map.keys().flatten() {
+            if let Ok(cpus) = map.get(&key, 0) {
+                let mut row = Row::default();
+                cpus.iter().for_each(|cpu| row.add(&cpu.0));
+                rows.insert(key.0, row);
+            }
+        }
+        rows
+    }
+
+    fn errors(&self) -> HashMap<ErrorKey, u64> {
+        let map = self.map("ERRORS").and_then(|map| PerCpuHashMap::<_, PodError, u64>::try_from(map).ok());
+        map.map_or_else(HashMap::new, |map| {
+            map.iter().flatten().map(|(key, cpus)| (key.0, cpus.iter().sum())).collect()
+        })
+    }
+
+    fn wakes(&self) -> HashMap<WakeKey, u64> {
+        let map = self.map("WAKES").and_then(|map| PerCpuHashMap::<_, PodWake, u64>::try_from(map).ok());
+        map.map_or_else(HashMap::new, |map| {
+            map.iter().flatten().map(|(key, cpus)| (key.0, cpus.iter().sum())).collect()
+        })
+    }
+
+    /// Calls of known threads that are open at this moment.
+    pub fn open_calls(&self) -> Vec<Open> {
+        let Some(map) = self.map("TASKS").and_then(|map| BpfHashMap::<_, u64, PodTask>::try_from(map).ok())
+        else {
+            return Vec::new();
+        };
+        let tasks = map.iter().flatten().map(|(_, task)| task.0);
+        tasks
+            .filter(|task| task.span.is_open())
+            .map(|task| Open { tgid: task.tgid, tid: task.tid, nr: task.nr, since: task.span.enter })
+            .collect()
+    }
+}

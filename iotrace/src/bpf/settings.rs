@@ -1,0 +1,199 @@
+//! What the probes are told before they are loaded: whom to observe, what of it, and where it goes.
+
+use iotrace_ebpf::abi::{FIELDS, Field, MAX_SYSCALL, mode, per, sinks};
+
+use super::btf::Btf;
+use super::probes::Group;
+use crate::syscall;
+
+/// Whom to observe: any of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whom {
+    /// Processes, with all their threads.
+    pub tgids: Vec<u32>,
+    /// Single threads.
+    pub tids: Vec<u32>,
+    /// Threads of this name (at most 15 bytes count).
+    pub comm: Option<String>,
+    /// Threads in this cgroup of the unified hierarchy or below: its id, and its depth below the root.
+    pub cgroup: Option<(u64, u32)>,
+    /// Everybody but iotrace.
+    pub all: bool,
+    /// Children of `tgids`, too.
+    pub follow: bool,
+}
+
+impl Whom {
+    /// One process, as it is.
+    pub fn process(pid: u32) -> Self {
+        Self { tgids: vec![pid], ..Self::default() }
+    }
+
+    /// The bits of `abi::mode`.
+    pub fn mode(&self) -> u32 {
+        let alone = self.tids.is_empty() && self.comm.is_none() && self.cgroup.is_none() && !self.all;
+        let mut bits = 0;
+        if self.tgids.len() == 1 && alone && !self.follow {
+            return mode::ONE;
+        }
+        for (bit, wanted) in [
+            (mode::TGIDS, !self.tgids.is_empty()),
+            (mode::TIDS, !self.tids.is_empty()),
+            (mode::COMM, self.comm.is_some()),
+            (mode::CGROUP, self.cgroup.is_some()),
+            (mode::ALL, self.all),
+            (mode::FOLLOW, self.follow),
+        ] {
+            bits |= if wanted { bit } else { 0 };
+        }
+        bits
+    }
+
+    /// The name as the probes compare it.
+    pub fn comm_words(&self) -> [u64; 2] {
+        let mut bytes = [0u8; 16];
+        let name = self.comm.as_deref().unwrap_or_default().as_bytes();
+        let length = name.len().min(15);
+        bytes[..length].copy_from_slice(&name[..length]);
+        let word = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
+        [word(0), word(8)]
+    }
+}
+
+/// By what the rows of the aggregates are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Per {
+    /// Process.
+    #[default]
+    Process,
+    /// Thread.
+    Thread,
+    /// Process and descriptor.
+    Fd,
+}
+
+impl Per {
+    /// As `abi::per` has it.
+    pub fn number(self) -> u32 {
+        match self {
+            Per::Process => per::PROCESS,
+            Per::Thread => per::THREAD,
+            Per::Fd => per::FD,
+        }
+    }
+}
+
+/// Everything.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whom to observe.
+    pub whom: Whom,
+    /// Which probes.
+    pub groups: Vec<Group>,
+    /// Bits of `abi::sinks`.
+    pub sinks: u32,
+    /// Rows of the aggregates.
+    pub per: Per,
+    /// Role of each syscall, see [`syscall::roles`].
+    pub roles: [u8; MAX_SYSCALL],
+    /// Aggregates count only calls at least this long, ns.
+    pub min_ns: u64,
+    /// ns per KiB of a copy without marks: out of a socket; out of or into anything else.
+    pub per_kib: [u64; 2],
+    /// Signals whose life is recorded: bit n-1 for signal n.
+    pub signals: u64,
+    /// Size of the ring buffer; a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Most rows of the aggregates.
+    pub rows: u32,
+    /// Probes not to attach, by name: what is lost without them can be tried out.
+    pub without: Vec<String>,
+}
+
+impl Settings {
+    /// A record for every input call of one process.
+    pub fn records(pid: u32, groups: Vec<Group>) -> Self {
+        Self {
+            whom: Whom::process(pid),
+            groups,
+            sinks: sinks::RECORDS,
+            per: Per::Process,
+            roles: syscall::input_roles(false),
+            min_ns: 0,
+            per_kib: [0; 2],
+            signals: 0,
+            ring_bytes: 16 << 20,
+            // The aggregates are off; the maps must have a size all the same.
+            rows: 1,
+            without: Vec::new(),
+        }
+    }
+}
+
+/// Where the probes' fields lie in the structures of the running kernel. Fields it does not have stay
+/// 0: nothing that is loaded reads them.
+pub fn offsets(btf: &Btf) -> [u32; FIELDS] {
+    const PATHS: &[(Field, &str, &[&str])] = &[
+        (Field::TaskState, "task_struct", &["__state", "state"]),
+        (Field::ReqCtx, "io_kiocb", &["ctx"]),
+        (Field::ReqUserData, "io_kiocb", &["cqe.user_data", "user_data"]),
+        (Field::TaskTgid, "task_struct", &["tgid"]),
+        (Field::TaskSignal, "task_struct", &["signal"]),
+        (Field::SignalLive, "signal_struct", &["live"]),
+        (Field::TaskFiles, "task_struct", &["files"]),
+        (Field::FilesFdt, "files_struct", &["fdt"]),
+        (Field::FdtableFd, "fdtable", &["fd"]),
+        (Field::FdtableMax, "fdtable", &["max_fds"]),
+        (Field::FileInode, "file", &["f_inode"]),
+        (Field::FilePrivate, "file", &["private_data"]),
+        (Field::InodeMode, "inode", &["i_mode"]),
+        (Field::InodeIno, "inode", &["i_ino"]),
+        (Field::SocketSk, "socket", &["sk"]),
+        (Field::SockFamily, "sock", &["__sk_common.skc_family"]),
+        (Field::SockProtocol, "sock", &["sk_protocol"]),
+        (Field::SockNum, "sock", &["__sk_common.skc_num"]),
+        (Field::SockDport, "sock", &["__sk_common.skc_dport"]),
+        (Field::SockSaddr, "sock", &["__sk_common.skc_rcv_saddr"]),
+        (Field::SockDaddr, "sock", &["__sk_common.skc_daddr"]),
+        (Field::SockQlen, "sock", &["sk_receive_queue.qlen"]),
+    ];
+    let mut offsets = [0; FIELDS];
+    for (field, structure, paths) in PATHS {
+        let found = paths.iter().find_map(|path| btf.offset_of(structure, path));
+        offsets[*field as usize] = found.unwrap_or(0);
+    }
+    offsets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_is_a_comparison_and_everything_else_a_look_up() {
+        assert_eq!(Whom::process(7).mode(), mode::ONE);
+        let followed = Whom { follow: true, ..Whom::process(7) };
+        assert_eq!(followed.mode(), mode::TGIDS | mode::FOLLOW);
+        let many = Whom { tids: vec![9], all: true, ..Whom::process(7) };
+        assert_eq!(many.mode(), mode::TGIDS | mode::TIDS | mode::ALL);
+    }
+
+    #[test]
+    fn a_name_is_compared_as_the_kernel_keeps_it() {
+        let whom = Whom { comm: Some("a-name-that-is-too-long".into()), ..Whom::default() };
+        let bytes: Vec<u8> = whom.comm_words().iter().flat_map(|word| word.to_ne_bytes()).collect();
+        assert_eq!(&bytes, b"a-name-that-is-\0");
+    }
+
+    #[test]
+    fn every_field_of_this_kernel_is_found() {
+        let Ok(btf) = Btf::of_kernel() else { return };
+        let offsets = offsets(&btf);
+        // These lie at the start of their structures, and io_uring may be configured out.
+        let may_be_zero = [Field::FdtableMax, Field::InodeMode, Field::SockDaddr, Field::ReqCtx, Field::ReqUserData];
+        for (index, offset) in offsets.iter().enumerate() {
+            let zero_is_fine = may_be_zero.iter().any(|field| *field as usize == index);
+            assert!(*offset != 0 || zero_is_fine, "field {index}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What a result says of messages: from wanting to having.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::dist::Dist;
+
+/// Where the moment of readiness comes from, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadySource {
+    /// `sk_data_ready` of the socket.
+    SkDataReady,
+    /// The wake-up of the thread that slept for it.
+    WakeUp,
+    /// The signal the kernel generated.
+    Signal,
+    /// io_uring's poll wake-up.
+    TaskAdd,
+    /// The peer's clock after its send call: an upper bound.
+    Peer,
+}
+
+/// The messages of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Operations {
+    /// Counted messages for which the kernel's records show the data arriving at the application.
+    pub count: u64,
+    /// Bytes of those.
+    pub bytes: u64,
+    /// From wanting to ready, by what the thread did.
+    pub phase1: Phase1,
+    /// The copy, by whose time it took.
+    pub phase2: Phase2,
+    /// From ready until somebody came for it.
+    pub pickup: Option<Dist>,
+    /// From ready until the application had it.
+    pub latency: Option<Dist>,
+    /// The least exact source that told when data was ready.
+    pub ready_source: ReadySource,
+    /// Traced calls of the application's threads, per message.
+    pub calls_per_message: f64,
+    /// CPU time of the process (all its threads), per message, from its own CPU clock.
+    pub cpu_ns_per_message: u64,
+    /// Messages joined to the readiness call that announced them; `null` for models without one.
+    pub joined_to_readiness: Option<u64>,
+    /// Model sigio: the chain of the signals.
+    pub signals: Option<Signals>,
+    /// Models with requests: their lives.
+    pub requests: Option<Requests>,
+}
+
+/// Phase 1 over all messages. The three add up to the time from wanting to ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Phase1 {
+    /// The thread could not run its own code.
+    pub blocked_ns: u64,
+    /// It spent CPU on calls that return "not yet".
+    pub polling_ns: u64,
+    /// It ran its own code, or waited for something else.
+    pub free_ns: u64,
+}
+
+/// Phase 2 over all messages; `null`: not measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Phase2 {
+    /// Copied on the application thread's own time.
+    pub blocked_ns: Option<u64>,
+    /// Copied by somebody else: kernel worker, SQ thread, helper thread.
+    pub free_ns: Option<u64>,
+}
+
+/// The signal chain of model sigio.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Signals {
+    /// `signal_generate` with result 0.
+    pub generated: u64,
+    /// `signal_generate` with result 2: one was pending already, so this one is lost in it.
+    pub coalesced: u64,
+    /// Any other result: ignored, queue overflow, information lost.
+    pub not_queued: u64,
+    /// `signal_deliver` to a handler, or taken by `sigtimedwait`.
+    pub delivered: u64,
+    /// Runs of the handler by the application's own count.
+    pub handler_runs: u64,
+    /// Runs that found no data.
+    pub spurious: u64,
+    /// `sk_data_ready` to `signal_generate`.
+    pub ready_to_generated: Option<Dist>,
+    /// `signal_generate` to `signal_deliver`.
+    pub generated_to_delivered: Option<Dist>,
+    /// `signal_deliver` to the enter of the handler's first read.
+    pub delivered_to_read: Option<Dist>,
+}
+
+/// The lives of asynchronous requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Requests {
+    /// Handed over, by the kernel's records where it has any, else by the application's count.
+    pub submitted: u64,
+    /// Completed, likewise.
+    pub completed: u64,
+    /// Completed at once, inside the submitting call.
+    pub inline: Option<u64>,
+    /// Went through the kernel's own poll.
+    pub polled: Option<u64>,
+    /// Handed to an io-wq worker.
+    pub worker: Option<u64>,
+    /// Submit to data ready.
+    pub submit_to_ready: Option<Dist>,
+    /// Data ready to the start of the copy.
+    pub ready_to_copy: Option<Dist>,
+    /// End of the copy to the completion.
+    pub copy_to_complete: Option<Dist>,
+    /// Completion to the application seeing it (its own clock).
+    pub complete_to_seen: Option<Dist>,
+    /// Where the copies ran.
+    pub copied_in: CopiedIn,
+}
+
+/// Where the copies of requests ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CopiedIn {
+    /// In the model's own submit or completion call.
+    pub own_call: u64,
+    /// In task work at the edge of an unrelated call, or with no call open (return from an interrupt).
+    pub task_work: u64,
+    /// In an ordinary data call (`recv` after a poll request).
+    pub data_call: u64,
+    /// On a helper thread of the C library.
+    pub helper: u64,
+    /// On an io-wq worker.
+    pub worker: u64,
+    /// On the SQ polling thread.
+    pub sqpoll: u64,
+}
+
+/// What the thread did for the longest part of a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Meant {
+    /// It could not run its own code.
+    Blocked,
+    /// It asked again and again.
+    Polling,
+    /// It did something else.
+    Free,
+}
+
+/// What the measurement says of the model; derived by `verdict.rs`, never assumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    /// The largest part of phase 1.
+    pub phase1: Meant,
+    /// The larger part of phase 2.
+    pub phase2: Meant,
+    /// POSIX's word: the operation blocks the requesting thread in one of its phases.
+    pub synchronous: bool,
+}
+
