@@ -7,3 +7,4 @@
 pub mod abi;
 pub mod hist;
 pub mod span;
+pub mod thread;

@@ -5,47 +5,11 @@ use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns,
 };
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{Head, Kind, Stat, TaskRecord, Wake};
-use iotrace_ebpf::span::Span;
+use iotrace_ebpf::abi::{Head, Kind, Stat, TaskRecord};
+pub use iotrace_ebpf::thread::Task;
 
 use crate::maps::{self, LAST_READY, LastReady, NEW_TASK, TARGET_TGID, TASKS};
 use crate::sink;
-
-/// One thread. All of it is written on the thread's own CPU, except [`Task::wake`], which the waker
-/// writes: `sched_waking` and `sched_switch` of one thread may run at the same time.
-#[repr(C)]
-pub struct Task {
-    /// The open call and copy.
-    pub span: Span,
-    /// The last wake-up, in or out of a call.
-    pub wake: Wake,
-    /// Second argument of the open call.
-    pub arg1: u64,
-    /// Third.
-    pub arg2: u64,
-    /// Fourth.
-    pub arg3: u64,
-    /// The last `sock_recv_length` in this call.
-    pub recv_at: u64,
-    /// Bytes those counted.
-    pub recv_bytes: u64,
-    /// The socket of the last mark that named one, in this call.
-    pub sock: u64,
-    /// The skb of the open copy.
-    pub skb: u64,
-    /// Number of the open call.
-    pub nr: u32,
-    /// Its first argument.
-    pub fd: i32,
-    /// Its role.
-    pub role: u32,
-    /// Thread id.
-    pub tid: u32,
-    /// Process id.
-    pub tgid: u32,
-    /// Calls entered so far, to tell "in flight when tracing began" from "lost".
-    pub entered: u32,
-}
 
 /// The clock of every mark.
 #[inline(always)]
@@ -109,20 +73,6 @@ fn introduce(address: u64, pid_tgid: u64) -> Option<&'static mut Task> {
         comm: bpf_get_current_comm().unwrap_or_default(),
     });
     Some(task)
-}
-
-impl Task {
-    /// The beginning of a record about this thread.
-    #[inline(always)]
-    pub fn head(&self, kind: Kind, at: u64) -> Head {
-        Head { kind: kind as u32, tid: self.tid, tgid: self.tgid, reserved: 0, at }
-    }
-
-    /// The open call's number, or `u32::MAX`.
-    #[inline(always)]
-    pub fn open_nr(&self) -> u32 {
-        if self.span.is_open() { self.nr } else { u32::MAX }
-    }
 }
 
 /// The `sk_data_ready` that came right before this moment on this CPU in the same context, if any.

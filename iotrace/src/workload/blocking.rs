@@ -13,7 +13,7 @@ use std::sync::{Mutex, OnceLock};
 use std::thread;
 
 use super::Stage;
-use super::log::{Inbox, Reader};
+use super::reader::{Inbox, Reader};
 use super::sys::{Stop, gettid, now_ns};
 
 /// Stack of a thread that only calls `recv`.

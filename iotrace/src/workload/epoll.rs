@@ -15,7 +15,8 @@
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use super::Stage;
-use super::log::{Inbox, Reader, Recorder, Took, bump};
+use super::log::{Recorder, bump};
+use super::reader::{Inbox, Reader, Took};
 use super::sys::{Stop, add_flags, errno};
 use crate::model::Model;
 
@@ -47,7 +48,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     let recorder = stage.recorder;
     let mut reader = Reader::new(recorder);
     let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
-    stage.go();
+    stage.peer.go();
     reader.begin();
     while !recorder.done() {
         // SAFETY: `events` has room for EVENTS events. On x86-64 glibc makes the call of this name.

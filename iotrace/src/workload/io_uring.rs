@@ -20,7 +20,8 @@ use std::io;
 use ::io_uring::{IoUring, opcode, squeue, types};
 
 use super::Stage;
-use super::log::{Inbox, Recorder, buffers, bump};
+use super::log::{Recorder, bump};
+use super::reader::{Inbox, buffers};
 use super::spec::{Failure, Spec};
 use super::sys::{Stop, failure, own_work};
 use crate::model::{Meanwhile, Model};

@@ -15,7 +15,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Stage;
-use super::log::{buffer, bump};
+use super::log::bump;
+use super::reader::buffer;
 use super::sys::{Stop, errno};
 
 /// `IOCB_CMD_PREAD` of linux/aio_abi.h.

@@ -15,7 +15,8 @@
 
 use super::Stage;
 use super::linux_aio::{Context, Event, block};
-use super::log::{Inbox, Reader, Recorder, Took, bump};
+use super::log::{Recorder, bump};
+use super::reader::{Inbox, Reader, Took};
 use super::sys::{Stop, own_work};
 use crate::model::Meanwhile;
 

@@ -1,6 +1,6 @@
 //! The built-in workloads: one textbook loop a model, and the peer that sends to it.
 //!
-//! [`refuse`] says before anything is spawned what cannot be run. [`run`] is the whole life of the
+//! [`refuse()`] says before anything is spawned what cannot be run. [`run`] is the whole life of the
 //! workload process: it makes the connections, forks the peer, runs the model's loop, and writes one
 //! [`spec::Report`] as JSON to the control pipe.
 //!
@@ -22,6 +22,7 @@ mod peer;
 mod poll;
 mod posix_aio;
 mod reference;
+mod reader;
 mod refuse;
 mod select;
 mod sigio;
@@ -34,8 +35,9 @@ use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use self::log::{Inbox, Recorder};
+use self::log::Recorder;
 use self::peer::{Peer, Shared};
+use self::reader::Inbox;
 use self::spec::{Connection, Failure, Log, Report, Spec};
 use self::sys::{Stop, failure, gettid, io_failure, set_name};
 use crate::model::Model;
@@ -105,13 +107,6 @@ struct Stage<'a> {
     inboxes: Vec<Inbox>,
     /// The thread that serves each connection, if not the main thread.
     threads: Vec<u32>,
-}
-
-impl Stage<'_> {
-    /// Everything is set up: the peer may begin.
-    fn go(&self) {
-        self.peer.go();
-    }
 }
 
 fn perform(spec: &Spec, control: RawFd) -> Result<Log, Failure> {

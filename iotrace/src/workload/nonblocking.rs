@@ -11,7 +11,7 @@
 //! (50 us unless set, `PR_SET_TIMERSLACK`), and that is left as a program would find it.
 
 use super::Stage;
-use super::log::{Reader, Took};
+use super::reader::{Reader, Took};
 use super::sys::{Stop, add_flags, nanosleep};
 
 /// Runs the loop.
@@ -22,7 +22,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     let recorder = stage.recorder;
     let mut reader = Reader::new(recorder);
     let pause = stage.spec.poll_interval_ns;
-    stage.go();
+    stage.peer.go();
     reader.begin();
     while !recorder.done() {
         let mut nothing = true;

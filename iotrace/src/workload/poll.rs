@@ -10,7 +10,8 @@
 //! at entry and after each wake-up.
 
 use super::Stage;
-use super::log::{Reader, bump};
+use super::log::bump;
+use super::reader::Reader;
 use super::sys::{Stop, errno};
 
 /// Runs the loop.
@@ -22,7 +23,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
         .collect();
     let recorder = stage.recorder;
     let mut reader = Reader::new(recorder);
-    stage.go();
+    stage.peer.go();
     reader.begin();
     while !recorder.done() {
         match poll(&mut fds) {

@@ -15,7 +15,8 @@
 use std::ptr;
 
 use super::Stage;
-use super::log::{Inbox, Recorder, buffers, bump};
+use super::log::{Recorder, bump};
+use super::reader::{Inbox, buffers};
 use super::sys::{Stop, errno, own_work};
 use crate::model::Meanwhile;
 

@@ -14,7 +14,8 @@ use std::os::fd::RawFd;
 use std::ptr;
 
 use super::Stage;
-use super::log::{Reader, bump};
+use super::log::bump;
+use super::reader::Reader;
 use super::sys::{Stop, errno};
 
 /// Runs the loop.
@@ -32,7 +33,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     }
     let recorder = stage.recorder;
     let mut reader = Reader::new(recorder);
-    stage.go();
+    stage.peer.go();
     reader.begin();
     while !recorder.done() {
         let mut ready = all;

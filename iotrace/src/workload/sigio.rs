@@ -21,7 +21,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr};
 
 use super::Stage;
 use super::epoll::drain;
-use super::log::{Inbox, Reader, Recorder, bump};
+use super::log::{Recorder, bump};
+use super::reader::{Inbox, Reader};
 use super::sys::{Stop, add_flags, errno, own_work};
 use crate::model::Meanwhile;
 

@@ -1,0 +1,55 @@
+//! What the probes keep of a thread of the target, from its first traced event to its end.
+
+use crate::abi::{Head, Kind, Wake};
+use crate::span::Span;
+
+/// One thread. All of it is written on the thread's own CPU, except [`Task::wake`], which the waker
+/// writes: `sched_waking` and `sched_switch` of one thread may run at the same time.
+#[repr(C)]
+pub struct Task {
+    /// The open call and copy.
+    pub span: Span,
+    /// The last wake-up, in or out of a call.
+    pub wake: Wake,
+    /// Second argument of the open call.
+    pub arg1: u64,
+    /// Third.
+    pub arg2: u64,
+    /// Fourth.
+    pub arg3: u64,
+    /// The last `sock_recv_length` in this call.
+    pub recv_at: u64,
+    /// Bytes those counted.
+    pub recv_bytes: u64,
+    /// The socket of the last mark that named one, in this call.
+    pub sock: u64,
+    /// The skb of the open copy.
+    pub skb: u64,
+    /// Number of the open call.
+    pub nr: u32,
+    /// Its first argument.
+    pub fd: i32,
+    /// Its role.
+    pub role: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Process id.
+    pub tgid: u32,
+    /// Calls entered so far, to tell "in flight when tracing began" from "lost".
+    pub entered: u32,
+}
+
+impl Task {
+    /// The beginning of a record about this thread.
+    #[inline(always)]
+    pub fn head(&self, kind: Kind, at: u64) -> Head {
+        Head { kind: kind as u32, tid: self.tid, tgid: self.tgid, reserved: 0, at }
+    }
+
+    /// The open call's number, or `u32::MAX`.
+    #[inline(always)]
+    pub fn open_nr(&self) -> u32 {
+        if self.span.is_open() { self.nr } else { u32::MAX }
+    }
+}
+
