@@ -59,4 +59,3 @@ impl Task {
         if self.span.is_open() { self.nr } else { u32::MAX }
     }
 }
-

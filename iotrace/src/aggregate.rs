@@ -27,7 +27,9 @@ impl Snapshot {
             rows: self
                 .rows
                 .iter()
-                .map(|(key, row)| (*key, before.rows.get(key).map_or_else(|| row.clone(), |then| row.since(then))))
+                .map(|(key, row)| {
+                    (*key, before.rows.get(key).map_or_else(|| row.clone(), |then| row.since(then)))
+                })
                 .filter(|(_, row)| row.calls > 0)
                 .collect(),
             errors: self
@@ -222,7 +224,8 @@ mod tests {
         let key = AggKey { tgid: 1, ..AggKey::default() };
         let idle = AggKey { tgid: 2, ..AggKey::default() };
         let before = Snapshot { rows: [(key, row(&[100])), (idle, row(&[7]))].into(), ..Snapshot::default() };
-        let now = Snapshot { rows: [(key, row(&[100, 900])), (idle, row(&[7]))].into(), ..Snapshot::default() };
+        let now =
+            Snapshot { rows: [(key, row(&[100, 900])), (idle, row(&[7]))].into(), ..Snapshot::default() };
         let delta = now.since(&before);
         assert_eq!(delta.rows.len(), 1, "a row without calls in the interval is none");
         assert_eq!(delta.rows[&key], row(&[900]));

@@ -1,5 +1,6 @@
 //! What the user may type.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::{Meanwhile, Model, Transport};
 use crate::report::{Format, Unit};
+use crate::syscall;
 
 /// Where does I/O block: waiting for the data, or copying it?
 ///
@@ -26,6 +28,9 @@ pub enum Command {
     /// Run built-in workloads, one for each I/O model, under observation
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Observe processes that exist, or a command
+    #[command(after_help = TRACE_EXAMPLES)]
+    Trace(TraceArgs),
     /// Say what works here, what does not, why, and what to do
     Doctor(DoctorArgs),
     /// Print the JSON Schema of the JSON output
@@ -87,6 +92,98 @@ pub struct RunArgs {
     /// How the result is shown and where it goes
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+const TRACE_EXAMPLES: &str = "Examples:
+  sudo iotrace trace -p 1234 -d 5s
+  sudo iotrace trace -p 1234 --per fd --top 10
+  sudo iotrace trace --comm nginx -i 1s --format json
+  sudo iotrace trace --cgroup system.slice/nginx.service
+  sudo iotrace trace -- curl -s localhost
+Words for -e trace=: a syscall's name, data, in, out, readiness, completion, all";
+
+/// Options of `trace`.
+#[derive(Args, Debug)]
+pub struct TraceArgs {
+    /// Processes, with all their threads
+    #[arg(short = 'p', long = "pid", value_name = "PID", value_delimiter = ',')]
+    pub pids: Vec<u32>,
+    /// Single threads
+    #[arg(short = 't', long = "tid", value_name = "TID", value_delimiter = ',')]
+    pub tids: Vec<u32>,
+    /// Threads of this name
+    #[arg(long, value_name = "NAME")]
+    pub comm: Option<String>,
+    /// Threads in this cgroup or below it
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    /// The whole system
+    #[arg(short = 'a', long)]
+    pub all: bool,
+    /// Stop after this long
+    #[arg(short = 'd', long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
+    pub duration: Option<Duration>,
+    /// Print every so often, what happened since the last time
+    #[arg(short = 'i', long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
+    pub interval: Option<Duration>,
+    /// Follow children (the default for a command)
+    #[arg(short = 'f', long, overrides_with = "no_follow")]
+    pub follow: bool,
+    /// Do not follow children
+    #[arg(long)]
+    pub no_follow: bool,
+    /// Which syscalls: trace=NAME,...
+    #[arg(short = 'e', value_name = "trace=SYSCALL,...", value_parser = expression)]
+    pub expression: Option<Vec<u32>>,
+    /// One row for each
+    #[arg(long, value_enum, default_value_t = PerArg::Process)]
+    pub per: PerArg,
+    /// Show only the N processes with the most time in calls
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+    /// Count only calls at least this long
+    #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
+    pub min: Option<Duration>,
+    /// Most rows kept in the kernel [default: as many as fit 32 MiB, 512 to 4096]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub rows: Option<u32>,
+    /// Leave a probe out, by its tracepoint's name: see what is lost without it
+    #[arg(long, value_name = "PROBE", value_delimiter = ',', hide_short_help = true)]
+    pub without: Vec<String>,
+    /// How the result is shown and where it goes
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// A command to start and observe, as the user behind sudo
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// By what rows are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PerArg {
+    /// Process and syscall.
+    Process,
+    /// Thread and syscall.
+    Thread,
+    /// Process, descriptor and syscall.
+    Fd,
+}
+
+fn expression(word: &str) -> Result<Vec<u32>, String> {
+    let names = word.strip_prefix("trace=").ok_or("write it as -e trace=NAME,NAME")?;
+    let mut numbers = Vec::new();
+    for name in names.split(',') {
+        let found = syscall::named(name);
+        if found.is_empty() {
+            let known: Vec<&str> = syscall::TABLE.iter().map(|one| one.name).collect();
+            return Err(format!(
+                "{name} is not traced; known are the families data, in, out, readiness, completion, all, and {}",
+                known.join(", ")
+            ));
+        }
+        numbers.extend(found);
+    }
+    Ok(numbers)
 }
 
 /// Options that all measuring commands share.

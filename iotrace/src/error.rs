@@ -11,6 +11,15 @@ pub enum Failure {
     /// It could not be done here and now: exit code 1.
     #[error("{0}")]
     Failed(String),
+    /// The same, and a command was to be started: exit code 125, so that it is not taken for the command's.
+    #[error("{0}")]
+    NotTraced(String),
+    /// The command does not exist: exit code 127.
+    #[error("{0}")]
+    NotFound(String),
+    /// The command is not executable: exit code 126.
+    #[error("{0}")]
+    NotExecutable(String),
     /// Interrupted before anything was measured: 128 + SIGINT.
     #[error("interrupted before anything was measured")]
     Interrupted,
@@ -25,6 +34,9 @@ impl Failure {
         match self {
             Failure::Usage(_) => 2,
             Failure::Failed(_) => 1,
+            Failure::NotTraced(_) => 125,
+            Failure::NotFound(_) => 127,
+            Failure::NotExecutable(_) => 126,
             Failure::Interrupted => 130,
             Failure::Incomplete => 3,
         }

@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 
-use iotrace_ebpf::abi::{CallRecord, CopyRecord, FileRecord, ReadyRecord, RecvRecord, SignalRecord, UringRecord};
+use iotrace_ebpf::abi::{
+    CallRecord, CopyRecord, FileRecord, ReadyRecord, RecvRecord, SignalRecord, UringRecord,
+};
 
 use crate::dist::Histogram;
 use crate::record::Record;
@@ -84,6 +86,8 @@ pub struct Journal {
     pub files: Vec<FileRecord>,
     /// Names of threads when they were first seen.
     pub names: HashMap<u32, String>,
+    /// Processes of those threads.
+    pub processes: HashMap<u32, u32>,
     /// Items that could not be decoded.
     pub unknown: u64,
     /// The last entry of each thread, to extend a stretch.
@@ -112,6 +116,7 @@ impl Journal {
             Record::Task(task) => {
                 let name = task.comm.split(|&byte| byte == 0).next().unwrap_or_default();
                 self.names.insert(task.head.tid, String::from_utf8_lossy(name).into_owned());
+                self.processes.insert(task.head.tid, task.head.tgid);
             }
         }
     }

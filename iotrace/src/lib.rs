@@ -5,6 +5,7 @@
 pub mod aggregate;
 pub mod analysis;
 pub mod bpf;
+pub mod calibrate;
 pub mod calls;
 pub mod check;
 pub mod cli;
@@ -15,6 +16,9 @@ pub mod journal;
 pub mod model;
 pub mod operation;
 pub mod phase;
+pub mod proc;
+pub mod processes;
+pub mod recognise;
 pub mod record;
 pub mod report;
 pub mod requests;

@@ -8,16 +8,14 @@ use iotrace::cmd;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Run(args) => cmd::run::main(&args),
-        Command::Doctor(args) => cmd::doctor::main(&args),
-        Command::Schema => cmd::output::schema(),
-        Command::Workload(args) => cmd::workload::main(&args),
+        Command::Run(args) => cmd::run::main(&args).map(|()| ExitCode::SUCCESS),
+        Command::Trace(args) => cmd::trace::main(&args),
+        Command::Doctor(args) => cmd::doctor::main(&args).map(|()| ExitCode::SUCCESS),
+        Command::Schema => cmd::output::schema().map(|()| ExitCode::SUCCESS),
+        Command::Workload(args) => cmd::workload::main(&args).map(|()| ExitCode::SUCCESS),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("iotrace: {failure}");
-            ExitCode::from(failure.code())
-        }
-    }
+    outcome.unwrap_or_else(|failure| {
+        eprintln!("iotrace: {failure}");
+        ExitCode::from(failure.code())
+    })
 }

@@ -1,8 +1,8 @@
 //! The records of the ring buffer, decoded.
 
 use iotrace_ebpf::abi::{
-    CallRecord, CopyRecord, FileRecord, Head, Kind, PollRecord, ReadyRecord, RecvRecord, SignalRecord, TaskRecord,
-    UringRecord,
+    CallRecord, CopyRecord, FileRecord, Head, Kind, PollRecord, ReadyRecord, RecvRecord, SignalRecord,
+    TaskRecord, UringRecord,
 };
 
 /// One record.

@@ -142,7 +142,8 @@ pub fn input_roles(with_futex: bool) -> [u8; MAX_SYSCALL] {
 
 /// The syscalls named by one word of `-e trace=`: a name, or a family.
 pub fn named(word: &str) -> Vec<u32> {
-    let family = |role: &[RawRole]| TABLE.iter().filter(|one| role.contains(&one.role)).map(|one| one.nr).collect();
+    let family =
+        |role: &[RawRole]| TABLE.iter().filter(|one| role.contains(&one.role)).map(|one| one.nr).collect();
     match word {
         "all" => TABLE.iter().map(|one| one.nr).collect(),
         "data" => family(&[Data, Output]),

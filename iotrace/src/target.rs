@@ -122,6 +122,11 @@ impl Running {
         }
     }
 
+    /// Lets it go on by itself.
+    pub fn leave(mut self) {
+        self.reaped = true;
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: i32) {
         if !self.reaped {

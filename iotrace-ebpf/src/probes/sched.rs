@@ -54,7 +54,9 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     if let Some(ready) = just_ready(now) {
         wake.sock = ready.sock;
         wake.ready = ready.at;
-        if SOCKS.get_ptr(ready.sock).is_none() && SOCKS.insert(ready.sock, SockState { ready: ready.at, last: ready.at }, 0).is_err() {
+        if SOCKS.get_ptr(ready.sock).is_none()
+            && SOCKS.insert(ready.sock, SockState { ready: ready.at, last: ready.at }, 0).is_err()
+        {
             count(Stat::SocksFull);
         }
     }
@@ -99,7 +101,9 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     if MODE.load() & mode::TGIDS != 0 {
         let tgid: u32 = read(address, Field::TaskTgid);
         // do_exit has counted this thread out already.
-        if TGIDS.get_ptr(tgid).is_some() && read::<u32>(read(address, Field::TaskSignal), Field::SignalLive) == 0 {
+        if TGIDS.get_ptr(tgid).is_some()
+            && read::<u32>(read(address, Field::TaskSignal), Field::SignalLive) == 0
+        {
             let _ = TGIDS.remove(tgid);
         }
     }

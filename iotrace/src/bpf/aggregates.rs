@@ -30,7 +30,8 @@ impl Observer {
     }
 
     fn rows(&self) -> HashMap<AggKey, Row> {
-        let Some(map) = self.map("ROWS").and_then(|map| PerCpuHashMap::<_, PodKey, PodAgg>::try_from(map).ok())
+        let Some(map) =
+            self.map("ROWS").and_then(|map| PerCpuHashMap::<_, PodKey, PodAgg>::try_from(map).ok())
         else {
             return HashMap::new();
         };

@@ -196,7 +196,8 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
 /// Puts members of the target into a set, before anything looks there.
 fn fill(ebpf: &mut Ebpf, map: &str, members: &[u32]) -> Result<(), LoadError> {
     let found = ebpf.map_mut(map).ok_or_else(|| LoadError::Object(format!("the object has no map {map}")))?;
-    let mut set = HashMap::<_, u32, u32>::try_from(found).map_err(|error| LoadError::Object(with_causes(&error)))?;
+    let mut set =
+        HashMap::<_, u32, u32>::try_from(found).map_err(|error| LoadError::Object(with_causes(&error)))?;
     for member in members {
         set.insert(member, 0, 0).map_err(|error| LoadError::Object(with_causes(&error)))?;
     }

@@ -190,7 +190,8 @@ mod tests {
         let Ok(btf) = Btf::of_kernel() else { return };
         let offsets = offsets(&btf);
         // These lie at the start of their structures, and io_uring may be configured out.
-        let may_be_zero = [Field::FdtableMax, Field::InodeMode, Field::SockDaddr, Field::ReqCtx, Field::ReqUserData];
+        let may_be_zero =
+            [Field::FdtableMax, Field::InodeMode, Field::SockDaddr, Field::ReqCtx, Field::ReqUserData];
         for (index, offset) in offsets.iter().enumerate() {
             let zero_is_fine = may_be_zero.iter().any(|field| *field as usize == index);
             assert!(*offset != 0 || zero_is_fine, "field {index}");

@@ -3,4 +3,6 @@
 pub mod doctor;
 pub mod output;
 pub mod run;
+pub mod targets;
+pub mod trace;
 pub mod workload;

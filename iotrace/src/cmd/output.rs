@@ -35,6 +35,20 @@ pub fn write(document: &Document, args: &OutputArgs) -> Result<(), Failure> {
     }
 }
 
+/// Writes what happened in an interval: a report, or one line of JSON. Goes to the terminal even with
+/// `-o`, which gets the whole result in the end.
+pub fn interval(document: &Document, args: &OutputArgs) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if args.format == Format::Json {
+        report::line(document, &mut out)?;
+    } else {
+        let options = Options { unit: args.unit, color: colored(args), width: WIDTH };
+        report::render(Format::Table, document, &options, &mut out)?;
+        writeln!(out)?;
+    }
+    out.flush()
+}
+
 /// Whole or not at all: written beside, then renamed. Belongs to the user behind sudo.
 fn to_file(path: &Path, render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let part = beside(path);
@@ -86,4 +100,12 @@ pub fn schema() -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(Failure::while_doing("writing the schema")),
     }
+}
+
+/// CPU time of this process so far, user and system.
+pub fn own_cpu_ns() -> Option<u64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid place for the answer.
+    let rc = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    (rc == 0).then_some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }

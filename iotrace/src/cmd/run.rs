@@ -273,19 +273,15 @@ impl Outcome {
             host: check::host(),
             complete: lossless && !self.incomplete,
             loss,
-            overhead: Overhead { per_call_ns: self.per_call, per_switch_ns: None, iotrace_cpu_ns: own_cpu() },
+            overhead: Overhead {
+                per_call_ns: self.per_call,
+                per_switch_ns: None,
+                iotrace_cpu_ns: output::own_cpu_ns(),
+            },
             elapsed_ns: elapsed.as_nanos() as u64,
             runs: self.runs,
             processes: Vec::new(),
             warnings: self.warnings,
         }
     }
-}
-
-/// CPU time of this process so far, user and system.
-fn own_cpu() -> Option<u64> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a valid place for the answer.
-    let rc = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    (rc == 0).then_some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }

@@ -251,7 +251,7 @@ pub struct Call {
     pub work_ns: u64,
     /// How the copy is known.
     pub copy_source: CopySource,
-    /// `estimated` only: no copy can have been longer than this.
+    /// `estimated` only: all copies of the row together took no longer than this.
     pub copy_upper_ns: Option<u64>,
     /// `marked` and `estimated`: the calibrated floor that was subtracted, per copy.
     pub copy_floor_ns: Option<u64>,
@@ -265,4 +265,3 @@ pub struct Call {
     /// operations of a run), or no socket, or a kernel before 6.3.
     pub pickup: Option<Dist>,
 }
-

@@ -157,4 +157,3 @@ pub struct Verdict {
     /// POSIX's word: the operation blocks the requesting thread in one of its phases.
     pub synchronous: bool,
 }
-

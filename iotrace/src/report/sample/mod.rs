@@ -26,7 +26,9 @@ pub fn call(syscall: &str, role: Role, calls: u64, parts: [u64; 5], copy_source:
     Call {
         syscall: syscall.to_owned(),
         role,
+        direction: moved.then_some(Direction::In),
         thread_role: ThreadRole::App,
+        tid: None,
         fd: None,
         calls,
         bytes: if moved { 200 * 1024 } else { 0 },
@@ -46,6 +48,7 @@ pub fn call(syscall: &str, role: Role, calls: u64, parts: [u64; 5], copy_source:
         phase1: dist(calls, (wait_ns + runq_ns) / calls, (wait_ns + runq_ns) / calls * 11 / 10),
         phase2: moved.then(|| dist(200, copy_ns / 200, copy_ns / 80)),
         latency: dist(calls, total_ns / calls, total_ns / calls * 12 / 10),
+        pickup: None,
     }
 }
 

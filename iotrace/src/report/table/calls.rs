@@ -6,7 +6,7 @@ use crate::report::facts::{mark, role, thread};
 use crate::report::page::{Page, clip, fit};
 use crate::report::paint::Style;
 use crate::report::units::{NONE, Unit, bytes, compact, count, plural};
-use crate::summary::{Call, CopySource, Run};
+use crate::summary::{Call, CopySource, Direction};
 
 const COLUMNS: [Column; 9] = [
     Column("syscall", 16, false),
@@ -23,18 +23,18 @@ const COLUMNS: [Column; 9] = [
 const WHO: usize = 22;
 
 /// One number line, one bar line and, where there is something to tell, one note a row.
-pub fn draw(run: &Run, unit: Unit, page: &mut Page) {
-    if run.calls.is_empty() {
+pub fn draw(calls: &[Call], unit: Unit, page: &mut Page) {
+    if calls.is_empty() {
         page.line(Style::Plain, "   no traced call returned");
         return;
     }
     // A forced unit makes wider numbers.
     let gap = if unit == Unit::Auto { 2 } else { 1 };
-    let lines = grid(&COLUMNS, gap, run.calls.iter().map(|call| cells(call, unit)).collect());
+    let lines = grid(&COLUMNS, gap, calls.iter().map(|call| cells(call, unit)).collect());
     for (index, line) in lines.iter().enumerate() {
         let style = if index == 0 { Style::Dim } else { Style::Plain };
         page.line(style, format!("   {line}"));
-        if let Some(call) = index.checked_sub(1).and_then(|row| run.calls.get(row)) {
+        if let Some(call) = index.checked_sub(1).and_then(|row| calls.get(row)) {
             let cells = page.width().saturating_sub(WHO + 4);
             page.line(
                 Style::Parts,
@@ -71,7 +71,11 @@ fn cells(call: &Call, unit: Unit) -> Vec<String> {
 }
 
 fn who(call: &Call) -> String {
-    format!("{}, {}", role(call.role), thread(call.thread_role))
+    let whose = call.tid.map_or_else(|| thread(call.thread_role).to_owned(), |tid| format!("thread {tid}"));
+    match call.direction {
+        Some(Direction::Out) => format!("output, {whose}"),
+        _ => format!("{}, {whose}", role(call.role)),
+    }
 }
 
 fn notes(call: &Call, unit: Unit) -> Vec<String> {
@@ -89,7 +93,11 @@ fn notes(call: &Call, unit: Unit) -> Vec<String> {
         notes.push(format!("copy p50 {}{}", unit.show(phase2.p50_ns), mark(Some(call.copy_source))));
     }
     if let Some(upper) = call.copy_upper_ns {
-        notes.push(format!("no copy longer than {}", unit.show(upper)));
+        notes.push(format!("all copies together at most {}", unit.show(upper)));
+    }
+    if let Some(pickup) = &call.pickup {
+        let (p50, p99) = (unit.show(pickup.p50_ns), unit.show(pickup.p99_ns));
+        notes.push(format!("pickup p50 {p50}, p99 {p99} ({} times)", count(pickup.count)));
     }
     if let Some(floor) = call.copy_floor_ns {
         notes.push(format!("floor of {} per copy subtracted", unit.show(floor)));

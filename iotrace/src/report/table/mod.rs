@@ -5,6 +5,7 @@ mod grid;
 mod legend;
 mod operations;
 mod phases;
+mod processes;
 
 use super::page::Page;
 use super::units::Unit;
@@ -19,10 +20,11 @@ pub fn draw(document: &Document, unit: Unit, page: &mut Page) {
         header::run(run, page);
         phases::draw(run, unit, page);
         page.gap();
-        calls::draw(run, unit, page);
+        calls::draw(&run.calls, unit, page);
         page.gap();
         operations::draw(run, unit, page);
     }
+    processes::draw(&document.processes, unit, page);
     if !document.runs.is_empty() {
         legend::draw(page);
     }

@@ -3,6 +3,8 @@
 //! The only module with an async runtime, of one thread: what iotrace does meanwhile must not compete
 //! with what it observes.
 
+pub mod tracing;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};

@@ -1,0 +1,196 @@
+//! What iotrace itself adds, measured on this machine before or after the target is observed: floors
+//! under marked copies, the price of bytes without marks, and the cost of a traced call and switch.
+//!
+//! iotrace observes its own thread for it, with the same probes, for a few milliseconds.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
+
+use crate::bpf::btf::Btf;
+use crate::bpf::loader::Observer;
+use crate::bpf::probes::Group;
+use crate::bpf::settings::Settings;
+use crate::journal::Journal;
+use crate::workload::empty_call_ns;
+
+/// One-byte reads of a kind: enough for a median.
+const READS: usize = 24;
+/// Bytes of the larger reads that give the price of a byte.
+const LARGE: usize = 32 << 10;
+
+/// What was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calibration {
+    /// Floors under marked copies: ended by TCP, by the freed buffer, by the end of the receive.
+    pub floors: [u64; 3],
+    /// Added to a traced call that returns at once.
+    pub per_call_ns: Option<u64>,
+    /// Added to a context switch of a traced thread, with the wake-up that led to it.
+    pub per_switch_ns: Option<u64>,
+}
+
+/// Measures with probes of its own attached, and detaches them.
+pub fn measure(btf: &Btf) -> Calibration {
+    let call_before = empty_call_ns().ok();
+    let switch_before = pingpong_ns().ok();
+    let groups = vec![Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix];
+    let settings = Settings { ring_bytes: 1 << 20, ..Settings::records(std::process::id(), groups) };
+    let Ok(mut observer) = Observer::attach(btf, &settings) else { return Calibration::default() };
+    let mut floor = |reads: fn() -> io::Result<()>| {
+        observer.drain(|_| {});
+        let mut journal = Journal::default();
+        if reads().is_err() {
+            return 0;
+        }
+        observer.drain(|item| journal.take(item));
+        let mut raw: Vec<u64> = journal
+            .calls
+            .iter()
+            .filter(|entry| entry.call.copies == 1)
+            .map(|entry| entry.call.parts.copy)
+            .collect();
+        raw.sort_unstable();
+        raw.get(raw.len() / 2).copied().unwrap_or(0)
+    };
+    let floors = [floor(read_tcp), floor(read_unix), floor(read_unix_in_part)];
+    let added = |before: Option<u64>, after: Option<u64>| Some(after?.saturating_sub(before?));
+    Calibration {
+        floors,
+        per_call_ns: added(call_before, empty_call_ns().ok()),
+        // A round has two switches and two traced calls.
+        per_switch_ns: added(switch_before, pingpong_ns().ok())
+            .zip(added(call_before, empty_call_ns().ok()))
+            .map(|(round, call)| (round / 2).saturating_sub(call)),
+    }
+}
+
+fn read_tcp() -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut sender = TcpStream::connect(listener.local_addr()?)?;
+    sender.set_nodelay(true)?;
+    let (mut reader, _) = listener.accept()?;
+    one_byte_reads(&mut sender, &mut reader, 1)
+}
+
+fn read_unix() -> io::Result<()> {
+    let (mut sender, mut reader) = UnixStream::pair()?;
+    one_byte_reads(&mut sender, &mut reader, 1)
+}
+
+/// The buffer is not used up: no `consume_skb` ends the copy.
+fn read_unix_in_part() -> io::Result<()> {
+    let (mut sender, mut reader) = UnixStream::pair()?;
+    one_byte_reads(&mut sender, &mut reader, 2)
+}
+
+fn one_byte_reads(sender: &mut impl Write, reader: &mut impl Read, sent: usize) -> io::Result<()> {
+    for _ in 0..READS {
+        sender.write_all(&[0; 2][..sent])?;
+        for _ in 0..sent {
+            reader.read_exact(&mut [0])?;
+        }
+    }
+    Ok(())
+}
+
+/// ns per KiB of a copy out of a socket, and out of a pipe: what a large read takes longer than a
+/// small one. No probes are needed, so none are in the way.
+pub fn per_kib() -> [u64; 2] {
+    // A price that cannot be found leaves such copies at 0, below their bound.
+    [socket_price().unwrap_or(0), pipe_price().unwrap_or(0)]
+}
+
+fn socket_price() -> io::Result<u64> {
+    let (mut sender, mut reader) = UnixStream::pair()?;
+    price(&mut sender, &mut reader)
+}
+
+fn pipe_price() -> io::Result<u64> {
+    let (mut reader, mut sender) = io::pipe()?;
+    price(&mut sender, &mut reader)
+}
+
+fn price(sender: &mut impl Write, reader: &mut impl Read) -> io::Result<u64> {
+    let mut buffer = vec![0; LARGE];
+    let mut fastest = |size: usize| -> io::Result<u64> {
+        let mut best = u64::MAX;
+        for _ in 0..READS {
+            sender.write_all(&buffer[..size])?;
+            let start = Instant::now();
+            reader.read_exact(&mut buffer[..size])?;
+            best = best.min(start.elapsed().as_nanos() as u64);
+        }
+        Ok(best)
+    };
+    let (small, large) = (fastest(1)?, fastest(LARGE)?);
+    Ok(large.saturating_sub(small) * 1024 / LARGE as u64)
+}
+
+/// A round trip between two threads of this process on one CPU: two switches. The smallest mean of a
+/// few windows.
+fn pingpong_ns() -> io::Result<u64> {
+    const ROUNDS: u32 = 100;
+    const WINDOWS: u32 = 4;
+    let (mut here, mut there) = UnixStream::pair()?;
+    let cpu = current_cpu();
+    let echo = std::thread::spawn(move || -> io::Result<()> {
+        pin(cpu)?;
+        let mut byte = [0];
+        while there.read(&mut byte)? == 1 {
+            there.write_all(&byte)?;
+        }
+        Ok(())
+    });
+    let main = std::thread::spawn(move || -> io::Result<u64> {
+        pin(cpu)?;
+        let mut best = u64::MAX;
+        for _ in 0..WINDOWS {
+            let start = Instant::now();
+            for _ in 0..ROUNDS {
+                here.write_all(&[0])?;
+                here.read_exact(&mut [0])?;
+            }
+            best = best.min(start.elapsed().as_nanos() as u64 / u64::from(ROUNDS));
+        }
+        Ok(best)
+    });
+    let failed = |_| io::Error::other("a calibrating thread panicked");
+    let best = main.join().map_err(failed)?;
+    echo.join().map_err(failed)??;
+    best
+}
+
+fn current_cpu() -> usize {
+    // SAFETY: no arguments.
+    unsafe { libc::sched_getcpu() }.max(0) as usize
+}
+
+/// Keeps the calling thread on one CPU.
+fn pin(cpu: usize) -> io::Result<()> {
+    // SAFETY: a zeroed set is empty; CPU_SET and the call stay inside it.
+    let rc = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu % (8 * size_of::<libc::cpu_set_t>()), &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
+    };
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_a_price() {
+        let prices = per_kib();
+        // A copy of 1 KiB takes from 10 ns (100 GB/s) to 100 us (10 MB/s, an emulated machine).
+        assert!(prices.iter().all(|price| (10..100_000).contains(price)), "{prices:?}");
+    }
+
+    #[test]
+    fn a_round_trip_takes_its_time() {
+        assert!(pingpong_ns().unwrap() > 100);
+    }
+}

@@ -1,0 +1,398 @@
+//! `iotrace trace`: processes that exist, a cgroup, the whole system, or a command it starts.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use iotrace_ebpf::abi::{Stat, sinks};
+
+use crate::aggregate::Snapshot;
+use crate::bpf::btf::Btf;
+use crate::bpf::loader::{Observer, monotonic_ns};
+use crate::bpf::probes::Group;
+use crate::bpf::settings::{Per, Settings, Whom};
+use crate::calibrate::{self, Calibration};
+use crate::check;
+use crate::cli::{PerArg, TraceArgs};
+use crate::cmd::output;
+use crate::cmd::targets;
+use crate::error::Failure;
+use crate::journal::Journal;
+use crate::proc;
+use crate::processes::{InFlightCalls, Names, processes};
+use crate::session::tracing::{self, Until, Watcher};
+use crate::summary::{Document, Loss, Overhead, SCHEMA, Warning};
+use crate::syscall;
+use crate::target::{Ended, Held, Identity};
+
+/// Memory for the aggregates, all CPUs together.
+const ROW_BYTES: usize = 32 << 20;
+
+/// Observes and prints.
+pub fn main(args: &TraceArgs) -> Result<ExitCode, Failure> {
+    let with_command = !args.command.is_empty();
+    observe(args).map_err(|failure| match failure {
+        Failure::Failed(text) if with_command => Failure::NotTraced(text),
+        other => other,
+    })
+}
+
+fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
+    let mut whom = targets::resolve(args)?;
+    if args.interval.is_some_and(|every| every.is_zero()) {
+        return Err(Failure::Usage("-i needs an interval longer than 0, such as 1s".to_owned()));
+    }
+    output::check(&args.output)?;
+    check::prerequisites()?;
+    let began = Instant::now();
+    let held = hold(args, &mut whom)?;
+    let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
+    let calibration = calibrate::measure(&btf);
+    let settings = settings(args, &whom);
+    let started = monotonic_ns();
+    let mut observer = Observer::attach(&btf, &settings)?;
+    observer.set_floors(calibration.floors);
+    let mut watch = Watch::new(args, observer, whom, calibration, started);
+    if args.output.verbose {
+        let names: Vec<&str> = watch.observer.attached().collect();
+        eprintln!("attached in {:.0?}: {}", began.elapsed(), names.join(" "));
+    }
+    let command = held.map(|held| release(held, args)).transpose()?;
+    if command.is_none() && !args.output.quiet && io::stderr().is_terminal() {
+        eprintln!("Tracing {} ... Ctrl-C to end.", watch.about());
+    }
+    let until = Until { duration: args.duration, command };
+    let ended = tracing::trace(until, args.interval, &mut watch).map_err(Failure::while_doing("tracing"))?;
+    let document = watch.finish(ended.is_some() || with_command_alive(args));
+    output::write(&document, &args.output)?;
+    if args.output.strict && !document.complete {
+        return Err(Failure::Incomplete);
+    }
+    Ok(ended.map_or(ExitCode::SUCCESS, exit_as))
+}
+
+/// A command that outlives the tracing is let go; that it is there is no reason for an empty result.
+fn with_command_alive(args: &TraceArgs) -> bool {
+    !args.command.is_empty()
+}
+
+/// Our status is the command's: its code, or its signal.
+fn exit_as(ended: Ended) -> ExitCode {
+    match ended {
+        Ended::Exited(code) => ExitCode::from(code as u8),
+        Ended::Signaled(signal) => {
+            // SAFETY: the default action of a signal that ends a process; should it not, the code says it.
+            unsafe {
+                libc::signal(signal, libc::SIG_DFL);
+                libc::raise(signal);
+            }
+            ExitCode::from((128 + signal) as u8)
+        }
+    }
+}
+
+fn hold(args: &TraceArgs, whom: &mut Whom) -> Result<Option<Held>, Failure> {
+    if args.command.is_empty() {
+        return Ok(None);
+    }
+    let words: Vec<&OsStr> = args.command.iter().map(std::ffi::OsString::as_os_str).collect();
+    let held = Held::spawn(&words, Identity::behind_sudo(), None)
+        .map_err(Failure::while_doing("starting the command"))?;
+    whom.tgids.push(held.pid());
+    whom.follow |= !args.no_follow;
+    Ok(Some(held))
+}
+
+fn release(held: Held, args: &TraceArgs) -> Result<crate::target::Running, Failure> {
+    let name = args.command[0].to_string_lossy().into_owned();
+    held.release().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            Failure::NotFound(format!("{name}: command not found; nothing was traced"))
+        }
+        _ => Failure::NotExecutable(format!("{name} cannot be executed: {error}; nothing was traced")),
+    })
+}
+
+fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
+    let mut groups = vec![Group::Core, Group::Exec, Group::Sockets, Group::Copy, Group::CopyUnix];
+    if whom.follow {
+        groups.push(Group::Follow);
+    }
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let fitting = ROW_BYTES / (cpus * size_of::<iotrace_ebpf::abi::Agg>());
+    Settings {
+        whom: whom.clone(),
+        groups,
+        sinks: sinks::AGGREGATES,
+        per: match args.per {
+            PerArg::Process => Per::Process,
+            PerArg::Thread => Per::Thread,
+            PerArg::Fd => Per::Fd,
+        },
+        roles: syscall::roles(|one| match &args.expression {
+            Some(wanted) => wanted.contains(&one.nr),
+            None => one.nr != syscall::FUTEX,
+        }),
+        min_ns: args.min.map_or(0, |min| min.as_nanos() as u64),
+        per_kib: calibrate::per_kib(),
+        signals: 0,
+        ring_bytes: 4 << 20,
+        rows: args.rows.unwrap_or(fitting.clamp(512, 4096) as u32),
+        without: args.without.clone(),
+    }
+}
+
+/// The observation as it goes on.
+struct Watch<'a> {
+    args: &'a TraceArgs,
+    observer: Observer,
+    whom: Whom,
+    names: Names,
+    calibration: Calibration,
+    /// What the last interval ended with.
+    printed: Snapshot,
+    /// Calls that were open before: process, thread, number.
+    before: Vec<(u32, u32, u32)>,
+    /// Target processes that were there at the start.
+    initial: Vec<u32>,
+    started: u64,
+    looks: u64,
+}
+
+impl<'a> Watch<'a> {
+    fn new(
+        args: &'a TraceArgs,
+        observer: Observer,
+        whom: Whom,
+        calibration: Calibration,
+        started: u64,
+    ) -> Self {
+        let initial = targets::present(&whom, args.cgroup.as_deref());
+        let mut names = Names::default();
+        let mut before = Vec::new();
+        let single: HashSet<u32> = whom.tids.iter().copied().collect();
+        for &pid in &initial {
+            for tid in proc::threads(pid) {
+                let alone = !single.is_empty() && !whom.all && !whom.tgids.contains(&pid);
+                if alone && !single.contains(&tid) {
+                    continue;
+                }
+                if let Some(name) = proc::comm(tid) {
+                    names.threads.insert(tid, (name, pid));
+                }
+                let role = |nr: u32| {
+                    args.expression.as_ref().map_or(nr != syscall::FUTEX, |list| list.contains(&nr))
+                };
+                if let Some(nr) =
+                    proc::sleeping_in(pid, tid).filter(|&nr| syscall::by_nr(nr).is_some() && role(nr))
+                {
+                    before.push((pid, tid, nr));
+                }
+            }
+        }
+        Self {
+            args,
+            observer,
+            whom,
+            names,
+            calibration,
+            printed: Snapshot::default(),
+            before,
+            initial,
+            started,
+            looks: 0,
+        }
+    }
+
+    fn about(&self) -> String {
+        match (self.whom.all, self.initial.len()) {
+            (true, _) => "the whole system".to_owned(),
+            (_, 1) => format!("process {}", self.initial[0]),
+            (_, several) => format!("{several} processes"),
+        }
+    }
+
+    /// Takes the names that the probes sent.
+    fn drain(&mut self) {
+        let mut journal = Journal::default();
+        self.observer.drain(|item| journal.take(item));
+        for (tid, name) in journal.names {
+            let pid = journal.processes.get(&tid).copied().unwrap_or(tid);
+            self.names.threads.insert(tid, (name, pid));
+        }
+        for file in &journal.files {
+            self.names.files.insert(file.file, proc::describe(file));
+        }
+    }
+
+    /// Threads that slept since before tracing and still do, in the same call.
+    fn still_open(&self) -> Vec<(u32, u32, u32)> {
+        let known: HashSet<u32> = self.observer.open_calls().iter().map(|call| call.tid).collect();
+        let still = |&(pid, tid, nr): &(u32, u32, u32)| {
+            !known.contains(&tid) && proc::sleeping_in(pid, tid) == Some(nr)
+        };
+        self.before.iter().copied().filter(still).collect()
+    }
+
+    fn look_at_triggers(&mut self, snapshot: &Snapshot) {
+        let epolls = snapshot.rows.keys().filter(|key| matches!(key.nr, 232 | 281 | 441)).map(|key| key.tgid);
+        for pid in epolls.collect::<HashSet<u32>>() {
+            let seen = proc::triggers(pid);
+            if seen.edge + seen.level > 0 {
+                self.names.triggers.insert(pid, seen);
+            }
+        }
+    }
+
+    /// Names of wakers outside the target, while they are there.
+    fn look_at_wakers(&mut self, snapshot: &Snapshot) {
+        for key in snapshot.wakes.keys() {
+            if key.waker != 0
+                && !self.names.threads.contains_key(&key.waker)
+                && let (Some(name), Some(pid)) = (proc::comm(key.waker), proc::process_of(key.waker))
+            {
+                self.names.threads.insert(key.waker, (name, pid));
+            }
+        }
+    }
+
+    fn document(&mut self, snapshot: &Snapshot, elapsed_ns: u64) -> Document {
+        let now = monotonic_ns();
+        let open = InFlightCalls {
+            open: self.observer.open_calls(),
+            before: self.still_open(),
+            now,
+            started: self.started,
+        };
+        let mut processes = processes(snapshot, &self.names, &open);
+        if let Some(top) = self.args.top {
+            processes.truncate(top);
+        }
+        let loss = self.loss(&open);
+        let mut warnings = self.warnings(&loss);
+        if snapshot.rows.is_empty() {
+            warnings.push(Warning { code: "nothing_seen".to_owned(), text: self.why_nothing(&open) });
+        }
+        Document {
+            schema: SCHEMA.to_owned(),
+            command: "trace".to_owned(),
+            host: check::host(),
+            complete: loss.records == 0
+                && loss.map_full == 0
+                && loss.unmatched == 0
+                && loss.recursion_misses.unwrap_or(0) == 0,
+            loss,
+            overhead: Overhead {
+                per_call_ns: self.calibration.per_call_ns,
+                per_switch_ns: self.calibration.per_switch_ns,
+                iotrace_cpu_ns: output::own_cpu_ns(),
+            },
+            elapsed_ns,
+            runs: Vec::new(),
+            processes,
+            warnings,
+        }
+    }
+
+    fn loss(&self, open: &InFlightCalls) -> Loss {
+        let count = |stat| self.observer.count(stat);
+        Loss {
+            records: count(Stat::RecordsLost),
+            map_full: count(Stat::TasksFull)
+                + count(Stat::SocksFull)
+                + count(Stat::RowsFull)
+                + count(Stat::TargetsFull),
+            recursion_misses: self.observer.recursion_misses(),
+            unmatched: count(Stat::Unmatched),
+            in_flight_start: count(Stat::InFlightStart) + open.before.len() as u64,
+            in_flight_stop: open.open.len() as u64 + open.before.len() as u64 + count(Stat::EndedInCall),
+        }
+    }
+
+    fn warnings(&self, loss: &Loss) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        let mut warn = |code: &str, text: String| warnings.push(Warning { code: code.to_owned(), text });
+        for missing in self.observer.missing() {
+            let (name, lost) = (missing.probe.name, missing.probe.lost);
+            warn("probe_missing", format!("{name} is not attached: {}. Without it: {lost}", missing.why));
+        }
+        if self.observer.count(Stat::RowsFull) > 0 {
+            warn("rows_full", "calls found no row to be counted in: give more with --rows".to_owned());
+        }
+        if self.observer.count(Stat::TasksFull) > 0 {
+            warn(
+                "threads_full",
+                "more than 16384 threads at once: the calls of some are not counted".to_owned(),
+            );
+        }
+        if loss.recursion_misses.is_none() {
+            warn(
+                "recursion_misses_not_counted",
+                "this kernel does not count skipped probe runs (since 5.12)".to_owned(),
+            );
+        }
+        if self.calibration.per_call_ns.is_none() || self.calibration.per_switch_ns.is_none() {
+            warn("overhead_not_measured", "the cost of observing could not be measured here".to_owned());
+        }
+        warnings
+    }
+
+    fn why_nothing(&self, open: &InFlightCalls) -> String {
+        let waiting = open.before.len();
+        if waiting > 0 {
+            return format!(
+                "no traced call returned: {waiting} threads have been in one since before tracing began and still \
+                 are (see in_flight)"
+            );
+        }
+        if !open.open.is_empty() {
+            return "no traced call returned: those that began have not ended (see in_flight)".to_owned();
+        }
+        if self.initial.is_empty() && self.args.command.is_empty() {
+            return "no thread matched the target while it was traced".to_owned();
+        }
+        let what = if self.args.expression.is_some() || self.args.min.is_some() {
+            "no call passed -e and --min"
+        } else {
+            "the target entered no traced call (it computes, sleeps, or waits on a lock)"
+        };
+        what.to_owned()
+    }
+
+    /// The result of everything.
+    fn finish(mut self, _had_command: bool) -> Document {
+        self.drain();
+        let snapshot = self.observer.snapshot();
+        self.look_at_triggers(&snapshot);
+        self.look_at_wakers(&snapshot);
+        let elapsed = monotonic_ns() - self.started;
+        self.document(&snapshot, elapsed)
+    }
+}
+
+impl Watcher for Watch<'_> {
+    fn look(&mut self) -> bool {
+        self.drain();
+        self.looks += 1;
+        // Every fifth of a second is soon enough for what lives longer, and cheap.
+        if !self.looks.is_multiple_of(10) {
+            return true;
+        }
+        let snapshot = self.observer.snapshot();
+        self.look_at_triggers(&snapshot);
+        self.look_at_wakers(&snapshot);
+        let named = !self.whom.all && self.whom.comm.is_none() && self.whom.cgroup.is_none();
+        !(named && !self.whom.follow && self.initial.iter().all(|&pid| proc::is_gone(pid)))
+    }
+
+    fn interval(&mut self) -> io::Result<()> {
+        let snapshot = self.observer.snapshot();
+        let delta = snapshot.since(&self.printed);
+        let elapsed = self.args.interval.unwrap_or(Duration::ZERO).as_nanos() as u64;
+        let document = self.document(&delta, elapsed);
+        self.printed = snapshot;
+        output::interval(&document, &self.args.output)
+    }
+}

@@ -1,0 +1,215 @@
+//! What `/proc` tells of targets: who is there, what is open, what it is called.
+
+use std::fs;
+
+use iotrace_ebpf::abi::FileRecord;
+
+use crate::recognise::Triggers;
+use crate::summary::Fd;
+
+/// `S_IFMT` of a mode, and its values.
+const TYPE: u32 = 0xf000;
+const FIFO: u32 = 0x1000;
+const CHARACTER: u32 = 0x2000;
+const DIRECTORY: u32 = 0x4000;
+const BLOCK: u32 = 0x6000;
+const REGULAR: u32 = 0x8000;
+const SOCKET: u32 = 0xc000;
+
+/// Every process.
+pub fn processes() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Threads of a process; empty when it is gone.
+pub fn threads(pid: u32) -> Vec<u32> {
+    let entries = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Name of a thread.
+pub fn comm(tid: u32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{tid}/comm")).ok().map(|name| name.trim_end().to_owned())
+}
+
+/// The process that a thread belongs to.
+pub fn process_of(tid: u32) -> Option<u32> {
+    status(tid, "Tgid:")?.parse().ok()
+}
+
+/// Whether a process has come to its end (a zombie has).
+pub fn is_gone(pid: u32) -> bool {
+    status(pid, "State:").is_none_or(|state| state.starts_with(['Z', 'X']))
+}
+
+/// The number a process has in its own, innermost pid namespace, if that is not ours.
+pub fn namespaced(pid: u32) -> Option<u32> {
+    let numbers = status(pid, "NSpid:")?;
+    let mut numbers = numbers.split_whitespace();
+    numbers.next();
+    numbers.next_back()?.parse().ok()
+}
+
+fn status(pid: u32, key: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned())
+}
+
+/// The syscall a thread sleeps in, by `/proc/TID/syscall`; `None` while it runs, or outside one.
+pub fn sleeping_in(pid: u32, tid: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
+/// How the epoll descriptors of a process are triggered: bit 31 (`EPOLLET`) of each registration.
+pub fn triggers(pid: u32) -> Triggers {
+    let mut triggers = Triggers::default();
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    for entry in entries {
+        let is_epoll =
+            fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == "anon_inode:[eventpoll]");
+        if !is_epoll {
+            continue;
+        }
+        let info = entry.path().to_string_lossy().replace("/fd/", "/fdinfo/");
+        let text = fs::read_to_string(info).unwrap_or_default();
+        for line in text.lines().filter(|line| line.starts_with("tfd:")) {
+            let events = line.split("events:").nth(1).and_then(|rest| rest.split_whitespace().next());
+            match events.and_then(|hex| u32::from_str_radix(hex, 16).ok()) {
+                Some(events) if events >> 31 != 0 => triggers.edge += 1,
+                Some(_) => triggers.level += 1,
+                None => {}
+            }
+        }
+    }
+    triggers
+}
+
+/// What a file is, from what the probes read of it and, if it is still open, from its link.
+pub fn describe(file: &FileRecord) -> Fd {
+    let link = fs::read_link(format!("/proc/{}/fd/{}", file.head.tgid, file.fd));
+    let link = link.map(|path| path.to_string_lossy().into_owned()).ok();
+    // A descriptor that was reused by now leads elsewhere: a socket's or pipe's link holds its inode.
+    let mine = link.filter(|link| {
+        !link.contains(":[") || link.contains(&format!("[{}]", file.inode)) || link.starts_with("anon_inode:")
+    });
+    let fd = |kind: &str, name: String| Fd { kind: kind.to_owned(), name };
+    match file.mode & TYPE {
+        SOCKET => socket(file),
+        FIFO => fd("pipe", mine.unwrap_or_else(|| format!("pipe:[{}]", file.inode))),
+        CHARACTER => {
+            let name = mine.unwrap_or_else(|| format!("inode {}", file.inode));
+            let tty = name.starts_with("/dev/pts/") || name.starts_with("/dev/tty");
+            fd(if tty { "tty" } else { "character device" }, name)
+        }
+        BLOCK => fd("block device", mine.unwrap_or_else(|| format!("inode {}", file.inode))),
+        DIRECTORY => fd("directory", mine.unwrap_or_else(|| format!("inode {}", file.inode))),
+        REGULAR => fd("file", mine.unwrap_or_else(|| format!("inode {}, closed by now", file.inode))),
+        // eventfd, timerfd, signalfd, epoll, io_uring and others share one inode without a type.
+        _ => match mine.as_deref().and_then(|link| link.strip_prefix("anon_inode:")) {
+            Some(name) => {
+                let name = name.trim_matches(['[', ']']);
+                let kind = if name == "eventpoll" { "epoll" } else { name };
+                fd(kind, format!("descriptor {}", file.fd))
+            }
+            None => fd("anonymous", format!("descriptor {}, closed by now", file.fd)),
+        },
+    }
+}
+
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+fn socket(file: &FileRecord) -> Fd {
+    let kind = match (file.family, file.protocol) {
+        (AF_UNIX, _) => "unix".to_owned(),
+        (AF_INET | AF_INET6, 6 | 262) => "tcp".to_owned(),
+        (AF_INET | AF_INET6, 17) => "udp".to_owned(),
+        (16, _) => "netlink".to_owned(),
+        (family, protocol) => format!("socket (family {family}, protocol {protocol})"),
+    };
+    let remote_port = u16::from_be(file.remote_port);
+    let name = match file.family {
+        AF_INET => {
+            let local = format!("{}:{}", dotted(file.local), file.local_port);
+            if remote_port == 0 {
+                local
+            } else {
+                format!("{local} <-> {}:{remote_port}", dotted(file.remote))
+            }
+        }
+        AF_INET6 if remote_port == 0 => format!("[::]:{}", file.local_port),
+        AF_INET6 => format!("port {} <-> port {remote_port} (IPv6)", file.local_port),
+        _ => unix_path(file.inode).unwrap_or_else(|| format!("socket:[{}]", file.inode)),
+    };
+    Fd { kind, name }
+}
+
+fn dotted(address: u32) -> String {
+    std::net::Ipv4Addr::from(u32::from_be(address)).to_string()
+}
+
+fn unix_path(inode: u64) -> Option<String> {
+    let table = fs::read_to_string("/proc/net/unix").ok()?;
+    table.lines().skip(1).find_map(|line| {
+        let mut columns = line.split_whitespace().skip(6);
+        (columns.next()? == inode.to_string()).then(|| columns.next().map(str::to_owned))?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn this_process_is_there_and_not_gone() {
+        let me = std::process::id();
+        assert!(processes().contains(&me) && threads(me).contains(&me));
+        assert_eq!(process_of(me), Some(me));
+        assert!(!is_gone(me) && is_gone(u32::MAX));
+        assert!(comm(me).is_some() && comm(u32::MAX).is_none());
+    }
+
+    #[test]
+    fn edge_and_level_are_told_apart() {
+        let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        // SAFETY: plain calls on descriptors of our own; the event is read during the call only.
+        unsafe {
+            let epoll = libc::epoll_create1(libc::EPOLL_CLOEXEC);
+            for (stream, events) in [(&one, libc::EPOLLIN | libc::EPOLLET), (&other, libc::EPOLLIN)] {
+                let mut event = libc::epoll_event { events: events as u32, u64: 0 };
+                libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, stream.as_raw_fd(), &raw mut event);
+            }
+            let seen = triggers(std::process::id());
+            libc::close(epoll);
+            // Other tests of this process may have epoll descriptors of their own.
+            assert!(seen.edge >= 1 && seen.level >= 1, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_is_named_by_its_addresses() {
+        let file = FileRecord {
+            mode: SOCKET,
+            family: AF_INET,
+            protocol: 6,
+            local_port: 80,
+            remote_port: 40_000u16.to_be(),
+            local: u32::from_ne_bytes([127, 0, 0, 1]),
+            remote: u32::from_ne_bytes([10, 0, 0, 7]),
+            ..FileRecord::default()
+        };
+        let fd = describe(&file);
+        assert_eq!((fd.kind.as_str(), fd.name.as_str()), ("tcp", "127.0.0.1:80 <-> 10.0.0.7:40000"));
+    }
+
+    #[test]
+    fn a_reused_descriptor_lends_its_name_to_nobody() {
+        let file = FileRecord { mode: FIFO, inode: 1, fd: -1, ..FileRecord::default() };
+        assert_eq!(describe(&file).name, "pipe:[1]");
+    }
+}

@@ -1,0 +1,92 @@
+//! The processes of a trace: which models each uses, where its calls spent their time, who woke it.
+
+use super::calls;
+use crate::report::page::{Page, clip, columns};
+use crate::report::paint::Style;
+use crate::report::units::{Unit, count, plural};
+use crate::summary::{InFlight, Process};
+
+/// Calls in flight that are worth a line each.
+const IN_FLIGHT: usize = 5;
+
+/// Every process, and what the words mean.
+pub fn draw(processes: &[Process], unit: Unit, page: &mut Page) {
+    for process in processes {
+        page.gap();
+        head(process, page);
+        for model in &process.models {
+            let share = format!("   model: {} {:.0} %: ", model.model, model.share * 100.0);
+            page.wrap(Style::Plain, &share, &model.evidence);
+        }
+        if !process.calls.is_empty() {
+            page.gap();
+            calls::draw(&process.calls, unit, page);
+        }
+        wakers(process, page);
+        in_flight(&process.in_flight, unit, page);
+    }
+    if processes.iter().any(|process| !process.calls.is_empty()) {
+        legend(page);
+    }
+}
+
+fn head(process: &Process, page: &mut Page) {
+    let mut title = format!("── {} · process {}", clip(&process.comm, 32), process.pid);
+    if process.threads > 1 {
+        title += &format!(" · {}", plural(process.threads, "thread"));
+    }
+    title.push(' ');
+    let rule = page.width().saturating_sub(columns(&title));
+    page.line(Style::Title, title + &"─".repeat(rule));
+}
+
+fn wakers(process: &Process, page: &mut Page) {
+    if process.wakers.is_empty() {
+        return;
+    }
+    let all: Vec<String> = process
+        .wakers
+        .iter()
+        .map(|waker| {
+            let who = if waker.tid == 0 { "an idle CPU".to_owned() } else { format!("{} {}", waker.comm, waker.tid) };
+            let how = if waker.by_socket { ", data on a socket" } else { "" };
+            format!("{} in {} by {who}{how}", count(waker.wakes), waker.syscall)
+        })
+        .collect();
+    page.gap();
+    page.wrap(Style::Plain, "   woken: ", &all.join("; "));
+}
+
+fn in_flight(calls: &[InFlight], unit: Unit, page: &mut Page) {
+    if calls.is_empty() {
+        return;
+    }
+    let mut all: Vec<String> = calls
+        .iter()
+        .take(IN_FLIGHT)
+        .map(|call| {
+            let since = if call.since_before { ", since before tracing began" } else { "" };
+            format!("thread {} in {} for at least {}{since}", call.tid, call.syscall, unit.show(call.at_least_ns))
+        })
+        .collect();
+    if calls.len() > IN_FLIGHT {
+        all.push(format!("{} more", count((calls.len() - IN_FLIGHT) as u64)));
+    }
+    page.wrap(Style::Plain, "   still open: ", &all.join("; "));
+}
+
+fn legend(page: &mut Page) {
+    page.gap();
+    page.line(Style::Dim, "How to read this");
+    for line in [
+        "  wait    asleep until data is there (output: until there is room); phase 1",
+        "  runq    woken or preempted, waiting for a CPU      lock  asleep for anything else",
+        "  copy    moving the data; phase 2. No mark: between tracepoints; ~: estimated from its bytes",
+        "  work    everything else on the CPU                 wait + runq + lock + copy + work = total",
+        "  pickup  data was ready on the socket, and nobody had come for it yet",
+        "  woken   in whose context the wake-up ran: an interrupt borrows whatever thread is running",
+        "  bars    ░ wait   ▒ runq   ▓ lock   █ copy   ▄ work      -  not measured, never zero",
+    ] {
+        page.line(Style::Dim, line);
+    }
+}
