@@ -134,7 +134,7 @@ pub struct TraceArgs {
     pub no_follow: bool,
     /// Which syscalls: trace=NAME,...
     #[arg(short = 'e', value_name = "trace=SYSCALL,...", value_parser = expression)]
-    pub expression: Option<Vec<u32>>,
+    pub expression: Option<Selection>,
     /// One row for each
     #[arg(long, value_enum, default_value_t = PerArg::Process)]
     pub per: PerArg,
@@ -169,7 +169,11 @@ pub enum PerArg {
     Fd,
 }
 
-fn expression(word: &str) -> Result<Vec<u32>, String> {
+/// Syscalls that were asked for, by number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection(pub Vec<u32>);
+
+fn expression(word: &str) -> Result<Selection, String> {
     let names = word.strip_prefix("trace=").ok_or("write it as -e trace=NAME,NAME")?;
     let mut numbers = Vec::new();
     for name in names.split(',') {
@@ -183,7 +187,7 @@ fn expression(word: &str) -> Result<Vec<u32>, String> {
         }
         numbers.extend(found);
     }
-    Ok(numbers)
+    Ok(Selection(numbers))
 }
 
 /// Options that all measuring commands share.

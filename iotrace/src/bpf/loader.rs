@@ -85,7 +85,12 @@ impl Observer {
         let mut ebpf = load_object(btf, settings)?;
         let kernel_btf = aya::Btf::from_sys_fs().map_err(|error| LoadError::Object(error.to_string()))?;
         let (mut attached, mut missing) = (Vec::new(), Vec::new());
-        for probe in PROBES.iter().filter(|probe| settings.groups.contains(&probe.group)) {
+        let (enter, others): (Vec<_>, Vec<_>) = PROBES
+            .iter()
+            .filter(|probe| settings.groups.contains(&probe.group))
+            .partition(|probe| probe.name == "sys_enter");
+        // The enter comes last: a call that is seen to begin must be seen to the end.
+        for probe in others.into_iter().chain(enter) {
             let outcome = if settings.without.iter().any(|name| name == probe.name) {
                 Err("switched off with --without".to_owned())
             } else {

@@ -132,7 +132,7 @@ fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
             PerArg::Fd => Per::Fd,
         },
         roles: syscall::roles(|one| match &args.expression {
-            Some(wanted) => wanted.contains(&one.nr),
+            Some(wanted) => wanted.0.contains(&one.nr),
             None => one.nr != syscall::FUTEX,
         }),
         min_ns: args.min.map_or(0, |min| min.as_nanos() as u64),
@@ -183,7 +183,7 @@ impl<'a> Watch<'a> {
                     names.threads.insert(tid, (name, pid));
                 }
                 let role = |nr: u32| {
-                    args.expression.as_ref().map_or(nr != syscall::FUTEX, |list| list.contains(&nr))
+                    args.expression.as_ref().map_or(nr != syscall::FUTEX, |list| list.0.contains(&nr))
                 };
                 if let Some(nr) =
                     proc::sleeping_in(pid, tid).filter(|&nr| syscall::by_nr(nr).is_some() && role(nr))

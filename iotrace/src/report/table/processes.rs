@@ -48,7 +48,11 @@ fn wakers(process: &Process, page: &mut Page) {
         .wakers
         .iter()
         .map(|waker| {
-            let who = if waker.tid == 0 { "an idle CPU".to_owned() } else { format!("{} {}", waker.comm, waker.tid) };
+            let who = if waker.tid == 0 {
+                "an idle CPU".to_owned()
+            } else {
+                format!("{} {}", waker.comm, waker.tid)
+            };
             let how = if waker.by_socket { ", data on a socket" } else { "" };
             format!("{} in {} by {who}{how}", count(waker.wakes), waker.syscall)
         })
@@ -66,7 +70,12 @@ fn in_flight(calls: &[InFlight], unit: Unit, page: &mut Page) {
         .take(IN_FLIGHT)
         .map(|call| {
             let since = if call.since_before { ", since before tracing began" } else { "" };
-            format!("thread {} in {} for at least {}{since}", call.tid, call.syscall, unit.show(call.at_least_ns))
+            format!(
+                "thread {} in {} for at least {}{since}",
+                call.tid,
+                call.syscall,
+                unit.show(call.at_least_ns)
+            )
         })
         .collect();
     if calls.len() > IN_FLIGHT {
