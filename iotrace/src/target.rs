@@ -58,6 +58,7 @@ impl Held {
         pointers.push(std::ptr::null());
         let (gate_out, gate_in) = pipe()?;
         let (failure_out, failure_in) = pipe()?;
+        let (_sink_out, sink_in) = pipe()?;
         let keep = keep.map(AsRawFd::as_raw_fd);
         // SAFETY: iotrace has one thread here; the child calls nothing but async-signal-safe functions.
         match unsafe { libc::fork() } {
@@ -65,7 +66,7 @@ impl Held {
             0 => {
                 drop(gate_in);
                 // SAFETY: as above; every pointer was made before the fork.
-                unsafe { become_command(&gate_out, &failure_in, &pointers, identity, keep) }
+                unsafe { become_command(&gate_out, &sink_in, &failure_in, &pointers, identity, keep) }
             }
             pid => Ok(Self { pid, gate: gate_in, failure: failure_out }),
         }
@@ -152,15 +153,20 @@ impl Drop for Running {
 /// To be called in a forked child only. `argv` is a null-terminated list of C strings.
 unsafe fn become_command(
     gate: &OwnedFd,
+    sink: &OwnedFd,
     failure: &OwnedFd,
     argv: &[*const libc::c_char],
     identity: Option<Identity>,
     keep: Option<i32>,
 ) -> ! {
-    let mut go = [0u8];
-    if !matches!(read_some(gate, &mut go), Ok(1)) {
-        // SAFETY: iotrace is gone, or gave up.
-        unsafe { libc::_exit(0) }
+    // tee(2) waits for the gate like a read, but is no call that iotrace traces: the wait is ours, not
+    // the command's. 0 is end of file: iotrace is gone, or gave up.
+    // SAFETY: two open pipes.
+    while unsafe { libc::tee(gate.as_raw_fd(), sink.as_raw_fd(), 1, 0) } != 1 {
+        if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+            // SAFETY: ends this process and nothing else.
+            unsafe { libc::_exit(0) }
+        }
     }
     // SAFETY: plain system calls on our own process.
     unsafe {
