@@ -333,6 +333,8 @@ pub struct FileRecord {
     pub local: u32,
     /// Sockets: remote IPv4 address, network order.
     pub remote: u32,
+    /// Last component of its path, cut to fit, ended by zeros; empty for sockets and the like.
+    pub name: [u8; 32],
 }
 
 /// What is summed up under one row.
@@ -354,8 +356,9 @@ pub struct AggKey {
 /// Set in [`AggKey::nr`] for an `io_uring_enter` with `IORING_ENTER_GETEVENTS` and a count to wait for.
 pub const AGG_WAITS: u32 = 1 << 31;
 
-/// Buckets of a histogram in the kernel, see [`crate::hist::coarse`].
-pub const AGG_BUCKETS: usize = crate::hist::COARSE_BUCKETS;
+/// Room for the buckets of a histogram in the kernel, see [`crate::hist::coarse`]: a power of two, so that
+/// an index can be masked.
+pub const AGG_BUCKETS: usize = crate::hist::COARSE_BUCKETS.next_power_of_two();
 
 /// Sums of one row on one CPU.
 #[derive(Clone, Copy)]
@@ -485,10 +488,14 @@ pub enum Field {
     SockDaddr,
     /// `sock.sk_receive_queue.qlen`
     SockQlen,
+    /// `file.f_path.dentry`
+    FileDentry,
+    /// `dentry.d_name.name`
+    DentryName,
 }
 
 /// Number of [`Field`]s.
-pub const FIELDS: usize = Field::SockQlen as usize + 1;
+pub const FIELDS: usize = Field::DentryName as usize + 1;
 
 /// How a thread is found to belong to the target; bits of a mask.
 pub mod mode {
@@ -582,7 +589,7 @@ const _: () = {
     assert!(size_of::<TaskRecord>() == 40);
     assert!(size_of::<RecvRecord>() == 48);
     assert!(size_of::<PollRecord>() == 40);
-    assert!(size_of::<FileRecord>() == 72);
+    assert!(size_of::<FileRecord>() == 104);
     assert!(size_of::<AggKey>() == 24);
     assert!(size_of::<WakeKey>() == 16);
     // A per-CPU value may not be larger than 32 KiB.

@@ -1,5 +1,6 @@
 //! The file behind a descriptor: its address tells a reused descriptor from the one before.
 
+use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
 use iotrace_ebpf::abi::{Field, FileRecord, Kind};
 
 use crate::sink;
@@ -50,6 +51,11 @@ pub fn announce(task: &Task) {
         record.remote_port = read(sock, Field::SockDport);
         record.local = read(sock, Field::SockSaddr);
         record.remote = read(sock, Field::SockDaddr);
+    } else {
+        let dentry: u64 = read(file, Field::FileDentry);
+        let name: u64 = read(dentry, Field::DentryName);
+        // SAFETY: a probe read of a kernel address fails, it does not fault; 31 bytes leave a zero.
+        let _ = unsafe { bpf_probe_read_kernel_str_bytes(name as *const u8, &mut record.name) };
     }
     sink::emit(record);
 }

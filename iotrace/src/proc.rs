@@ -90,22 +90,19 @@ pub fn triggers(pid: u32) -> Triggers {
 pub fn describe(file: &FileRecord) -> Fd {
     let link = fs::read_link(format!("/proc/{}/fd/{}", file.head.tgid, file.fd));
     let link = link.map(|path| path.to_string_lossy().into_owned()).ok();
-    // A descriptor that was reused by now leads elsewhere: a socket's or pipe's link holds its inode.
-    let mine = link.filter(|link| {
-        !link.contains(":[") || link.contains(&format!("[{}]", file.inode)) || link.starts_with("anon_inode:")
-    });
+    let mine = link.filter(|link| leads_to(link, file));
     let fd = |kind: &str, name: String| Fd { kind: kind.to_owned(), name };
     match file.mode & TYPE {
         SOCKET => socket(file),
         FIFO => fd("pipe", mine.unwrap_or_else(|| format!("pipe:[{}]", file.inode))),
         CHARACTER => {
-            let name = mine.unwrap_or_else(|| format!("inode {}", file.inode));
+            let name = mine.unwrap_or_else(|| gone(file));
             let tty = name.starts_with("/dev/pts/") || name.starts_with("/dev/tty");
             fd(if tty { "tty" } else { "character device" }, name)
         }
-        BLOCK => fd("block device", mine.unwrap_or_else(|| format!("inode {}", file.inode))),
-        DIRECTORY => fd("directory", mine.unwrap_or_else(|| format!("inode {}", file.inode))),
-        REGULAR => fd("file", mine.unwrap_or_else(|| format!("inode {}, closed by now", file.inode))),
+        BLOCK => fd("block device", mine.unwrap_or_else(|| gone(file))),
+        DIRECTORY => fd("directory", mine.unwrap_or_else(|| gone(file))),
+        REGULAR => fd("file", mine.unwrap_or_else(|| gone(file))),
         // eventfd, timerfd, signalfd, epoll, io_uring and others share one inode without a type.
         _ => match mine.as_deref().and_then(|link| link.strip_prefix("anon_inode:")) {
             Some(name) => {
@@ -116,6 +113,21 @@ pub fn describe(file: &FileRecord) -> Fd {
             None => fd("anonymous", format!("descriptor {}, closed by now", file.fd)),
         },
     }
+}
+
+/// Whether a descriptor's link is of this very file. One that was reused by now leads elsewhere: a pipe's
+/// link holds its inode, a path ends with the name the kernel knew.
+fn leads_to(link: &str, file: &FileRecord) -> bool {
+    let name = file.name.split(|&byte| byte == 0).next().unwrap_or_default();
+    link.starts_with("anon_inode:")
+        || link.contains(&format!(":[{}]", file.inode))
+        || (link.starts_with('/') && link.as_bytes().windows(name.len().max(1)).any(|part| part == name))
+}
+
+/// What is known of a file that is closed by now: the last component of its path.
+fn gone(file: &FileRecord) -> String {
+    let name = file.name.split(|&byte| byte == 0).next().unwrap_or_default();
+    if name.is_empty() { format!("inode {}", file.inode) } else { String::from_utf8_lossy(name).into_owned() }
 }
 
 const AF_UNIX: u16 = 1;

@@ -43,7 +43,7 @@ pub fn call(syscall: &str, role: Role, calls: u64, parts: [u64; 5], copy_source:
         copy_ns,
         work_ns,
         copy_source,
-        copy_upper_ns: (copy_source == CopySource::Estimated).then_some(812),
+        copy_upper_ns: (copy_source == CopySource::Estimated).then_some(812 * calls),
         copy_floor_ns: (copy_source == CopySource::Estimated).then_some(96),
         phase1: dist(calls, (wait_ns + runq_ns) / calls, (wait_ns + runq_ns) / calls * 11 / 10),
         phase2: moved.then(|| dist(200, copy_ns / 200, copy_ns / 80)),
