@@ -8,7 +8,7 @@ use crate::operation::{self, Operation, Threads};
 use crate::requests::requests;
 use crate::signals::signals;
 use crate::strip::strip;
-use crate::summary::{Fd, Operations, Phase2, ReadySource, Run, ThreadRole, Warning};
+use crate::summary::{CopySource, Fd, Operations, Phase2, ReadySource, Run, ThreadRole, Warning};
 use crate::transfer;
 use crate::verdict::{total_phase1, verdict};
 use crate::workload::spec::{Log, Spec};
@@ -65,16 +65,13 @@ fn summarise(
     let complete: Vec<&Operation> = operations.iter().filter(|one| one.bytes() == spec.size).collect();
     let dist =
         |time: &dyn Fn(&Operation) -> u64| operations.iter().map(time).collect::<Histogram>().measured();
-    let sum = |time: &dyn Fn(&Operation) -> u64| {
-        (!operations.is_empty()).then(|| operations.iter().map(time).sum())
-    };
     let has_readiness = matches!(spec.model, Model::Select | Model::Poll | Model::Epoll | Model::EpollEt);
     let messages = spec.messages.max(1);
     Operations {
         count: complete.len() as u64,
         bytes: operations.iter().map(Operation::bytes).sum(),
         phase1: total_phase1(operations),
-        phase2: Phase2 { blocked_ns: sum(&|one| one.copy_blocked), free_ns: sum(&|one| one.copy_free) },
+        phase2: phase2(operations),
         pickup: dist(&Operation::pickup),
         latency: dist(&Operation::latency),
         ready_source: operations.iter().map(|one| one.ready_source).max().unwrap_or(ReadySource::Peer),
@@ -83,6 +80,22 @@ fn summarise(
         joined_to_readiness: has_readiness.then(|| operations.iter().filter(|one| one.joined).count() as u64),
         signals: (spec.model == Model::Sigio).then(|| signals(journal, log)),
         requests: requests(journal, operations, spec.model, log),
+    }
+}
+
+fn phase2(operations: &[Operation]) -> Phase2 {
+    let sum = |part: &dyn Fn(&Operation) -> u64| operations.iter().map(part).sum::<u64>();
+    let source = match operations {
+        [] => CopySource::None,
+        all if all.iter().all(|one| one.copy_source == CopySource::Marked) => CopySource::Marked,
+        _ => CopySource::Estimated,
+    };
+    let measured = source != CopySource::None;
+    Phase2 {
+        blocked_ns: measured.then(|| sum(&|one| one.copy_blocked)),
+        free_ns: measured.then(|| sum(&|one| one.copy_free)),
+        source,
+        upper_ns: (source == CopySource::Estimated).then(|| sum(&|one| one.copy_upper)),
     }
 }
 

@@ -10,7 +10,7 @@ use iotrace_ebpf::abi::{SIGNAL_GENERATED, UringEvent};
 
 use crate::journal::{Entry, Journal};
 use crate::phase::{Before, Copies, Seen, seen_in};
-use crate::summary::{Phase1, ReadySource, Role};
+use crate::summary::{CopySource, Phase1, ReadySource, Role};
 use crate::transfer::{Place, Transfer};
 use crate::workload::spec::{Log, Message, Spec};
 
@@ -33,6 +33,10 @@ pub struct Operation {
     pub copy_blocked: u64,
     /// Phase 2 on somebody else's.
     pub copy_free: u64,
+    /// How phase 2 is known: as the least certain of its copies.
+    pub copy_source: CopySource,
+    /// Phase 2 took no longer than this.
+    pub copy_upper: u64,
     /// Whether a readiness call announced it.
     pub joined: bool,
     /// What brought it, in order.
@@ -141,17 +145,22 @@ fn operation(
     log: &Log,
 ) -> Operation {
     let first = transfers[0];
-    let (ready, ready_source) = signs.ready(&message, &first);
-    let come = came(&first, ready, copies);
     let thread = log.connections.get(message.connection as usize).map_or(0, |connection| connection.thread);
+    let (ready, ready_source) = signs.ready(&message, &first, thread);
+    let come = came(&first, ready, copies);
     let mut phase1 = phase1(threads, thread, message.want_ns, ready);
     // A message that arrives in pieces is waited for again after its first piece was ready.
     let again = threads.between(thread, ready, message.have_ns).filter(|entry| entry.enter() >= ready);
     phase1.blocked_ns += again.map(|entry| entry.call.parts.wait).sum::<u64>();
-    let (mut copy_blocked, mut copy_free) = (0, 0);
+    let (mut copy_blocked, mut copy_free, mut copy_upper) = (0, 0, 0);
+    let mut copy_source = CopySource::Marked;
     for transfer in &transfers {
-        let copied = copies.copied(transfer.seen).ns;
-        *if transfer.place.is_app() { &mut copy_blocked } else { &mut copy_free } += copied;
+        let copied = copies.copied(transfer.seen);
+        *if transfer.place.is_app() { &mut copy_blocked } else { &mut copy_free } += copied.ns;
+        copy_upper += copied.upper;
+        if copied.source == CopySource::Estimated {
+            copy_source = CopySource::Estimated;
+        }
     }
     let joined = threads
         .before(thread, first.enter)
@@ -166,6 +175,8 @@ fn operation(
         phase1,
         copy_blocked,
         copy_free,
+        copy_source,
+        copy_upper,
         joined,
         transfers,
     }
@@ -210,7 +221,8 @@ struct Signs {
     of_connection: HashMap<u32, u64>,
     task_adds: HashMap<u64, Vec<u64>>,
     signals: Vec<u64>,
-    wakes: Vec<u64>,
+    /// Wake-ups of each thread.
+    wakes: HashMap<u32, Vec<u64>>,
 }
 
 impl Signs {
@@ -233,9 +245,11 @@ impl Signs {
         for event in journal.uring.iter().filter(|event| event.event == UringEvent::TaskAdd as u32) {
             task_adds.entry(event.user_data).or_default().push(event.head.at);
         }
-        let mut wakes: Vec<u64> =
-            journal.calls.iter().map(|entry| entry.call.wake.at).filter(|&at| at != 0).collect();
-        wakes.sort_unstable();
+        let mut wakes: HashMap<u32, Vec<u64>> = HashMap::new();
+        for call in journal.calls.iter().map(|entry| &entry.call).filter(|call| call.wake.at != 0) {
+            wakes.entry(call.head.tid).or_default().push(call.wake.at);
+        }
+        wakes.values_mut().for_each(|moments| moments.sort_unstable());
         let with_socket = transfers.iter().filter(|transfer| transfer.sock != 0);
         let of_connection = with_socket.map(|transfer| (transfer.connection, transfer.sock)).collect();
         let signals = generated.map(|signal| signal.head.at).collect();
@@ -246,7 +260,7 @@ impl Signs {
     ///
     /// A reader on another CPU may take a message between its queueing and `sk_data_ready`, so the
     /// sign may come after the copy began; the message was ready by then.
-    fn ready(&self, message: &Message, first: &Transfer) -> (u64, ReadySource) {
+    fn ready(&self, message: &Message, first: &Transfer, thread: u32) -> (u64, ReadySource) {
         let latest = if first.copy_from > message.sent_ns { first.copy_from } else { first.end };
         let after = |moments: &[u64]| {
             let position = moments.partition_point(|&at| at < message.sent_ns);
@@ -260,7 +274,10 @@ impl Signs {
             .or_else(|| {
                 in_map(&self.task_adds, message.connection.into()).map(|at| (at, ReadySource::TaskAdd))
             })
-            .or_else(|| after(&self.wakes).map(|at| (at, ReadySource::WakeUp)))
+            .or_else(|| {
+                let woken = [first.tid, thread].into_iter().filter_map(|tid| after(self.wakes.get(&tid)?));
+                woken.min().map(|at| (at, ReadySource::WakeUp))
+            })
             .or_else(|| after(&self.signals).map(|at| (at, ReadySource::Signal)))
             .unwrap_or((message.sent_done_ns.min(latest).max(message.sent_ns), ReadySource::Peer))
     }

@@ -82,12 +82,6 @@ pub fn io_uring_complete_cqe(ctx: BtfTracePointContext) -> i32 {
     event(UringEvent::Complete, arg(&ctx, 0), arg(&ctx, 1), peek(cqe), i64::from(res))
 }
 
-/// `io_uring_cqring_wait(ctx, int min_events)`
-#[btf_tracepoint(function = "io_uring_cqring_wait")]
-pub fn io_uring_cqring_wait(ctx: BtfTracePointContext) -> i32 {
-    event(UringEvent::CqringWait, arg(&ctx, 0), 0, 0, i64::from(arg(&ctx, 1) as i32))
-}
-
 #[inline(always)]
 fn submitted(ring: u64, req: u64, user_data: u64) -> i32 {
     let Some(task) = current() else { return 0 };

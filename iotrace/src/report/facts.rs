@@ -77,14 +77,9 @@ fn copies(run: &Run) -> impl Iterator<Item = &Call> {
     run.calls.iter().filter(|call| call.copy_source != CopySource::None && call.copy_ns > 0)
 }
 
-/// How the copies of a run are known: the least certain row decides.
+/// How the copies of a run are known.
 pub fn copy_source(run: &Run) -> Option<CopySource> {
-    let certainty = |source: &CopySource| match source {
-        CopySource::Exact => 2,
-        CopySource::Marked => 1,
-        CopySource::Estimated | CopySource::None => 0,
-    };
-    copies(run).map(|call| call.copy_source).min_by_key(certainty)
+    Some(run.operations.phase2.source).filter(|source| *source != CopySource::None)
 }
 
 /// The calls that carried phase 1 in the way `meant` says: the application's own, the heaviest first, or,

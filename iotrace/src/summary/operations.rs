@@ -3,9 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::CopySource;
 use crate::dist::Dist;
 
-/// Where the moment of readiness comes from, best first.
+/// Where the moment of readiness comes from, the most exact first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReadySource {
@@ -26,7 +27,7 @@ pub enum ReadySource {
 pub struct Operations {
     /// Counted messages for which the kernel's records show the data arriving at the application.
     pub count: u64,
-    /// Bytes of those.
+    /// Bytes that the records show arriving, of all messages.
     pub bytes: u64,
     /// From wanting to ready, by what the thread did.
     pub phase1: Phase1,
@@ -50,7 +51,8 @@ pub struct Operations {
     pub requests: Option<Requests>,
 }
 
-/// Phase 1 over all messages. The three add up to the time from wanting to ready.
+/// Phase 1 over all messages. The three add up to the time from wanting to ready; where a message arrives
+/// in pieces, the waits between its pieces are added to `blocked_ns`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Phase1 {
     /// The thread could not run its own code.
@@ -62,12 +64,16 @@ pub struct Phase1 {
 }
 
 /// Phase 2 over all messages; `null`: not measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Phase2 {
     /// Copied on the application thread's own time.
     pub blocked_ns: Option<u64>,
     /// Copied by somebody else: kernel worker, SQ thread, helper thread.
     pub free_ns: Option<u64>,
+    /// How it is known: as the least certain of the copies.
+    pub source: CopySource,
+    /// `estimated` only: all copies together took no longer than this.
+    pub upper_ns: Option<u64>,
 }
 
 /// The signal chain of model sigio.

@@ -42,7 +42,12 @@ pub fn extreme() -> Document {
         let operations = &mut run.operations;
         operations.count = 1;
         operations.phase1 = Phase1 { blocked_ns: u64::MAX, polling_ns: u64::MAX, free_ns: u64::MAX };
-        operations.phase2 = Phase2 { blocked_ns: Some(u64::MAX), free_ns: Some(u64::MAX) };
+        operations.phase2 = Phase2 {
+            blocked_ns: Some(u64::MAX),
+            free_ns: Some(u64::MAX),
+            source: CopySource::Estimated,
+            upper_ns: Some(u64::MAX),
+        };
         (operations.pickup, operations.latency) = (Some(huge.clone()), Some(huge.clone()));
         (operations.calls_per_message, operations.cpu_ns_per_message) = (f64::MAX, u64::MAX);
         operations.joined_to_readiness = Some(u64::MAX);

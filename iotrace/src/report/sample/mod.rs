@@ -69,7 +69,12 @@ pub fn run(model: Model, transport: Transport, calls: Vec<Call>) -> Run {
             count: 200,
             bytes: 200 * 1024,
             phase1: Phase1 { blocked_ns: 201_400_000, polling_ns: 0, free_ns: 1_420_000 },
-            phase2: Phase2 { blocked_ns: Some(82_400), free_ns: Some(0) },
+            phase2: Phase2 {
+                blocked_ns: Some(82_400),
+                free_ns: Some(0),
+                source: CopySource::Estimated,
+                upper_ns: Some(162_400),
+            },
             pickup: Some(dist(200, 4_120, 12_100)),
             latency: Some(dist(200, 5_830, 15_400)),
             ready_source: ReadySource::SkDataReady,
@@ -225,7 +230,8 @@ pub fn sqpoll() -> Run {
     run.meanwhile = Some(Meanwhile::Compute);
     run.own_work_units = 191_200;
     run.operations.phase1 = Phase1 { blocked_ns: 0, polling_ns: 0, free_ns: 203_000_000 };
-    run.operations.phase2 = Phase2 { blocked_ns: None, free_ns: None };
+    run.operations.phase2 =
+        Phase2 { blocked_ns: None, free_ns: None, source: CopySource::None, upper_ns: None };
     run.operations.pickup = None;
     run.operations.calls_per_message = 0.0;
     run.operations.cpu_ns_per_message = 2_011_000;
@@ -275,7 +281,8 @@ pub fn posix_aio() -> Run {
     run.meanwhile = Some(Meanwhile::Compute);
     run.own_work_units = 186_900;
     run.operations.phase1 = Phase1 { blocked_ns: 0, polling_ns: 0, free_ns: 202_900_000 };
-    run.operations.phase2 = Phase2 { blocked_ns: Some(0), free_ns: Some(83_900) };
+    run.operations.phase2.blocked_ns = Some(0);
+    run.operations.phase2.free_ns = Some(83_900);
     run.operations.calls_per_message = 0.0;
     run.operations.cpu_ns_per_message = 1_019_000;
     run.operations.requests = Some(Requests {

@@ -1,0 +1,140 @@
+//! What user space tells the probes before they are loaded, and what they count for it.
+
+/// Fields of kernel structures that the probes read; user space looks their offsets up in BTF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Field {
+    /// `task_struct.__state` (before 5.14 `.state`)
+    TaskState = 0,
+    /// `io_kiocb.ctx`
+    ReqCtx,
+    /// `io_kiocb.cqe.user_data` (before 5.19 `.user_data`)
+    ReqUserData,
+    /// `task_struct.tgid`
+    TaskTgid,
+    /// `task_struct.signal`
+    TaskSignal,
+    /// `signal_struct.live`
+    SignalLive,
+    /// `task_struct.files`
+    TaskFiles,
+    /// `files_struct.fdt`
+    FilesFdt,
+    /// `fdtable.fd`
+    FdtableFd,
+    /// `fdtable.max_fds`
+    FdtableMax,
+    /// `file.f_inode`
+    FileInode,
+    /// `file.private_data`
+    FilePrivate,
+    /// `inode.i_mode`
+    InodeMode,
+    /// `inode.i_ino`
+    InodeIno,
+    /// `socket.sk`
+    SocketSk,
+    /// `sock.__sk_common.skc_family`
+    SockFamily,
+    /// `sock.sk_protocol`
+    SockProtocol,
+    /// `sock.__sk_common.skc_num`
+    SockNum,
+    /// `sock.__sk_common.skc_dport`
+    SockDport,
+    /// `sock.__sk_common.skc_rcv_saddr`
+    SockSaddr,
+    /// `sock.__sk_common.skc_daddr`
+    SockDaddr,
+    /// `sock.sk_receive_queue.qlen`
+    SockQlen,
+    /// `file.f_path.dentry`
+    FileDentry,
+    /// `dentry.d_name.name`
+    DentryName,
+}
+
+/// Number of [`Field`]s.
+pub const FIELDS: usize = Field::DentryName as usize + 1;
+
+/// How a thread is found to belong to the target; bits of a mask.
+pub mod mode {
+    /// The one process of `TARGET_TGID`: a comparison with a constant.
+    pub const ONE: u32 = 1;
+    /// Every thread but iotrace's own.
+    pub const ALL: u32 = 2;
+    /// Processes listed in a map.
+    pub const TGIDS: u32 = 4;
+    /// Threads listed in a map.
+    pub const TIDS: u32 = 8;
+    /// Threads of one name.
+    pub const COMM: u32 = 16;
+    /// Threads in a cgroup of the unified hierarchy, or below it.
+    pub const CGROUP: u32 = 32;
+    /// Children of listed processes belong to the target, too.
+    pub const FOLLOW: u32 = 64;
+}
+
+/// Where closed spans go; bits of a mask.
+pub mod sinks {
+    /// A record for each call.
+    pub const RECORDS: u32 = 1;
+    /// Sums in the kernel.
+    pub const AGGREGATES: u32 = 2;
+}
+
+/// By what rows are told apart.
+pub mod per {
+    /// Process.
+    pub const PROCESS: u32 = 0;
+    /// Thread.
+    pub const THREAD: u32 = 1;
+    /// Process and descriptor.
+    pub const FD: u32 = 2;
+}
+
+/// What a traced syscall is, in the table the probes read.
+pub mod role {
+    /// Not traced.
+    pub const NONE: u8 = 0;
+    /// Moves data to the process.
+    pub const DATA: u8 = 1;
+    /// Waits for readiness.
+    pub const READINESS: u8 = 2;
+    /// Waits for completions, or submits, or both.
+    pub const REQUEST: u8 = 3;
+    /// Moves data from the process.
+    pub const OUTPUT: u8 = 4;
+}
+
+/// Syscall numbers below this can be traced.
+pub const MAX_SYSCALL: usize = 512;
+
+/// Indices of the loss counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Stat {
+    /// Records that found the ring full.
+    RecordsLost = 0,
+    /// Threads that found no room.
+    TasksFull = 1,
+    /// Sockets or rings that found no room.
+    SocksFull = 2,
+    /// Enters while a call was open: its exit was missed.
+    Unmatched = 3,
+    /// Exits of calls that were entered before the thread was known.
+    InFlightStart = 4,
+    /// Threads that ended inside a call.
+    EndedInCall = 5,
+    /// Sleeps without a wake-up between out and in.
+    Unwoken = 6,
+    /// Rows that found no room.
+    RowsFull = 7,
+    /// Processes that found no room in the target.
+    TargetsFull = 8,
+    /// Time those of `InFlightStart` took at least.
+    InFlightStartNs = 9,
+}
+
+/// Number of [`Stat`]s.
+pub const STATS: u32 = 10;

@@ -1,0 +1,278 @@
+//! The records of the ring buffer.
+
+use crate::span::{Parts, Window};
+
+/// Which record follows a [`Head`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// [`CallRecord`]
+    Call = 1,
+    /// [`CopyRecord`]
+    Copy = 2,
+    /// [`ReadyRecord`]
+    Ready = 3,
+    /// [`SignalRecord`]
+    Signal = 4,
+    /// [`UringRecord`]
+    Uring = 5,
+    /// [`TaskRecord`]
+    Task = 6,
+    /// [`RecvRecord`]
+    Recv = 7,
+    /// [`PollRecord`]
+    Poll = 8,
+    /// [`FileRecord`]
+    File = 9,
+}
+
+impl TryFrom<u32> for Kind {
+    type Error = u32;
+
+    fn try_from(value: u32) -> Result<Self, u32> {
+        Ok(match value {
+            1 => Kind::Call,
+            2 => Kind::Copy,
+            3 => Kind::Ready,
+            4 => Kind::Signal,
+            5 => Kind::Uring,
+            6 => Kind::Task,
+            7 => Kind::Recv,
+            8 => Kind::Poll,
+            9 => Kind::File,
+            other => return Err(other),
+        })
+    }
+}
+
+/// The beginning of every record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Head {
+    /// [`Kind`] as a number.
+    pub kind: u32,
+    /// The thread the record is about.
+    pub tid: u32,
+    /// Its process.
+    pub tgid: u32,
+    /// Spare.
+    pub reserved: u32,
+    /// When it happened (calls: the exit).
+    pub at: u64,
+}
+
+/// Who ended a sleep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Wake {
+    /// When (`sched_waking`).
+    pub at: u64,
+    /// The socket whose `sk_data_ready` came right before it on the same CPU; 0: none did.
+    pub sock: u64,
+    /// When that `sk_data_ready` was.
+    pub ready: u64,
+    /// The thread in whose context the wake-up ran; 0: idle (an interrupt).
+    pub tid: u32,
+    /// Spare.
+    pub reserved: u32,
+}
+
+/// One finished call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CallRecord {
+    /// Thread; `at` is the exit.
+    pub head: Head,
+    /// When it was entered.
+    pub enter: u64,
+    /// Where its time went.
+    pub parts: Parts,
+    /// What `sys_exit` returned, the kernel-internal restart codes included.
+    pub ret: i64,
+    /// Syscall number.
+    pub nr: u32,
+    /// First argument.
+    pub fd: i32,
+    /// Second argument.
+    pub arg1: u64,
+    /// Third argument: length, event count, `min_complete`.
+    pub arg2: u64,
+    /// Fourth argument: flags.
+    pub arg3: u64,
+    /// First sleep for data.
+    pub first_out: u64,
+    /// Last switch-in, if it was switched in inside the call, else the enter.
+    pub last_in: u64,
+    /// Start of the first copy.
+    pub copy_first: u64,
+    /// End of the last copy.
+    pub copy_last: u64,
+    /// Bytes between the marks.
+    pub copy_bytes: u64,
+    /// The last `sock_recv_length`.
+    pub recv_at: u64,
+    /// The socket of that, or of the copy's end mark.
+    pub sock: u64,
+    /// The wake-up that ended the last sleep (`at` is 0 if there was none).
+    pub wake: Wake,
+    /// Sleeps for data.
+    pub sleeps: u32,
+    /// Other sleeps.
+    pub locks: u32,
+    /// Preemptions.
+    pub preempts: u32,
+    /// Copies.
+    pub copies: u32,
+    /// Bytes that `sock_recv_length` counted.
+    pub recv_bytes: u64,
+    /// Between the thread's last call and this one: runnable, not running.
+    pub before_runq: u64,
+    /// Between the thread's last call and this one: asleep, in an untraced call or a fault.
+    pub before_sleep: u64,
+}
+
+/// A data call that returned `EAGAIN` without ever leaving the CPU, in or before it: a spinning reader
+/// makes a million of them a second. All of its time is work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct PollRecord {
+    /// Thread; `at` is the exit.
+    pub head: Head,
+    /// When it was entered.
+    pub enter: u64,
+    /// Syscall number.
+    pub nr: u32,
+    /// First argument.
+    pub fd: i32,
+}
+
+impl PollRecord {
+    /// The call in full.
+    pub fn call(&self) -> CallRecord {
+        let total = self.head.at.saturating_sub(self.enter);
+        CallRecord {
+            head: self.head,
+            enter: self.enter,
+            parts: Parts { total, work: total, ..Parts::default() },
+            ret: -EAGAIN,
+            nr: self.nr,
+            fd: self.fd,
+            last_in: self.enter,
+            ..CallRecord::default()
+        }
+    }
+}
+
+/// `EAGAIN`
+pub const EAGAIN: i64 = 11;
+
+/// One copy that ran outside a data call: in task work, in a worker, or in a call that submits or
+/// completes requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CopyRecord {
+    /// The thread that copied; `at` is the end.
+    pub head: Head,
+    /// The copy.
+    pub window: Window,
+    /// Its socket, where the end mark names one.
+    pub sock: u64,
+    /// The open call, or `u32::MAX` outside any.
+    pub nr: u32,
+    /// Spare.
+    pub reserved: u32,
+}
+
+/// Data became ready on a socket (`sk_data_ready`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ReadyRecord {
+    /// The thread in whose context it ran.
+    pub head: Head,
+    /// The socket.
+    pub sock: u64,
+}
+
+/// `signal_generate` or `signal_deliver`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SignalRecord {
+    /// The thread the signal is for.
+    pub head: Head,
+    /// The signal.
+    pub signal: u32,
+    /// [`SIGNAL_GENERATED`] or [`SIGNAL_DELIVERED`].
+    pub event: u32,
+    /// Generated: `TRACE_SIGNAL_*`: 0 delivered, 1 ignored, 2 already pending, 3 overflow, 4 info lost.
+    pub result: i32,
+    /// Generated: 1 for the process, 0 for the thread.
+    pub group: i32,
+    /// The socket whose `sk_data_ready` came right before it on the same CPU; 0: none did.
+    pub sock: u64,
+    /// When that was.
+    pub ready: u64,
+}
+
+/// [`SignalRecord::event`] of `signal_generate`.
+pub const SIGNAL_GENERATED: u32 = 1;
+/// [`SignalRecord::event`] of `signal_deliver`.
+pub const SIGNAL_DELIVERED: u32 = 2;
+
+/// A thread was seen for the first time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TaskRecord {
+    /// The thread.
+    pub head: Head,
+    /// Its name at that moment.
+    pub comm: [u8; 16],
+}
+
+/// `sock_recv_length` in a thread with no data call open: io_uring and native AIO.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RecvRecord {
+    /// The thread.
+    pub head: Head,
+    /// The socket.
+    pub sock: u64,
+    /// When the thread was switched in last.
+    pub last_in: u64,
+    /// Bytes or negative error.
+    pub ret: i32,
+    /// The open call, or `u32::MAX`.
+    pub nr: u32,
+}
+
+/// A file was seen for the first time behind a descriptor (`--per fd`): what is needed to name it even
+/// when it is closed before user space looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FileRecord {
+    /// The thread that used it.
+    pub head: Head,
+    /// Address of its `struct file`: tells a reused descriptor from the one before.
+    pub file: u64,
+    /// Address of its `struct sock`; 0: no socket.
+    pub sock: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Descriptor.
+    pub fd: i32,
+    /// `i_mode`.
+    pub mode: u32,
+    /// Sockets: address family.
+    pub family: u16,
+    /// Sockets: `IPPROTO_*`.
+    pub protocol: u16,
+    /// Sockets: local port, host order.
+    pub local_port: u16,
+    /// Sockets: remote port, network order as the kernel keeps it.
+    pub remote_port: u16,
+    /// Sockets: local IPv4 address, network order.
+    pub local: u32,
+    /// Sockets: remote IPv4 address, network order.
+    pub remote: u32,
+    /// Last component of its path, cut to fit, ended by zeros; empty for sockets and the like.
+    pub name: [u8; 32],
+}

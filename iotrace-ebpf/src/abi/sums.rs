@@ -1,0 +1,106 @@
+//! What the probes sum up in the kernel.
+
+use crate::span::Parts;
+
+/// What is summed up under one row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct AggKey {
+    /// Address of the `struct file`; 0: not by descriptor.
+    pub file: u64,
+    /// Process.
+    pub tgid: u32,
+    /// Thread; 0: not by thread.
+    pub tid: u32,
+    /// Syscall number, with [`AGG_WAITS`] for an `io_uring_enter` that waits.
+    pub nr: u32,
+    /// Descriptor; -1: not by descriptor.
+    pub fd: i32,
+}
+
+/// Set in [`AggKey::nr`] for an `io_uring_enter` with `IORING_ENTER_GETEVENTS` and a count to wait for.
+pub const AGG_WAITS: u32 = 1 << 31;
+
+/// Room for the buckets of a histogram in the kernel, see [`crate::hist::coarse`]: a power of two, so that
+/// an index can be masked.
+pub const AGG_BUCKETS: usize = crate::hist::COARSE_BUCKETS.next_power_of_two();
+
+/// Sums of one row on one CPU.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Agg {
+    /// Calls.
+    pub calls: u64,
+    /// Bytes moved; of readiness and completion calls, what they returned.
+    pub bytes: u64,
+    /// Where their time went, floors of marked copies subtracted.
+    pub parts: Parts,
+    /// Calls with marked copies.
+    pub marked: u64,
+    /// Calls that moved data without marks.
+    pub windows: u64,
+    /// Time on the CPU those cannot have copied longer than.
+    pub window_ns: u64,
+    /// Sleeps for data.
+    pub sleeps: u64,
+    /// Other sleeps.
+    pub locks: u64,
+    /// Preemptions.
+    pub preempts: u64,
+    /// Calls that returned `EAGAIN`.
+    pub again: u64,
+    /// Calls that failed otherwise.
+    pub errors: u64,
+    /// Readiness and completion calls that returned nothing.
+    pub empty: u64,
+    /// Of those, the ones that had slept.
+    pub empty_slept: u64,
+    /// Calls the kernel will enter again.
+    pub restarts: u64,
+    /// Data that waited for somebody to come: messages, and their time.
+    pub pickups: u64,
+    /// See `pickups`.
+    pub pickup_ns: u64,
+    /// Wait plus run queue of each call.
+    pub phase1: [u32; AGG_BUCKETS],
+    /// Copy of each call that moved data.
+    pub phase2: [u32; AGG_BUCKETS],
+    /// Enter to exit of each call.
+    pub latency: [u32; AGG_BUCKETS],
+    /// Data ready until somebody came, of each pickup.
+    pub pickup: [u32; AGG_BUCKETS],
+}
+
+/// Key of an error count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct ErrorKey {
+    /// The row.
+    pub row: AggKey,
+    /// The error, positive.
+    pub errno: u64,
+}
+
+/// Who woke the threads of a process, and how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct WakeKey {
+    /// The process that slept.
+    pub tgid: u32,
+    /// The call it slept in.
+    pub nr: u32,
+    /// The thread in whose context the wake-up ran; 0: an idle CPU, so an interrupt.
+    pub waker: u32,
+    /// Whether `sk_data_ready` came right before it.
+    pub by_socket: u32,
+}
+
+/// What the kernel knows of a socket that is received from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SockState {
+    /// Since when data has waited in it; 0: none does.
+    pub ready: u64,
+    /// The last `sk_data_ready`.
+    pub last: u64,
+}

@@ -1,0 +1,56 @@
+//! Records of io_uring requests.
+
+use super::Head;
+
+/// What happened to an io_uring request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum UringEvent {
+    /// Taken from the SQ.
+    Submit = 1,
+    /// The kernel polls its file.
+    PollArm = 2,
+    /// The poll woke: task work is queued.
+    TaskAdd = 3,
+    /// Handed to an io-wq worker.
+    QueueAsync = 4,
+    /// The CQE was written.
+    Complete = 5,
+}
+
+impl TryFrom<u32> for UringEvent {
+    type Error = u32;
+
+    fn try_from(value: u32) -> Result<Self, u32> {
+        Ok(match value {
+            1 => UringEvent::Submit,
+            2 => UringEvent::PollArm,
+            3 => UringEvent::TaskAdd,
+            4 => UringEvent::QueueAsync,
+            5 => UringEvent::Complete,
+            other => return Err(other),
+        })
+    }
+}
+
+/// One event of an io_uring request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct UringRecord {
+    /// The thread in whose context it happened.
+    pub head: Head,
+    /// The ring.
+    pub ctx: u64,
+    /// The request; 0 where the tracepoint does not tell.
+    pub req: u64,
+    /// Its user data.
+    pub user_data: u64,
+    /// Result (complete), mask (task add), else 0.
+    pub res: i64,
+    /// When the thread was switched in last.
+    pub last_in: u64,
+    /// [`UringEvent`] as a number.
+    pub event: u32,
+    /// The open call, or `u32::MAX`.
+    pub nr: u32,
+}
