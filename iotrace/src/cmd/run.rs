@@ -13,6 +13,7 @@ use crate::check;
 use crate::cli::{ModelArg, RunArgs};
 use crate::cmd::output;
 use crate::error::Failure;
+use crate::journal::Journal;
 use crate::model::{Meanwhile, Model, Transport};
 use crate::session::{self, End};
 use crate::signals::SIGIO;
@@ -161,17 +162,31 @@ struct Outcome {
     incomplete: bool,
 }
 
-fn observe(
+/// One workload that was run and recorded.
+pub struct Recorded {
+    /// Its own account.
+    pub log: Log,
+    /// What the probes recorded.
+    pub journal: Journal,
+    /// The probes, still attached: their counters are read last.
+    pub observer: Observer,
+}
+
+/// Runs `program workload` with `spec` under observation; `None` when interrupted. `attached` is called
+/// when the probes are, before the workload begins.
+pub fn record(
+    program: &OsStr,
     btf: &Btf,
     spec: &Spec,
-    args: &RunArgs,
-    baseline: Option<u64>,
-    result: &mut Outcome,
-) -> Result<End, Failure> {
-    let began = Instant::now();
+    ring_bytes: u32,
+    without: &[String],
+    attached: impl FnOnce(&Observer),
+) -> Result<Option<Recorded>, Failure> {
     let (control, keep) = pipe().map_err(Failure::while_doing("making the control pipe"))?;
     let (fd, json) = (keep.as_raw_fd().to_string(), serde_json::to_string(spec).unwrap_or_default());
-    let argv = ["/proc/self/exe", "workload", "--control", &fd, "--spec", &json].map(OsStr::new);
+    let [workload, option, fd, spec_option, json] =
+        ["workload", "--control", &fd, "--spec", &json].map(OsStr::new);
+    let argv = [program, workload, option, fd, spec_option, json];
     let held = Held::spawn(&argv, Identity::behind_sudo(), Some(&keep))
         .map_err(Failure::while_doing("starting the workload"))?;
     drop(keep);
@@ -180,35 +195,48 @@ fn observe(
         groups: groups(spec, btf),
         signals: 1 << (SIGIO - 1),
         futex: spec.model == Model::PosixAio,
-        ring_bytes: args.buffer as u32,
-        without: args.without.clone(),
+        ring_bytes,
+        without: without.to_vec(),
     };
     let mut observer = Observer::attach(btf, &settings)?;
-    if args.output.verbose {
-        let names: Vec<&str> = observer.attached().collect();
-        eprintln!("{}: attached in {:.0?}: {}", spec.model, began.elapsed(), names.join(" "));
-    }
+    attached(&observer);
     let mut running = held.release().map_err(Failure::while_doing("executing the workload"))?;
     let watched = session::watch(&mut observer, &mut running, control, workload::patience(spec))
         .map_err(Failure::while_doing("watching the workload"))?;
-    let mut journal = watched.journal;
     match watched.end {
-        End::Interrupted => return Ok(End::Interrupted),
+        End::Interrupted => return Ok(None),
         End::Stalled => return Err(Failure::Failed(workload::stalled(spec).text)),
         End::Finished => {}
     }
     match serde_json::from_slice(&watched.report) {
-        Ok(Report::Done(log)) => {
-            let (run, warnings) = analysis::run(spec, &log, &mut journal);
-            result.incomplete |= run.operations.count < spec.messages;
-            result.runs.push(run);
-            result.warnings.extend(warnings);
-            result.observed(&observer, &log, baseline, journal.unknown);
-            Ok(End::Finished)
-        }
+        Ok(Report::Done(log)) => Ok(Some(Recorded { log: *log, journal: watched.journal, observer })),
         Ok(Report::Failed(failure)) => Err(Failure::Failed(failure.text)),
         Err(_) => Err(Failure::Failed(format!("the {} workload died without a word", spec.model))),
     }
+}
+
+fn observe(
+    btf: &Btf,
+    spec: &Spec,
+    args: &RunArgs,
+    baseline: Option<u64>,
+    result: &mut Outcome,
+) -> Result<End, Failure> {
+    let began = Instant::now();
+    let say = |observer: &Observer| {
+        if args.output.verbose {
+            let names: Vec<&str> = observer.attached().collect();
+            eprintln!("{}: attached in {:.0?}: {}", spec.model, began.elapsed(), names.join(" "));
+        }
+    };
+    let recorded = record(OsStr::new("/proc/self/exe"), btf, spec, args.buffer as u32, &args.without, say)?;
+    let Some(Recorded { log, mut journal, observer }) = recorded else { return Ok(End::Interrupted) };
+    let (run, warnings) = analysis::run(spec, &log, &mut journal);
+    result.incomplete |= run.operations.count < spec.messages;
+    result.runs.push(run);
+    result.warnings.extend(warnings);
+    result.observed(&observer, &log, baseline, journal.unknown);
+    Ok(End::Finished)
 }
 
 impl Outcome {
