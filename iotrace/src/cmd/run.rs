@@ -86,6 +86,11 @@ fn specs(args: &RunArgs) -> Result<Vec<Spec>, Failure> {
                 .to_owned(),
         ));
     }
+    if !args.poll_interval.is_zero() && !models.contains(&Model::Nonblocking) {
+        return Err(Failure::Usage(
+            "--poll-interval is for the model that polls: only nonblocking has one".to_owned(),
+        ));
+    }
     if !args.buffer.is_power_of_two() || !(4096..=1 << 30).contains(&args.buffer) {
         return Err(Failure::Usage("--buffer must be a power of two from 4KiB to 1GiB".to_owned()));
     }
