@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::analysis;
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::{Observer, Settings};
-use crate::bpf::probes::Group;
+use crate::bpf::probes::{Group, PROBES};
 use crate::check;
 use crate::cli::{ModelArg, RunArgs};
 use crate::cmd::output;
@@ -93,6 +93,13 @@ fn specs(args: &RunArgs) -> Result<Vec<Spec>, Failure> {
     }
     if !args.buffer.is_power_of_two() || !(4096..=1 << 30).contains(&args.buffer) {
         return Err(Failure::Usage("--buffer must be a power of two from 4KiB to 1GiB".to_owned()));
+    }
+    if let Some(unknown) = args.without.iter().find(|name| PROBES.iter().all(|probe| probe.name != **name)) {
+        let known: Vec<&str> = PROBES.iter().map(|probe| probe.name).collect();
+        return Err(Failure::Usage(format!(
+            "--without {unknown}: there is no such probe; known are {}",
+            known.join(", ")
+        )));
     }
     let mut specs: Vec<Spec> = Vec::new();
     for model in models {
