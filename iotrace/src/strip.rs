@@ -122,11 +122,11 @@ fn marks(journal: &Journal, threads: &Threads<'_>, operation: &Operation, app: u
         let delivered = signal.event == iotrace_ebpf::abi::SIGNAL_DELIVERED;
         moments.push((signal.head.at, if delivered { "delivered" } else { "signal" }));
     }
-    let requests = operation
+    let mut requests = operation
         .transfers
         .iter()
         .filter(|transfer| !matches!(transfer.place, crate::transfer::Place::DataCall));
-    moments.extend(requests.last().map(|transfer| (transfer.end, "completed")));
+    moments.extend(requests.next_back().map(|transfer| (transfer.end, "completed")));
     moments.push((to, "seen"));
     moments.sort_unstable();
     moments

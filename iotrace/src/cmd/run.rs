@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use crate::analysis;
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
-use crate::bpf::probes::Group;
+use crate::bpf::probes::{Group, PROBES};
 use crate::bpf::settings::Settings;
+use crate::calibrate;
 use crate::check;
 use crate::cli::{ModelArg, RunArgs};
 use crate::cmd::output;
 use crate::error::Failure;
+use crate::journal::Journal;
 use crate::model::{Meanwhile, Model, Transport};
 use crate::session::{self, End};
 use crate::signals::SIGIO;
@@ -40,6 +42,7 @@ pub fn main(args: &RunArgs) -> Result<(), Failure> {
         say(args, &format!("{} over {}: {} messages ...", spec.model, spec.transport, spec.messages));
         match observe(&btf, spec, args, baseline, &mut result) {
             Ok(End::Interrupted) => {
+                result.incomplete = true;
                 result.warn(
                     "interrupted",
                     "interrupted: models that were not finished are left out".to_owned(),
@@ -49,6 +52,7 @@ pub fn main(args: &RunArgs) -> Result<(), Failure> {
             Ok(_) => {}
             // One of many may be impossible here; the others still are worth having.
             Err(Failure::Failed(why)) if specs.len() > 1 => {
+                result.incomplete = true;
                 result.warn("model_failed", format!("{} was left out: {why}", spec.model));
             }
             Err(failure) => return Err(failure),
@@ -60,7 +64,9 @@ pub fn main(args: &RunArgs) -> Result<(), Failure> {
             _ => Failure::Interrupted,
         });
     }
-    let document = result.document(started.elapsed());
+    // After the runs: what it takes must not delay them.
+    let calibration = calibrate::measure(&btf);
+    let document = result.document(started.elapsed(), calibration.per_switch_ns);
     output::write(&document, &args.output)?;
     if args.output.strict && !document.complete { Err(Failure::Incomplete) } else { Ok(()) }
 }
@@ -87,8 +93,20 @@ fn specs(args: &RunArgs) -> Result<Vec<Spec>, Failure> {
                 .to_owned(),
         ));
     }
+    if !args.poll_interval.is_zero() && !models.contains(&Model::Nonblocking) {
+        return Err(Failure::Usage(
+            "--poll-interval is for the model that polls: only nonblocking has one".to_owned(),
+        ));
+    }
     if !args.buffer.is_power_of_two() || !(4096..=1 << 30).contains(&args.buffer) {
         return Err(Failure::Usage("--buffer must be a power of two from 4KiB to 1GiB".to_owned()));
+    }
+    if let Some(unknown) = args.without.iter().find(|name| PROBES.iter().all(|probe| probe.name != **name)) {
+        let known: Vec<&str> = PROBES.iter().map(|probe| probe.name).collect();
+        return Err(Failure::Usage(format!(
+            "--without {unknown}: there is no such probe; known are {}",
+            known.join(", ")
+        )));
     }
     let mut specs: Vec<Spec> = Vec::new();
     for model in models {
@@ -163,6 +181,58 @@ struct Outcome {
     incomplete: bool,
 }
 
+/// One workload that was run and recorded.
+pub struct Recorded {
+    /// Its own account.
+    pub log: Log,
+    /// What the probes recorded.
+    pub journal: Journal,
+    /// The probes, still attached: their counters are read last.
+    pub observer: Observer,
+}
+
+/// Runs `program workload` with `spec` under observation; `None` when interrupted. `attached` is called
+/// when the probes are, before the workload begins.
+pub fn record(
+    program: &OsStr,
+    btf: &Btf,
+    spec: &Spec,
+    ring_bytes: u32,
+    without: &[String],
+    attached: impl FnOnce(&Observer),
+) -> Result<Option<Recorded>, Failure> {
+    let (control, keep) = pipe().map_err(Failure::while_doing("making the control pipe"))?;
+    let (fd, json) = (keep.as_raw_fd().to_string(), serde_json::to_string(spec).unwrap_or_default());
+    let [workload, option, fd, spec_option, json] =
+        ["workload", "--control", &fd, "--spec", &json].map(OsStr::new);
+    let argv = [program, workload, option, fd, spec_option, json];
+    let held = Held::spawn(&argv, Identity::behind_sudo(), Some(&keep))
+        .map_err(Failure::while_doing("starting the workload"))?;
+    drop(keep);
+    let settings = Settings {
+        roles: syscall::input_roles(spec.model == Model::PosixAio),
+        signals: 1 << (SIGIO - 1),
+        ring_bytes,
+        without: without.to_vec(),
+        ..Settings::records(held.pid(), groups(spec, btf))
+    };
+    let mut observer = Observer::attach(btf, &settings)?;
+    attached(&observer);
+    let mut running = held.release().map_err(Failure::while_doing("executing the workload"))?;
+    let watched = session::watch(&mut observer, &mut running, control, workload::patience(spec))
+        .map_err(Failure::while_doing("watching the workload"))?;
+    match watched.end {
+        End::Interrupted => return Ok(None),
+        End::Stalled => return Err(Failure::Failed(workload::stalled(spec).text)),
+        End::Finished => {}
+    }
+    match serde_json::from_slice(&watched.report) {
+        Ok(Report::Done(log)) => Ok(Some(Recorded { log: *log, journal: watched.journal, observer })),
+        Ok(Report::Failed(failure)) => Err(Failure::Failed(failure.text)),
+        Err(_) => Err(Failure::Failed(format!("the {} workload died without a word", spec.model))),
+    }
+}
+
 fn observe(
     btf: &Btf,
     spec: &Spec,
@@ -171,45 +241,20 @@ fn observe(
     result: &mut Outcome,
 ) -> Result<End, Failure> {
     let began = Instant::now();
-    let (control, keep) = pipe().map_err(Failure::while_doing("making the control pipe"))?;
-    let (fd, json) = (keep.as_raw_fd().to_string(), serde_json::to_string(spec).unwrap_or_default());
-    let argv = ["/proc/self/exe", "workload", "--control", &fd, "--spec", &json].map(OsStr::new);
-    let held = Held::spawn(&argv, Identity::behind_sudo(), Some(&keep))
-        .map_err(Failure::while_doing("starting the workload"))?;
-    drop(keep);
-    let settings = Settings {
-        roles: syscall::input_roles(spec.model == Model::PosixAio),
-        signals: 1 << (SIGIO - 1),
-        ring_bytes: args.buffer as u32,
-        without: args.without.clone(),
-        ..Settings::records(held.pid(), groups(spec, btf))
-    };
-    let mut observer = Observer::attach(btf, &settings)?;
-    if args.output.verbose {
-        let names: Vec<&str> = observer.attached().collect();
-        eprintln!("{}: attached in {:.0?}: {}", spec.model, began.elapsed(), names.join(" "));
-    }
-    let mut running = held.release().map_err(Failure::while_doing("executing the workload"))?;
-    let watched = session::watch(&mut observer, &mut running, control, workload::patience(spec))
-        .map_err(Failure::while_doing("watching the workload"))?;
-    let mut journal = watched.journal;
-    match watched.end {
-        End::Interrupted => return Ok(End::Interrupted),
-        End::Stalled => return Err(Failure::Failed(workload::stalled(spec).text)),
-        End::Finished => {}
-    }
-    match serde_json::from_slice(&watched.report) {
-        Ok(Report::Done(log)) => {
-            let (run, warnings) = analysis::run(spec, &log, &mut journal);
-            result.incomplete |= run.operations.count < spec.messages;
-            result.runs.push(run);
-            result.warnings.extend(warnings);
-            result.observed(&observer, &log, baseline, journal.unknown);
-            Ok(End::Finished)
+    let say = |observer: &Observer| {
+        if args.output.verbose {
+            let names: Vec<&str> = observer.attached().collect();
+            eprintln!("{}: attached in {:.0?}: {}", spec.model, began.elapsed(), names.join(" "));
         }
-        Ok(Report::Failed(failure)) => Err(Failure::Failed(failure.text)),
-        Err(_) => Err(Failure::Failed(format!("the {} workload died without a word", spec.model))),
-    }
+    };
+    let recorded = record(OsStr::new("/proc/self/exe"), btf, spec, args.buffer as u32, &args.without, say)?;
+    let Some(Recorded { log, mut journal, observer }) = recorded else { return Ok(End::Interrupted) };
+    let (run, warnings) = analysis::run(spec, &log, &mut journal);
+    result.incomplete |= run.operations.count < spec.messages;
+    result.runs.push(run);
+    result.warnings.extend(warnings);
+    result.observed(&observer, &log, baseline, journal.unknown);
+    Ok(End::Finished)
 }
 
 impl Outcome {
@@ -245,7 +290,7 @@ impl Outcome {
         }
     }
 
-    fn document(mut self, elapsed: Duration) -> Document {
+    fn document(mut self, elapsed: Duration, per_switch: Option<u64>) -> Document {
         if self.loss.recursion_misses.is_none() {
             self.warn(
                 "recursion_misses_not_counted",
@@ -258,10 +303,12 @@ impl Outcome {
                 "the cost of a traced call could not be measured".to_owned(),
             );
         }
-        self.warn(
-            "switch_overhead_not_measured",
-            "the cost of a traced context switch is not measured in this run".to_owned(),
-        );
+        if per_switch.is_none() {
+            self.warn(
+                "switch_overhead_not_measured",
+                "the cost of a traced context switch could not be measured".to_owned(),
+            );
+        }
         let loss = self.loss;
         let lossless = loss.records == 0
             && loss.map_full == 0
@@ -275,7 +322,7 @@ impl Outcome {
             loss,
             overhead: Overhead {
                 per_call_ns: self.per_call,
-                per_switch_ns: None,
+                per_switch_ns: per_switch,
                 iotrace_cpu_ns: output::own_cpu_ns(),
             },
             elapsed_ns: elapsed.as_nanos() as u64,

@@ -101,12 +101,8 @@ fn ordinary_results_are_never_clipped() {
 #[test]
 fn what_was_not_measured_is_a_dash_and_never_zero() {
     let mut run = sample::blocking();
-    run.operations.phase2 = crate::summary::Phase2 {
-        blocked_ns: None,
-        free_ns: None,
-        source: crate::summary::CopySource::None,
-        upper_ns: None,
-    };
+    run.operations.phase2 =
+        crate::summary::Phase2 { blocked_ns: None, free_ns: None, source: CopySource::None, upper_ns: None };
     run.operations.pickup = None;
     run.operations.latency = None;
     run.calls[0].copy_source = CopySource::None;

@@ -1,0 +1,51 @@
+//! `iotrace doctor` on a real kernel.
+
+use iotrace::bpf::probes::PROBES;
+use serde_json::Value;
+
+use crate::program::iotrace;
+use crate::support::has;
+
+/// The doctor's finding, and its rows by name.
+pub fn finding() -> Value {
+    let ran = iotrace(["doctor", "--format", "json"]);
+    let finding: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    assert_eq!(ran.code, Some(i32::from(finding["ok"] != true)), "{ran:?}");
+    finding
+}
+
+/// The row of that name.
+pub fn row<'a>(finding: &'a Value, name: &str) -> &'a Value {
+    let rows = finding["checks"].as_array().expect("a list");
+    rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no {name} in {finding}"))
+}
+
+#[test]
+#[ignore = "needs root"]
+fn every_probe_that_this_kernel_should_have_is_there() {
+    let finding = finding();
+    assert_eq!(finding["ok"], true, "{finding}");
+    for probe in PROBES {
+        let row = row(&finding, probe.name);
+        let mut numbers = probe.since.split('.').map(|number| number.parse().expect("a version"));
+        let since = (numbers.next().expect("major"), numbers.next().expect("minor"));
+        if !has(probe.name, since, row["status"] == "ok") {
+            assert_eq!(row["status"], "degraded", "{row}");
+            assert_eq!(row["lost"], probe.lost, "{row}");
+            assert!(row["remedy"].as_str().is_some_and(|text| text.contains(probe.since)), "{row}");
+        }
+    }
+    for name in ["btf", "io_uring", "linux aio"] {
+        assert_eq!(row(&finding, name)["status"], "ok", "{finding}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_table_ends_with_a_verdict() {
+    let ran = iotrace(["doctor"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let last = ran.stdout.lines().last().unwrap_or_default();
+    assert!(last.contains("works here"), "{ran:?}");
+    assert!(PROBES.iter().all(|probe| ran.stdout.contains(probe.name)), "{ran:?}");
+}

@@ -1,0 +1,232 @@
+//! However it ends, nothing is left: no program in the kernel, no process. And that it starts quickly.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use iotrace::summary::Document;
+
+use crate::in_vm;
+use crate::program::{Ran, Started, binary, iotrace};
+
+/// For what must come soon, on a slow and busy machine.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Waits until `found` finds something.
+fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(it) = found() {
+            return it;
+        }
+        assert!(began.elapsed() < SOON, "waited in vain for {what}");
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// Parent of every process that is not a zombie.
+fn parents() -> HashMap<u32, u32> {
+    let numbers = fs::read_dir("/proc").expect("/proc is mounted").filter_map(|entry| {
+        let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name is in parentheses and may hold anything.
+        let mut words = stat.rsplit_once(')')?.1.split_whitespace();
+        let (state, parent) = (words.next()?, words.next()?.parse().ok()?);
+        (state != "Z" && state != "X").then_some((pid, parent))
+    });
+    numbers.collect()
+}
+
+/// A run whose workload is under way.
+struct Running {
+    iotrace: Started,
+    reader: u32,
+    peer: u32,
+    programs: HashSet<u32>,
+}
+
+impl Running {
+    /// Starts iotrace, and waits until the peer of the `nth` workload is there.
+    fn start(command: &mut Command, nth: usize) -> Self {
+        let iotrace = Started::new(command);
+        let pid = iotrace.child.id();
+        let mut readers = Vec::new();
+        let (reader, peer) = wait_for("the workload and its peer", || {
+            let parents = parents();
+            let reader = *parents.iter().find(|(_, parent)| **parent == pid)?.0;
+            let peer = *parents.iter().find(|(_, parent)| **parent == reader)?.0;
+            if !readers.contains(&reader) {
+                readers.push(reader);
+            }
+            (readers.len() == nth).then_some((reader, peer))
+        });
+        let programs = programs_of(pid);
+        assert!(programs.len() >= 5, "the required probes at least: {programs:?}");
+        Self { iotrace, reader, peer, programs }
+    }
+
+    fn signal(&self, signal: i32) {
+        // SAFETY: our own child, not waited for yet, so the number is still its.
+        assert_eq!(unsafe { libc::kill(self.iotrace.child.id() as i32, signal) }, 0);
+    }
+
+    /// Waits for the end and for everything to go away.
+    fn end(self) -> Ran {
+        let (reader, peer, programs) = (self.reader, self.peer, self.programs);
+        let ran = self.iotrace.end();
+        wait_for("the workload to go away", || {
+            let parents = parents();
+            (!parents.contains_key(&reader) && !parents.contains_key(&peer)).then_some(())
+        });
+        wait_for("the programs to be unloaded", || loaded().is_disjoint(&programs).then_some(()));
+        ran
+    }
+}
+
+/// Programs that a process holds, by what the kernel says of its descriptors.
+fn programs_of(pid: u32) -> HashSet<u32> {
+    let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("it runs").filter_map(|entry| {
+        let text = fs::read_to_string(entry.ok()?.path()).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok())
+    });
+    infos.collect()
+}
+
+/// Programs that are loaded, whoever loaded them.
+fn loaded() -> HashSet<u32> {
+    aya::programs::loaded_programs().filter_map(|program| Some(program.ok()?.id())).collect()
+}
+
+/// A run of a second or more.
+fn long(models: &str) -> Command {
+    let mut command = Command::new(binary());
+    command.args(["run", "--format", "json", "--messages", "600", "--interval", "2ms", "--model", models]);
+    command
+}
+
+#[test]
+#[ignore = "needs root"]
+fn nothing_is_left_after_the_end() {
+    let running = Running::start(&mut long("select"), 1);
+    assert!(running.programs.is_subset(&loaded()), "the test looks at the right ones");
+    let open = fs::read_dir(format!("/proc/{}/fd", running.iotrace.child.id())).expect("it runs").count();
+    assert!(open < 100, "{open} descriptors");
+    let ran = running.end();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_interrupt_before_anything_was_measured_says_so() {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let running = Running::start(&mut long("blocking"), 1);
+        running.signal(signal);
+        let ran = running.end();
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(130), ""), "{ran:?}");
+        assert!(ran.stderr.contains("interrupted"), "{ran:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_interrupt_prints_what_was_measured() {
+    let running = Running::start(&mut long("blocking,epoll"), 2);
+    running.signal(libc::SIGINT);
+    let ran = running.end();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let document: Document =
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    assert_eq!(document.runs.len(), 1, "{document:?}");
+    assert_eq!(document.runs[0].operations.count, 600, "{document:?}");
+    assert!(document.warnings.iter().any(|warning| warning.code == "interrupted"), "{document:?}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn nothing_is_left_when_iotrace_is_killed() {
+    // A reader that sleeps, one that spins, one with helper threads, and one with a kernel thread.
+    for model in ["blocking", "nonblocking", "posix-aio", "io-uring-sqpoll"] {
+        let running = Running::start(&mut long(model), 1);
+        running.signal(libc::SIGKILL);
+        let ran = running.end();
+        assert_eq!((ran.code, ran.stdout.as_str()), (None, ""), "{ran:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_killed_workload_is_an_error_with_its_reason() {
+    let running = Running::start(&mut long("blocking"), 1);
+    // SAFETY: a process of our own child's, seen a moment ago and running for a second.
+    assert_eq!(unsafe { libc::kill(running.reader as i32, libc::SIGKILL) }, 0);
+    let ran = running.end();
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
+    assert!(ran.stderr.contains("blocking"), "{ran:?}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_workload_and_the_file_belong_to_the_user_behind_sudo() {
+    let directory = std::env::temp_dir().join(format!("iotrace-ends-{}", std::process::id()));
+    fs::create_dir(&directory).expect("a fresh directory");
+    let file = directory.join("result.json");
+    let mut command = long("select");
+    command.env("SUDO_UID", "65534").env("SUDO_GID", "65534").arg("-o").arg(&file);
+    let running = Running::start(&mut command, 1);
+    let owner = |pid: u32| fs::metadata(format!("/proc/{pid}")).expect("it runs").uid();
+    // Having changed its user, a process belongs to root until it executes; it sends, so it has.
+    let status = fs::read_to_string(format!("/proc/{}/status", running.reader)).expect("it runs");
+    assert!(status.contains("Uid:\t65534\t65534\t65534\t65534"), "{status}");
+    assert!(status.contains("Gid:\t65534\t65534\t65534\t65534"), "{status}");
+    assert_eq!(owner(running.iotrace.child.id()), 0, "iotrace itself stays what it was");
+    let ran = running.end();
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{ran:?}");
+    let metadata = fs::metadata(&file).expect("the result");
+    assert_eq!((metadata.uid(), metadata.gid()), (65_534, 65_534));
+    let document: Document =
+        serde_json::from_slice(&fs::read(&file).expect("the result")).expect("a whole document");
+    assert!(document.complete, "{document:?}");
+    let names = fs::read_dir(&directory).expect("the directory").count();
+    fs::remove_dir_all(&directory).expect("the directory");
+    assert_eq!(names, 1, "the result, and no part of it");
+}
+
+/// Attaching is quick: 300 ms at most. Other users of the machine only ever make it slower, so the best
+/// of a few counts; in a VM the emulation decides.
+#[test]
+#[ignore = "needs root"]
+fn probes_are_attached_within_300_ms() {
+    if in_vm() {
+        return;
+    }
+    let said: Vec<String> = (0..5).map(|_| attached_in()).collect();
+    let quick = |text: &String| {
+        text.strip_suffix("ms").and_then(|ms| ms.parse().ok()).is_some_and(|ms: u32| ms < 300)
+    };
+    assert!(said.iter().any(quick), "{said:?}");
+}
+
+fn attached_in() -> String {
+    let ran = iotrace(["run", "-v", "--model", "io-uring", "--messages", "1"]);
+    let time = ran.stderr.split_once("attached in ").and_then(|(_, rest)| rest.split(':').next());
+    time.unwrap_or_else(|| panic!("{ran:?}")).to_owned()
+}
+
+/// The whole comparison is a matter of seconds; in a VM the emulation decides.
+#[test]
+#[ignore = "needs root"]
+fn all_models_take_less_than_10_s() {
+    if in_vm() {
+        return;
+    }
+    let began = Instant::now();
+    let ran = iotrace(["run", "--model", "all", "--messages", "50", "--format", "json"]);
+    let took = began.elapsed();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let document: Document = serde_json::from_str(&ran.stdout).expect("a document");
+    assert_eq!(document.runs.len(), iotrace::model::Model::ALL.len(), "{:?}", document.warnings);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
