@@ -13,7 +13,7 @@ use crate::bpf::loader::Observer;
 use crate::bpf::probes::Group;
 use crate::bpf::settings::Settings;
 use crate::journal::Journal;
-use crate::workload::empty_call_ns;
+use crate::workload::{empty_call_ns, pin};
 
 /// One-byte reads of a kind: enough for a median.
 const READS: usize = 24;
@@ -136,7 +136,7 @@ fn pingpong_ns() -> io::Result<u64> {
     let (mut here, mut there) = UnixStream::pair()?;
     let cpu = current_cpu();
     let echo = std::thread::spawn(move || -> io::Result<()> {
-        pin(cpu)?;
+        pin(cpu).map_err(io::Error::from_raw_os_error)?;
         let mut byte = [0];
         while there.read(&mut byte)? == 1 {
             there.write_all(&byte)?;
@@ -144,7 +144,7 @@ fn pingpong_ns() -> io::Result<u64> {
         Ok(())
     });
     let main = std::thread::spawn(move || -> io::Result<u64> {
-        pin(cpu)?;
+        pin(cpu).map_err(io::Error::from_raw_os_error)?;
         let mut best = u64::MAX;
         for _ in 0..WINDOWS {
             let start = Instant::now();
@@ -165,17 +165,6 @@ fn pingpong_ns() -> io::Result<u64> {
 fn current_cpu() -> usize {
     // SAFETY: no arguments.
     unsafe { libc::sched_getcpu() }.max(0) as usize
-}
-
-/// Keeps the calling thread on one CPU.
-fn pin(cpu: usize) -> io::Result<()> {
-    // SAFETY: a zeroed set is empty; CPU_SET and the call stay inside it.
-    let rc = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu % (8 * size_of::<libc::cpu_set_t>()), &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
-    };
-    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@
 //!
 //! io_uring_setup(2), io_uring_enter(2). With the default set-up the submitting thread itself makes the
 //! copy, in task work (`io_poll_task_func`): inside enter, or when an interrupt stops its own work. With
-//! `IORING_SETUP_SQPOLL` the kernel's thread does.
+//! `IORING_SETUP_SQPOLL` the kernel's thread does; it never sleeps while there is work, so it gets a CPU of
+//! its own where there are two (`IORING_SETUP_SQ_AFF`): sharing one with a reader that computes, each would
+//! wait for the other's time slice to end.
 
 use std::fs;
 use std::io;
@@ -23,7 +25,7 @@ use super::Stage;
 use super::log::{Recorder, bump};
 use super::reader::{Inbox, buffers};
 use super::spec::{Failure, Spec};
-use super::sys::{Stop, failure, own_work};
+use super::sys::{self, Stop, failure, own_work};
 use crate::model::{Meanwhile, Model};
 
 /// How long the kernel's thread looks for requests before it sleeps, in ms: longer than usual intervals.
@@ -114,6 +116,10 @@ fn ring(spec: &Spec, connections: usize) -> Result<IoUring, Stop> {
     let mut builder = IoUring::builder();
     if spec.model == Model::IoUringSqpoll {
         builder.setup_sqpoll(SQ_IDLE_MS);
+        if let Some((own, other)) = sys::two_cpus() {
+            sys::pin(own).map_err(|errno| Stop::Call("sched_setaffinity", errno))?;
+            builder.setup_sqpoll_cpu(other);
+        }
     }
     let entries = (connections as u32).next_power_of_two().max(8);
     builder.build(entries).map_err(|error| Stop::NoRing(error.raw_os_error().unwrap_or(libc::EIO)))

@@ -43,7 +43,7 @@ use self::sys::{Stop, failure, gettid, io_failure, set_name};
 use crate::model::Model;
 
 pub use self::refuse::{MAX_DATAGRAM, MAX_MESSAGES, MAX_SIZE, refuse};
-pub use self::sys::{empty_call_ns, own_work};
+pub use self::sys::{empty_call_ns, own_work, pin};
 
 /// Steps of the multiply-add chain in one unit of own work.
 pub const UNIT_STEPS: u32 = 400;
