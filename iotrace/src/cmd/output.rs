@@ -16,6 +16,9 @@ const WIDTH: usize = 100;
 /// Checks before measuring that `-o` can be written: a long run must not end in nothing.
 pub fn check(args: &OutputArgs) -> Result<(), Failure> {
     let Some(path) = &args.output else { return Ok(()) };
+    if is_special(path) {
+        return File::options().write(true).open(path).map(drop).map_err(|error| unwritable(path, &error));
+    }
     let part = beside(path);
     File::create(&part).map_err(|error| unwritable(path, &error))?;
     fs::remove_file(&part).map_err(|error| unwritable(path, &error))
@@ -50,7 +53,18 @@ pub fn interval(document: &Document, args: &OutputArgs) -> io::Result<()> {
 }
 
 /// Whole or not at all: written beside, then renamed. Belongs to the user behind sudo.
+///
+/// What is there and no regular file (`/dev/null`, a terminal, a pipe) is written to as it is: a rename
+/// would put a file in its place.
 fn to_file(path: &Path, render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    if is_special(path) {
+        let written = File::options().write(true).open(path).and_then(|file| {
+            let mut out = BufWriter::new(file);
+            render(&mut out)?;
+            out.flush()
+        });
+        return written.map_err(|error| unwritable(path, &error));
+    }
     let part = beside(path);
     let written = (|| {
         let mut out = BufWriter::new(File::create(&part)?);
@@ -66,6 +80,10 @@ fn to_file(path: &Path, render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
         let _ = fs::remove_file(&part);
         unwritable(path, &error)
     })
+}
+
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
 
 fn beside(path: &Path) -> std::path::PathBuf {
@@ -108,4 +126,26 @@ pub fn own_cpu_ns() -> Option<u64> {
     // SAFETY: a valid place for the answer.
     let rc = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     (rc == 0).then_some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_stays_a_device() {
+        use std::os::unix::fs::FileTypeExt;
+        to_file(Path::new("/dev/null"), |out| out.write_all(b"gone")).unwrap();
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    }
+
+    #[test]
+    fn a_result_that_fails_halfway_leaves_the_old_one() {
+        let path = std::env::temp_dir().join(format!("iotrace-output-{}", std::process::id()));
+        to_file(&path, |out| out.write_all(b"old")).unwrap();
+        assert!(to_file(&path, |_| Err(io::Error::other("no more"))).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        fs::remove_file(&path).unwrap();
+        assert!(!beside(&path).exists());
+    }
 }
