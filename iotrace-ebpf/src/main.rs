@@ -1,6 +1,6 @@
 //! The probes. Built for the BPF target only; on the host this binary is empty.
 //!
-//! One file a family under [`probes`]; [`task`] has the state of a thread, [`maps`] everything that
+//! One file a family under [`probes`]; [`threads`] has the state of each thread, [`task`] who belongs to the target, [`maps`] everything that
 //! outlives a probe run, [`sink`] and [`aggregate`] the two ways out.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
@@ -16,6 +16,8 @@ mod probes;
 mod sink;
 #[cfg(target_arch = "bpf")]
 mod task;
+#[cfg(target_arch = "bpf")]
+mod threads;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

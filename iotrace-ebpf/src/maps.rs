@@ -8,7 +8,7 @@ use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use iotrace_ebpf::abi::{
     Agg, AggKey, ErrorKey, FIELDS, Field, MAX_SYSCALL, STATS, SockState, Stat, WakeKey, mode, sinks,
 };
-use iotrace_ebpf::thread::Task;
+use iotrace_ebpf::thread::{SETS, Task, WAYS};
 
 /// How the target is recognised, see `abi::mode`.
 #[unsafe(no_mangle)]
@@ -66,10 +66,25 @@ pub static SIGNALS: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static OFFSETS: Global<[u32; FIELDS]> = Global::new([0; FIELDS]);
 
-/// Threads of the target, by the address of their `task_struct`: an address costs no read of a kernel
-/// field, and a hash found in place serves every kernel (task storage came in 5.11).
+/// Which thread is where: thread ids, in sets of [`WAYS`]. See [`crate::threads`].
 #[map]
-pub static TASKS: HashMap<u64, Task> = HashMap::with_max_entries(16_384, 0);
+pub static PLACES: Array<[u32; WAYS]> = Array::with_max_entries(SETS, 0);
+
+/// Threads of the target, at the place their id has in [`PLACES`].
+#[map]
+pub static TASKS: Array<Task> = Array::with_max_entries(SETS * WAYS as u32, 0);
+
+/// Places that are taken: inserting a key that is there fails, which makes a claim atomic.
+#[map]
+pub static CLAIMS: HashMap<u32, u32> = HashMap::with_max_entries(SETS * WAYS as u32, 0);
+
+/// Threads whose set is full.
+#[map]
+pub static OVERFLOW: HashMap<u32, Task> = HashMap::with_max_entries(4096, 0);
+
+/// Whether any thread ever found its set full: spares everybody else the look-up.
+#[map]
+pub static OVERFLOWN: Array<u32> = Array::with_max_entries(1, 0);
 
 /// A zeroed [`Task`] to insert from: too large for the stack of a probe.
 #[map]

@@ -37,6 +37,14 @@ impl Off {
     }
 }
 
+/// Sets a field to 0. Volatile, or the compiler gathers neighbours into a call of `memset`, which on BPF is
+/// a loop over bytes.
+#[inline(always)]
+pub fn zero(field: &mut u64) {
+    // SAFETY: a reference is a valid place.
+    unsafe { core::ptr::from_mut(field).write_volatile(0) };
+}
+
 /// A closed copy window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -139,13 +147,36 @@ impl Span {
     /// A call begins. A call that was still open (its exit was missed) is forgotten.
     #[inline(always)]
     pub fn enter(&mut self, now: u64) {
-        *self = Span {
-            enter: now,
-            last_in: self.last_in,
-            before_runq: self.idle_runq,
-            before_sleep: self.idle_sleep,
-            ..Span::ZERO
-        };
+        self.before_runq = self.idle_runq;
+        self.before_sleep = self.idle_sleep;
+        for field in [
+            &mut self.wait,
+            &mut self.lock,
+            &mut self.runq,
+            &mut self.copy,
+            &mut self.woken,
+            &mut self.first_out,
+            &mut self.copy_first,
+            &mut self.copy_last,
+            &mut self.copy_bytes,
+            &mut self.open.begin,
+            &mut self.idle_runq,
+            &mut self.idle_sleep,
+        ] {
+            zero(field);
+        }
+        for count in [
+            &mut self.sleeps,
+            &mut self.locks,
+            &mut self.preempts,
+            &mut self.copies,
+            &mut self.unwoken,
+            &mut self.off,
+        ] {
+            // SAFETY: a reference is a valid place; see `zero`.
+            unsafe { core::ptr::from_mut(count).write_volatile(0) };
+        }
+        self.enter = now;
     }
 
     /// The thread is switched out.

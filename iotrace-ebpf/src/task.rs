@@ -6,14 +6,16 @@ use aya_ebpf::helpers::{
     bpf_probe_read_kernel, generated::bpf_get_current_ancestor_cgroup_id,
 };
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{Field, Kind, Stat, TaskRecord, mode};
+use iotrace_ebpf::abi::{Field, Kind, TaskRecord, mode};
 pub use iotrace_ebpf::thread::Task;
 
 use crate::maps::{
-    self, CGROUP_LEVEL, LAST_READY, LastReady, MODE, NEW_TASK, SELF_TGID, TARGET_CGROUP, TARGET_COMM,
-    TARGET_TGID, TASKS, TGIDS, TIDS,
+    self, CGROUP_LEVEL, LAST_READY, LastReady, MODE, SELF_TGID, TARGET_CGROUP, TARGET_COMM, TARGET_TGID,
+    TGIDS, TIDS,
 };
 use crate::sink;
+use crate::threads;
+pub use crate::threads::find;
 
 /// The clock of every mark.
 #[inline(always)]
@@ -22,19 +24,11 @@ pub fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// The address of the current thread's `task_struct`: its name in [`TASKS`].
+/// The address of the current thread's `task_struct`.
 #[inline(always)]
 pub fn current_address() -> u64 {
     // SAFETY: no arguments, no preconditions.
     unsafe { bpf_get_current_task() }
-}
-
-/// The thread at `address`, if it is known.
-#[inline(always)]
-pub fn find(address: u64) -> Option<&'static mut Task> {
-    // SAFETY: the value stays valid while the probe runs; no other program writes these fields at the
-    // same time (see `Task`).
-    TASKS.get_ptr_mut(address).map(|task| unsafe { &mut *task })
 }
 
 /// The current thread, if it belongs to the target; made known if it is not yet.
@@ -44,10 +38,9 @@ pub fn current() -> Option<&'static mut Task> {
     if excluded(pid_tgid) {
         return None;
     }
-    let address = current_address();
-    match find(address) {
+    match find(pid_tgid as u32) {
         Some(task) => Some(task),
-        None if wanted(pid_tgid) => introduce(address, pid_tgid),
+        None if wanted(pid_tgid) => introduce(pid_tgid),
         None => None,
     }
 }
@@ -55,7 +48,8 @@ pub fn current() -> Option<&'static mut Task> {
 /// The current thread, if it is known already.
 #[inline(always)]
 pub fn current_known() -> Option<&'static mut Task> {
-    if excluded(bpf_get_current_pid_tgid()) { None } else { find(current_address()) }
+    let pid_tgid = bpf_get_current_pid_tgid();
+    if excluded(pid_tgid) { None } else { find(pid_tgid as u32) }
 }
 
 /// With one process for a target, a comparison with a constant spares everybody else the look-up.
@@ -94,14 +88,8 @@ fn in_cgroup() -> bool {
 
 /// Makes a thread of the target known and tells user space its name.
 #[inline(never)]
-fn introduce(address: u64, pid_tgid: u64) -> Option<&'static mut Task> {
-    // SAFETY: the template is only ever read.
-    let template = NEW_TASK.get_ptr(0).map(|template| unsafe { &*template })?;
-    if TASKS.insert(address, template, 0).is_err() {
-        maps::count(Stat::TasksFull);
-        return None;
-    }
-    let task = find(address)?;
+fn introduce(pid_tgid: u64) -> Option<&'static mut Task> {
+    let task = threads::insert(pid_tgid as u32)?;
     task.tid = pid_tgid as u32;
     task.tgid = (pid_tgid >> 32) as u32;
     announce(task);
@@ -133,6 +121,17 @@ pub fn just_ready(now: u64) -> Option<LastReady> {
 pub fn arg(ctx: &BtfTracePointContext, n: usize) -> u64 {
     // SAFETY: the loader attaches a program only where BTF says the tracepoint has this argument.
     unsafe { ctx.as_ptr().cast::<u64>().add(n).read() }
+}
+
+/// The thread id in a `struct task_struct *` that is argument `n`.
+///
+/// The argument has a type for the verifier, and the offset is a constant for it: this is a plain load, no
+/// helper call.
+#[inline(always)]
+pub fn tid_of(ctx: &BtfTracePointContext, n: usize) -> u32 {
+    let task: *const u8 = ctx.arg(n);
+    // SAFETY: the verifier checks the load against BTF; should the address be bad, it yields 0.
+    unsafe { task.add(maps::offset(Field::TaskPid) as usize).cast::<u32>().read() }
 }
 
 /// A field of a kernel object; 0 if it cannot be read.

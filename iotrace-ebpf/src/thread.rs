@@ -3,6 +3,17 @@
 use crate::abi::{Head, Kind, Wake};
 use crate::span::Span;
 
+/// Sets of places for threads; a power of two.
+pub const SETS: u32 = 8192;
+/// Places in a set.
+pub const WAYS: usize = 4;
+
+/// The set of a thread.
+#[inline(always)]
+pub fn set_of(tid: u32) -> u32 {
+    tid & (SETS - 1)
+}
+
 /// One thread. All of it is written on the thread's own CPU, except [`Task::wake`], which the waker
 /// writes: `sched_waking` and `sched_switch` of one thread may run at the same time.
 #[repr(C)]

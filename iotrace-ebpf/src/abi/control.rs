@@ -10,6 +10,8 @@ pub enum Field {
     ReqCtx,
     /// `io_kiocb.cqe.user_data` (before 5.19 `.user_data`)
     ReqUserData,
+    /// `task_struct.pid`
+    TaskPid,
     /// `task_struct.tgid`
     TaskTgid,
     /// `task_struct.signal`

@@ -5,38 +5,44 @@ use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::{Field, SockState, Stat, Wake, mode};
 use iotrace_ebpf::span::Off;
 
-use crate::maps::{MODE, SOCKS, TASKS, TGIDS, count};
-use crate::task::{announce, arg, current_known, find, just_ready, now, read};
+use crate::maps::{MODE, SOCKS, TGIDS, count};
+use crate::task::{announce, arg, current, find, just_ready, now, read, tid_of};
+use crate::threads;
 
 /// From 5.18: `(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)`
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let why = Off::of(arg(&ctx, 0) as u8 != 0, u64::from(arg(&ctx, 3) as u32));
-    switch(arg(&ctx, 1), arg(&ctx, 2), why)
+    switch(tid_of(&ctx, 1), tid_of(&ctx, 2), why)
 }
 
 /// Up to 5.17: `(bool preempt, struct task_struct *prev, struct task_struct *next)`; the state is read
 /// from `prev`.
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch_3(ctx: BtfTracePointContext) -> i32 {
-    let prev = arg(&ctx, 1);
+    let prev = tid_of(&ctx, 1);
     if find(prev).is_none() {
-        return switch(0, arg(&ctx, 2), Off::Preempted);
+        return switch(0, tid_of(&ctx, 2), Off::Preempted);
     }
     // The low 32 bits are enough: `state` was a long before 5.14, on a little-endian machine.
-    let state: u32 = read(prev, Field::TaskState);
-    switch(prev, arg(&ctx, 2), Off::of(arg(&ctx, 0) as u8 != 0, u64::from(state)))
+    let state: u32 = read(arg(&ctx, 1), Field::TaskState);
+    switch(prev, tid_of(&ctx, 2), Off::of(arg(&ctx, 0) as u8 != 0, u64::from(state)))
 }
 
 #[inline(always)]
-fn switch(prev: u64, next: u64, why: Off) -> i32 {
+fn switch(prev: u32, next: u32, why: Off) -> i32 {
+    // One reading for both sides, and none where neither is of the target.
+    let mut at = 0;
     if let Some(task) = find(prev) {
-        task.span.switch_out(now(), why);
+        at = now();
+        task.span.switch_out(at, why);
     }
     if let Some(task) = find(next) {
-        let waking = task.wake.at;
+        if at == 0 {
+            at = now();
+        }
         let before = task.span.unwoken;
-        task.span.switch_in(now(), waking);
+        task.span.switch_in(at, task.wake.at);
         if task.span.unwoken != before {
             count(Stat::Unwoken);
         }
@@ -47,7 +53,7 @@ fn switch(prev: u64, next: u64, why: Off) -> i32 {
 /// `(struct task_struct *p)`: emitted once a sleep, in the waker's context.
 #[btf_tracepoint(function = "sched_waking")]
 pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
-    let Some(task) = find(arg(&ctx, 0)) else { return 0 };
+    let Some(task) = find(tid_of(&ctx, 0)) else { return 0 };
     let now = now();
     let mut wake =
         Wake { at: now, tid: aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32, ..Wake::default() };
@@ -75,28 +81,30 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `(struct task_struct *p, ...)`: the thread has another name now, and its process another program.
+/// `(struct task_struct *p, pid_t old_pid, ...)`: the thread has another name now, and its process another
+/// program. A thread that did not lead the process has taken over the id of the one that did.
 #[btf_tracepoint(function = "sched_process_exec")]
-pub fn sched_process_exec(_: BtfTracePointContext) -> i32 {
-    if let Some(task) = current_known() {
-        // A thread that executes takes over the id of the one that led the process.
-        task.tid = task.tgid;
+pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    let (before, now) = (arg(&ctx, 1) as u32, tid_of(&ctx, 0));
+    if before != now {
+        threads::remove(before);
+    }
+    if let Some(task) = current() {
         announce(task);
     }
     0
 }
 
-/// `(struct task_struct *p, ...)`: the address may name another thread soon, and the number another
-/// process once the last thread is gone.
+/// `(struct task_struct *p, ...)`: the id may name another thread soon, and another process once the last
+/// thread is gone.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
-    let address = arg(&ctx, 0);
-    if let Some(task) = find(address) {
+    let (address, tid) = (arg(&ctx, 0), tid_of(&ctx, 0));
+    if let Some(task) = find(tid) {
         if task.span.is_open() {
             count(Stat::EndedInCall);
         }
-        // Nothing to do where it is gone already.
-        let _ = TASKS.remove(address);
+        threads::remove(tid);
     }
     if MODE.load() & mode::TGIDS != 0 {
         let tgid: u32 = read(address, Field::TaskTgid);

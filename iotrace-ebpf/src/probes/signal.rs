@@ -6,7 +6,7 @@ use iotrace_ebpf::abi::{Kind, SIGNAL_DELIVERED, SIGNAL_GENERATED, SignalRecord};
 
 use crate::maps::SIGNALS;
 use crate::sink;
-use crate::task::{arg, current_known, find, just_ready, now};
+use crate::task::{arg, current_known, find, just_ready, now, tid_of};
 
 #[inline(always)]
 fn watched(signal: u32) -> bool {
@@ -21,7 +21,7 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
     if !watched(signal) {
         return 0;
     }
-    let Some(task) = find(arg(&ctx, 2)) else { return 0 };
+    let Some(task) = find(tid_of(&ctx, 2)) else { return 0 };
     let at = now();
     let (mut sock, mut ready) = (0, 0);
     if let Some(last) = just_ready(at) {

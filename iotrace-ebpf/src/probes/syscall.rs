@@ -8,6 +8,8 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::{CallRecord, EAGAIN, Kind, PollRecord, Stat, Wake, per, role, sinks};
 
+use iotrace_ebpf::span::zero;
+
 use crate::aggregate::{self, Finished};
 use crate::file;
 use crate::maps::{PER, STARTED, add, count, role_of, sinks_to};
@@ -40,11 +42,10 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
         task.arg2 = (*regs).rdx;
         task.arg3 = (*regs).r10;
     }
-    task.recv_at = 0;
-    task.recv_bytes = 0;
-    task.sock = 0;
-    task.floors = 0;
-    task.pickup = 0;
+    for field in [&mut task.recv_at, &mut task.recv_bytes, &mut task.sock, &mut task.floors, &mut task.pickup]
+    {
+        zero(field);
+    }
     if PER.load() == per::FD {
         task.file = if has_descriptor(task.nr) { file::of_descriptor(task.fd) } else { 0 };
     }

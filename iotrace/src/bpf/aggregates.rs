@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use aya::Pod;
-use aya::maps::{HashMap as BpfHashMap, PerCpuHashMap};
+use aya::maps::{Array, HashMap as BpfHashMap, PerCpuHashMap};
 use iotrace_ebpf::abi::{Agg, AggKey, ErrorKey, WakeKey};
 use iotrace_ebpf::thread::Task;
 
@@ -62,14 +62,23 @@ impl Observer {
 
     /// Calls of known threads that are open at this moment.
     pub fn open_calls(&self) -> Vec<Open> {
-        let Some(map) = self.map("TASKS").and_then(|map| BpfHashMap::<_, u64, PodTask>::try_from(map).ok())
-        else {
-            return Vec::new();
+        let open = |task: Task| {
+            let call = Open { tgid: task.tgid, tid: task.tid, nr: task.nr, since: task.span.enter };
+            task.span.is_open().then_some(call)
         };
-        let tasks = map.iter().flatten().map(|(_, task)| task.0);
-        tasks
-            .filter(|task| task.span.is_open())
-            .map(|task| Open { tgid: task.tgid, tid: task.tid, nr: task.nr, since: task.span.enter })
-            .collect()
+        let mut calls: Vec<Open> = self.threads().into_iter().filter_map(open).collect();
+        let overflow = self.map("OVERFLOW").and_then(|map| BpfHashMap::<_, u32, PodTask>::try_from(map).ok());
+        if let Some(map) = overflow {
+            calls.extend(map.iter().flatten().filter_map(|(_, task)| open(task.0)));
+        }
+        calls
+    }
+
+    /// Threads at the places that are taken.
+    fn threads(&self) -> Vec<Task> {
+        let taken = self.map("CLAIMS").and_then(|map| BpfHashMap::<_, u32, u32>::try_from(map).ok());
+        let tasks = self.map("TASKS").and_then(|map| Array::<_, PodTask>::try_from(map).ok());
+        let Some((taken, tasks)) = taken.zip(tasks) else { return Vec::new() };
+        taken.keys().flatten().filter_map(|place| Some(tasks.get(&place, 0).ok()?.0)).collect()
     }
 }

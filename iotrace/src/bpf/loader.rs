@@ -232,7 +232,10 @@ fn attach_one(
     Ok(variant)
 }
 
-/// An error and its causes in one line.
+/// Lines of the verifier's log that say why; the hundreds before them say how it came there.
+const LOG_LINES: usize = 6;
+
+/// An error and its causes in one line, the verifier's log cut to its end.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -243,5 +246,10 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         }
         cause = inner.source();
     }
-    text
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() <= LOG_LINES {
+        return text;
+    }
+    let first = lines[0].split(" Verifier output:").next().unwrap_or_default();
+    format!("{first} The verifier: ... {}", lines[lines.len() - LOG_LINES..].join("; "))
 }

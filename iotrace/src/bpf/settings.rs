@@ -137,6 +137,7 @@ pub fn offsets(btf: &Btf) -> [u32; FIELDS] {
         (Field::TaskState, "task_struct", &["__state", "state"]),
         (Field::ReqCtx, "io_kiocb", &["ctx"]),
         (Field::ReqUserData, "io_kiocb", &["cqe.user_data", "user_data"]),
+        (Field::TaskPid, "task_struct", &["pid"]),
         (Field::TaskTgid, "task_struct", &["tgid"]),
         (Field::TaskSignal, "task_struct", &["signal"]),
         (Field::SignalLive, "signal_struct", &["live"]),
