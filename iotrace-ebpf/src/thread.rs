@@ -53,8 +53,8 @@ pub struct Task {
     pub tid: u32,
     /// Process id.
     pub tgid: u32,
-    /// Calls entered so far, to tell "in flight when tracing began" from "lost".
-    pub entered: u32,
+    /// Spare.
+    pub reserved: u32,
 }
 
 impl Task {

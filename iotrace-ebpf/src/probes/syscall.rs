@@ -19,7 +19,19 @@ use crate::task::{Task, arg, current, current_known, now};
 /// `(struct pt_regs *regs, long id)`
 #[btf_tracepoint(function = "sys_enter")]
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
-    let nr = arg(&ctx, 1);
+    entered(&ctx, false)
+}
+
+/// The same, after it: a second chance where tracepoint programs can be preempted (7.x), and the kernel
+/// skips a program that a preempted thread is in the middle of on this CPU.
+#[btf_tracepoint(function = "sys_enter")]
+pub fn sys_enter_again(ctx: BtfTracePointContext) -> i32 {
+    entered(&ctx, true)
+}
+
+#[inline(always)]
+fn entered(ctx: &BtfTracePointContext, again: bool) -> i32 {
+    let nr = arg(ctx, 1);
     let role = role_of(nr);
     if role == 0 {
         return 0;
@@ -31,11 +43,14 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     }
     let Some(task) = current() else { return 0 };
     if task.span.is_open() {
+        if again {
+            return 0;
+        }
         count(Stat::Unmatched);
     }
     task.nr = nr as u32;
     task.role = u32::from(role);
-    // SAFETY: the verifier knows the argument as `struct pt_regs *` and checks these offsets.
+    // SAFETY: as above.
     unsafe {
         task.fd = (*regs).rdi as i32;
         task.arg1 = (*regs).rsi;
@@ -49,7 +64,6 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     if PER.load() == per::FD {
         task.file = if has_descriptor(task.nr) { file::of_descriptor(task.fd) } else { 0 };
     }
-    task.entered = task.entered.wrapping_add(1);
     // The clock comes last: what this probe does is not the call's time.
     task.span.enter(now());
     0
@@ -74,14 +88,27 @@ fn has_descriptor(nr: u32) -> bool {
 /// `(struct pt_regs *regs, long ret)`
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    let Some(task) = current_known() else { return first_exit(&ctx) };
+    match current_known() {
+        Some(task) => exited(&ctx, task),
+        None => first_exit(&ctx),
+    }
+}
+
+/// The same, after it: see [`sys_enter_again`].
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit_again(ctx: BtfTracePointContext) -> i32 {
+    current_known().map_or(0, |task| exited(&ctx, task))
+}
+
+#[inline(always)]
+fn exited(ctx: &BtfTracePointContext, task: &mut Task) -> i32 {
     if !task.span.is_open() {
         return 0;
     }
     let now = now();
     let span = &task.span;
     let (enter, last_in, woken) = (span.enter, span.last_in, span.woken);
-    let ret = arg(&ctx, 1) as i64;
+    let ret = arg(ctx, 1) as i64;
     let parts = task.span.exit(now);
     let call = Finished { enter, exit: now, ret, parts, last_in, woken };
     if sinks_to(sinks::AGGREGATES) {

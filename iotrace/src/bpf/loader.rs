@@ -7,7 +7,7 @@ use iotrace_ebpf::abi::{STATS, Stat};
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
-use super::probes::{PROBES, Probe, Variant};
+use super::probes::{Group, PROBES, Probe, Variant};
 use super::prog_info::recursion_misses;
 use super::settings::{Settings, offsets};
 
@@ -85,12 +85,14 @@ impl Observer {
         let mut ebpf = load_object(btf, settings)?;
         let kernel_btf = aya::Btf::from_sys_fs().map_err(|error| LoadError::Object(error.to_string()))?;
         let (mut attached, mut missing) = (Vec::new(), Vec::new());
-        let (enter, others): (Vec<_>, Vec<_>) = PROBES
-            .iter()
-            .filter(|probe| settings.groups.contains(&probe.group))
-            .partition(|probe| probe.name == "sys_enter");
-        // The enter comes last: a call that is seen to begin must be seen to the end.
-        for probe in others.into_iter().chain(enter) {
+        let again = programs_are_preemptible();
+        let wanted =
+            |probe: &&Probe| settings.groups.contains(&probe.group) || (again && probe.group == Group::Again);
+        let (enters, others): (Vec<_>, Vec<_>) =
+            PROBES.iter().filter(wanted).partition(|probe| probe.name.starts_with("sys_enter"));
+        // The enters come last: a call that is seen to begin must be seen to the end. Programs of one
+        // tracepoint run in the order in which they were attached, so the second chance comes second.
+        for probe in others.into_iter().chain(enters) {
             let outcome = if settings.without.iter().any(|name| name == probe.name) {
                 Err("switched off with --without".to_owned())
             } else {
@@ -158,14 +160,24 @@ impl Observer {
 
     /// Probe runs the kernel skipped; `None` where it does not count them.
     pub fn recursion_misses(&self) -> Option<u64> {
+        // Where there is a second chance, only what it missed, too, is lost.
+        let rescued = |name: &str| self.has(&format!("{name}_again"));
         self.attached
             .iter()
+            .filter(|(probe, _)| !rescued(probe.name))
             .map(|(_, variant)| {
                 let program = self.ebpf.program(variant.program)?;
                 recursion_misses(std::os::fd::AsFd::as_fd(program.fd().ok()?))
             })
             .sum()
     }
+}
+
+/// Whether this kernel runs programs of tracepoints with preemption on: `__bpf_trace_run` did so from 7.0.
+/// Nothing in BTF tells, so this is by version; too early costs time, too late is counted as loss.
+fn programs_are_preemptible() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 7)
 }
 
 fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {

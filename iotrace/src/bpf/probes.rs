@@ -25,6 +25,8 @@ pub enum Group {
     Follow,
     /// Programs that the target executes.
     Exec,
+    /// Once more what must not be missed, where the kernel may skip a program.
+    Again,
 }
 
 /// One tracepoint.
@@ -110,6 +112,24 @@ pub const PROBES: &[Probe] = &[
         feeds: "the end of a call and its result",
         lost: "everything",
         variants: &[only("sys_exit", Exactly(&[P, N8]))],
+    },
+    Probe {
+        name: "sys_enter_again",
+        group: Group::Again,
+        required: false,
+        since: "7.0",
+        feeds: "calls whose first probe the kernel skipped, because a preempted one was under way on that CPU",
+        lost: "such calls; they are counted",
+        variants: &[variant("sys_enter_again", "sys_enter", Exactly(&[P, N8]))],
+    },
+    Probe {
+        name: "sys_exit_again",
+        group: Group::Again,
+        required: false,
+        since: "7.0",
+        feeds: "ends of calls whose first probe the kernel skipped",
+        lost: "such calls; they are counted",
+        variants: &[variant("sys_exit_again", "sys_exit", Exactly(&[P, N8]))],
     },
     Probe {
         name: "sched_switch",

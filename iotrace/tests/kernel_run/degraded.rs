@@ -10,7 +10,7 @@ use crate::program::iotrace;
 /// A workload that uses the probes of a group; none does where they serve `trace` alone.
 fn user_of(group: Group) -> Option<(Model, Transport)> {
     Some(match group {
-        Group::Follow | Group::Exec => return None,
+        Group::Follow | Group::Exec | Group::Again => return None,
         Group::Core | Group::Sockets => (Model::Blocking, Transport::Udp),
         Group::Copy => (Model::Blocking, Transport::Tcp),
         Group::CopyUnix => (Model::Blocking, Transport::Unix),
