@@ -74,8 +74,13 @@ fn the_next_best_source_takes_over() {
     assert_eq!(document.runs[0].operations.count, 20, "{document:?}");
 
     let document = without("sk_data_ready", Model::Blocking, Transport::Udp);
-    assert_eq!(document.runs[0].operations.ready_source, ReadySource::WakeUp, "{document:?}");
-    assert_eq!(document.runs[0].operations.count, 20, "{document:?}");
+    let run = &document.runs[0];
+    // A reader that came late, on a busy machine, was not woken for that message.
+    let always_slept = run.calls[0].sleeps == run.messages;
+    let source = if always_slept { ReadySource::WakeUp } else { ReadySource::Peer };
+    assert_eq!((run.operations.ready_source, run.operations.count), (source, 20), "{document:?}");
+    let warned = document.warnings.iter().any(|warning| warning.code == "ready_from_peer");
+    assert_eq!(warned, !always_slept, "{document:?}");
     // Nobody sleeps there, and no other sign is left.
     let document = without("sk_data_ready", Model::Nonblocking, Transport::Udp);
     assert_eq!(document.runs[0].operations.ready_source, ReadySource::Peer, "{document:?}");
