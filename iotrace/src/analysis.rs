@@ -104,7 +104,16 @@ fn warnings(spec: &Spec, summary: &Operations, operations: &[Operation]) -> Vec<
     let mut warn = |code: &str, text: String| {
         warnings.push(Warning { code: code.to_owned(), text: format!("{}: {text}", spec.model) });
     };
-    if summary.count < spec.messages {
+    if operations.is_empty() && spec.messages > 0 {
+        warn(
+            "messages_not_joined",
+            format!(
+                "the kernel's records show none of {} messages arriving, so neither phase is measured, and the \
+                 verdict says nothing",
+                spec.messages
+            ),
+        );
+    } else if summary.count < spec.messages {
         warn(
             "messages_not_joined",
             format!(

@@ -149,8 +149,10 @@ fn operation(
     let (ready, ready_source) = signs.ready(&message, &first, thread);
     let come = came(&first, ready, copies);
     let mut phase1 = phase1(threads, thread, message.want_ns, ready);
-    // A message that arrives in pieces is waited for again after its first piece was ready.
-    let again = threads.between(thread, ready, message.have_ns).filter(|entry| entry.enter() >= ready);
+    // A message that arrives in pieces is waited for again after its first piece. A wait between ready and
+    // that piece is none of it: whoever comes for the data comes late, or the thread waits for another.
+    let again =
+        threads.between(thread, first.end, message.have_ns).filter(|entry| entry.enter() >= first.end);
     phase1.blocked_ns += again.map(|entry| entry.call.parts.wait).sum::<u64>();
     let (mut copy_blocked, mut copy_free, mut copy_upper) = (0, 0, 0);
     let mut copy_source = CopySource::Marked;

@@ -4,7 +4,7 @@ use iotrace::bpf::probes::{Group, PROBES};
 use iotrace::model::{Model, Transport};
 use iotrace::summary::{CopySource, Document, ReadySource, Role};
 
-use crate::document::{check_run, document};
+use crate::document::{check_run, document, run_undisturbed};
 use crate::program::iotrace;
 
 /// A workload that uses the probes of a group; none does where they serve `trace` alone.
@@ -75,8 +75,13 @@ fn the_next_best_source_takes_over() {
     assert_eq!(document.runs[0].operations.count, 20, "{document:?}");
 
     let document = without("sk_data_ready", Model::Blocking, Transport::Udp);
-    assert_eq!(document.runs[0].operations.ready_source, ReadySource::WakeUp, "{document:?}");
-    assert_eq!(document.runs[0].operations.count, 20, "{document:?}");
+    let run = &document.runs[0];
+    // A reader that came late, on a busy machine, was not woken for that message.
+    let always_slept = run.calls[0].sleeps == run.messages;
+    let source = if always_slept { ReadySource::WakeUp } else { ReadySource::Peer };
+    assert_eq!((run.operations.ready_source, run.operations.count), (source, 20), "{document:?}");
+    let warned = document.warnings.iter().any(|warning| warning.code == "ready_from_peer");
+    assert_eq!(warned, !always_slept, "{document:?}");
     // Nobody sleeps there, and no other sign is left.
     let document = without("sk_data_ready", Model::Nonblocking, Transport::Udp);
     assert_eq!(document.runs[0].operations.ready_source, ReadySource::Peer, "{document:?}");
@@ -106,7 +111,7 @@ fn lost_records_are_said_and_strict_fails() {
         assert!(!document.complete && document.loss.records > 0, "{document:?}");
         assert_eq!(ran.stderr.contains("--strict"), strict.is_some(), "{ran:?}");
     }
-    let ran = iotrace(["run", "--model", "blocking", "--strict", "--format", "json"].iter().chain(&PACE));
+    let (ran, _) = run_undisturbed(&[&["--model", "blocking", "--strict"], &PACE[..]].concat());
     assert_eq!(ran.code, Some(0), "nothing is lost here: {ran:?}");
 }
 

@@ -5,15 +5,30 @@ use iotrace::model::{Meanwhile, Model, Transport};
 use iotrace::summary::{Document, Operations, Phase1, Run, SCHEMA, Strip, ThreadRole};
 use serde_json::Value;
 
-use crate::program::iotrace;
+use crate::program::{Ran, iotrace};
 use crate::spec;
+
+/// `iotrace run` with these arguments, without a disturbance that the kernel may cause at any time.
+///
+/// Kernels that can be preempted inside a probe (the calls' since 6.13) skip it for other threads on that
+/// CPU meanwhile. The document says so, and `complete` is false; such a run is made again.
+pub fn run_undisturbed(args: &[&str]) -> (Ran, Document) {
+    for _ in 0..8 {
+        let ran = iotrace(["run", "--format", "json"].iter().chain(args));
+        let document: Document =
+            serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {ran:?}"));
+        if document.loss.recursion_misses.unwrap_or(0) == 0 {
+            return (ran, document);
+        }
+        assert!(!document.complete, "{args:?}: {document:?}");
+    }
+    panic!("{args:?}: the kernel skipped probes in every run");
+}
 
 /// `iotrace run` with these arguments, which must succeed: its document as plain JSON, and read back.
 pub fn document(args: &[&str]) -> (Value, Document) {
-    let ran = iotrace(["run", "--format", "json"].iter().chain(args));
+    let (ran, document) = run_undisturbed(args);
     assert_eq!(ran.code, Some(0), "{args:?}: {ran:?}");
-    let document =
-        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {ran:?}"));
     (serde_json::from_str(&ran.stdout).expect("it was JSON just now"), document)
 }
 
@@ -164,10 +179,6 @@ fn check_strip(strip: &Strip) {
         assert!(lane.segments.is_sorted_by(|one, next| one.to_ns <= next.from_ns), "overlap: {lane:?}");
     }
     assert!(strip.marks.is_sorted_by_key(|mark| mark.at_ns), "{strip:?}");
-    assert!(
-        strip.marks.iter().any(|mark| mark.name == "sent"),
-        "the reader waits before the send: {strip:?}"
-    );
     let last = strip.marks.last().expect("marks");
     assert_eq!((last.name.as_str(), last.at_ns), ("seen", strip.end_ns));
 }

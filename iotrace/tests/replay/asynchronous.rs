@@ -24,10 +24,11 @@ fn the_signal_chain() {
     tape.call(enter(RECVFROM, 5200).receives(5300, SIZE).exit(5350, ALL));
     tape.message(1000, 5000, 5360);
     tape.call(enter(RECVFROM, 5400).exit(5450, -11));
-    // While one is pending, another is lost in it; a third is one too many for the queue.
+    // While one is pending, two are lost in it; a fourth is one too many for the queue.
     tape.ready(8010);
     tape.signal(SIGNAL_GENERATED, 8020, 0, 8010);
     tape.signal(SIGNAL_GENERATED, 8030, 2, 0);
+    tape.signal(SIGNAL_GENERATED, 8035, 2, 0);
     tape.signal(SIGNAL_GENERATED, 8040, 3, 0);
     tape.signal(SIGNAL_DELIVERED, 8120, 0, 0);
     tape.call(enter(RECVFROM, 8250).receives(8300, SIZE).exit(8350, ALL));
@@ -36,7 +37,7 @@ fn the_signal_chain() {
     let (run, _) = tape.play();
 
     let signals = run.operations.signals.as_ref().expect("the model has signals");
-    assert_eq!((signals.generated, signals.coalesced, signals.not_queued), (2, 1, 1));
+    assert_eq!((signals.generated, signals.coalesced, signals.not_queued), (2, 2, 1));
     assert_eq!((signals.delivered, signals.handler_runs), (2, 2));
     assert_eq!(sum(signals.ready_to_generated.as_ref()), (10 + 10, 2));
     assert_eq!(sum(signals.generated_to_delivered.as_ref()), (80 + 100, 2));
@@ -45,6 +46,25 @@ fn the_signal_chain() {
     assert_eq!(phase1(&run), (0, 50, 4010 + 2650 - 50));
     assert_eq!(sum(run.operations.pickup.as_ref()), (190 + 240, 2));
     assert_eq!((run.verdict.phase1, run.verdict.phase2), (Meant::Free, Meant::Blocked));
+}
+
+/// A signal that was generated before the first message was wanted is none of its.
+#[test]
+fn a_delivery_is_not_joined_to_a_signal_that_came_after_it() {
+    let mut tape = Tape::new(Model::Sigio, Transport::Udp);
+    tape.signal(SIGNAL_GENERATED, 900, 0, 0);
+    tape.signal(SIGNAL_DELIVERED, 1050, 0, 0);
+    tape.call(enter(RECVFROM, 1100).exit(1150, -11));
+    tape.ready(5010);
+    tape.signal(SIGNAL_GENERATED, 5020, 0, 5010);
+    tape.signal(SIGNAL_DELIVERED, 5100, 0, 0);
+    tape.call(enter(RECVFROM, 5200).receives(5300, SIZE).exit(5350, ALL));
+    tape.message(1000, 5000, 5360);
+    let (run, _) = tape.play();
+    let signals = run.operations.signals.as_ref().expect("the model has signals");
+    assert_eq!((signals.generated, signals.delivered), (1, 2));
+    assert_eq!(sum(signals.generated_to_delivered.as_ref()), (80, 1));
+    assert_eq!(sum(signals.delivered_to_read.as_ref()), (50 + 100, 2));
 }
 
 #[test]

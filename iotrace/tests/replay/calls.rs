@@ -189,8 +189,9 @@ fn a_message_that_came_in_part_is_missed() {
 fn without_any_record_nothing_is_made_up() {
     let mut tape = Tape::new(Model::Blocking, Transport::Udp);
     tape.message(1000, 5000, 6050);
-    let (run, _) = tape.play();
+    let (run, warnings) = tape.play();
     assert_eq!((run.operations.count, run.calls.len()), (0, 0));
+    assert!(warnings.iter().any(|warning| warning.text.contains("the verdict says nothing")), "{warnings:?}");
     assert!(run.operations.pickup.is_none() && run.operations.latency.is_none() && run.strip.is_none());
     assert_eq!((run.operations.phase2.blocked_ns, run.operations.phase2.free_ns), (None, None));
 }

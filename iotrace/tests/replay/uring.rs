@@ -172,3 +172,30 @@ fn without_sk_data_ready_the_poll_wake_up_tells() {
     assert_eq!(phase1(&run), (0, 0, 4020));
     assert_eq!(sum(run.operations.latency.as_ref()), (280, 1));
 }
+
+/// Data that was ready before it was wanted has no phase 1, however long the thread then waits for the SQ
+/// thread to come for it, and whatever it waited for before.
+#[test]
+fn waiting_for_somebody_who_comes_late_is_no_phase_1() {
+    let mut tape = Tape::new(Model::IoUringSqpoll, Transport::Udp);
+    tape.spec.meanwhile = Some(Meanwhile::Wait);
+    tape.thread(SQ_THREAD, "iou-sqp-10");
+    for sent in [900, 910, 920] {
+        tape.ready(sent + 5);
+    }
+    for (n, sent) in (0..).zip([900, 910, 920]) {
+        let at = 1000 + n * 1000;
+        tape.uring(UringEvent::Submit, SQ_THREAD, OUTSIDE, at + 600, 0);
+        tape.received(SQ_THREAD, OUTSIDE, at + 700, 100);
+        tape.uring(UringEvent::Complete, SQ_THREAD, OUTSIDE, at + 720, ALL);
+        tape.call(
+            enter(ENTER, at + 50).arguments(1, 1).sleeps(at + 100, at + 750, at + 800).exit(at + 850, 1),
+        );
+        tape.message(at, sent, at + 900);
+    }
+    let (run, _) = tape.play();
+    assert_eq!(row(&run, "io_uring_enter").wait_ns, 3 * 650);
+    assert_eq!(phase1(&run), (0, 0, 0));
+    // Each was taken from the ring at 600.
+    assert_eq!(sum(run.operations.pickup.as_ref()), ((1600 - 905) + (2600 - 915) + (3600 - 925), 3));
+}

@@ -55,7 +55,7 @@ impl Started {
         Self { child, what, began: Instant::now(), stdout, stderr }
     }
 
-    /// Waits for the end; kills and fails what does not come to one. Whatever it did, it did not panic.
+    /// Waits for the end and all it printed. Whatever it did, it did not panic.
     pub fn end(mut self) -> Ran {
         let status = self.status();
         let text = |reader: Option<JoinHandle<String>>| {
@@ -67,7 +67,8 @@ impl Started {
         ran
     }
 
-    fn status(&mut self) -> ExitStatus {
+    /// Waits for the end; kills and fails what does not come to one.
+    pub fn status(&mut self) -> ExitStatus {
         loop {
             if let Some(status) = self.child.try_wait().expect("our own child") {
                 return status;
