@@ -112,7 +112,7 @@ impl Buckets {
             p50_ns: quantile(0.50),
             p90_ns: quantile(0.90),
             p99_ns: quantile(0.99),
-            max_ns: filled().last().map_or(0, |(index, _)| upper(index)),
+            max_ns: filled().next_back().map_or(0, |(index, _)| upper(index)),
             error: COARSE_ERROR,
             buckets: filled().map(|(index, count)| (coarse_upper(index), *count)).collect(),
         }
