@@ -14,9 +14,10 @@ use crate::record::Record;
 use crate::summary::{Role, ThreadRole};
 use crate::syscall::{self, EAGAIN};
 
-/// Polls further apart than this are not one stretch: the thread did something in between.
-/// Shorter, it is the way out of one call, the loop, and the way into the next.
-pub const POLL_GAP_NS: u64 = 5_000;
+/// Polls further apart than this (time without the CPU not counted) are not one stretch: the thread did
+/// something in between. Shorter, it is the way out of one call, the loop, an interrupt, and the way into
+/// the next.
+pub const POLL_GAP_NS: u64 = 20_000;
 
 /// One call, or a stretch of like polls of one thread.
 #[derive(Clone, Debug)]
@@ -218,7 +219,7 @@ mod tests {
     fn a_pause_ends_a_stretch() {
         let mut journal = Journal::default();
         journal.add(call(1000, 1200, -EAGAIN));
-        journal.add(call(1200 + POLL_GAP_NS + 1, 8000, -EAGAIN));
+        journal.add(call(1200 + POLL_GAP_NS + 1, 9000 + POLL_GAP_NS, -EAGAIN));
         assert_eq!(journal.calls.len(), 2);
     }
 

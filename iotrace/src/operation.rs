@@ -199,18 +199,29 @@ fn came(first: &Transfer, ready: u64, copies: &Copies) -> u64 {
 
 /// What a thread did between wanting and ready.
 ///
-/// Losing the CPU between two polls of a stretch is blocked: the thread was about to ask again. Losing
-/// it while it runs its own code is waiting for something else, so it stays free.
+/// Losing the CPU between two polls is blocked: the thread was about to ask again. Losing it while it runs
+/// its own code is waiting for something else, so it stays free.
 fn phase1(threads: &Threads<'_>, tid: u32, want: u64, ready: u64) -> Phase1 {
     let mut phase = Phase1::default();
     if ready <= want {
         return phase;
     }
+    let (mut at, mut polled) = (want, false);
     for entry in threads.between(tid, want, ready) {
-        let inside = entry.exit().min(ready) - entry.enter().max(want);
+        let (enter, exit) = (entry.enter().max(want), entry.exit().min(ready));
+        let inside = exit - enter;
         let lost = if entry.is_poll() { entry.lost_cpu.min(inside) } else { inside };
         phase.blocked_ns += lost;
         phase.polling_ns += inside - lost;
+        if polled {
+            phase.blocked_ns += entry.call.before_runq.min(enter.saturating_sub(at));
+        }
+        (at, polled) = (exit, entry.is_poll());
+    }
+    // What was lost before the next call is known by that call, which comes after the data was ready.
+    let next = threads.between(tid, ready, u64::MAX).find(|entry| entry.enter() >= ready);
+    if let Some(next) = next.filter(|_| polled) {
+        phase.blocked_ns += next.call.before_runq.min(ready - at);
     }
     phase.free_ns = (ready - want) - phase.blocked_ns - phase.polling_ns;
     phase

@@ -14,7 +14,7 @@ pub enum Kind {
     Ready = 3,
     /// [`SignalRecord`]
     Signal = 4,
-    /// [`UringRecord`]
+    /// [`super::UringRecord`]
     Uring = 5,
     /// [`TaskRecord`]
     Task = 6,
