@@ -8,11 +8,11 @@ use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
 use super::probes::{PROBES, Probe, Variant};
-use super::prog_info::recursion_misses;
+use super::prog_info::{Size, recursion_misses, size};
 use super::settings::{Settings, offsets};
 
 /// The object that `build.rs` made.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/iotrace.bpf.o"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/iotrace.bpf.o"));
 
 /// Why nothing can be observed.
 #[derive(Debug, Error)]
@@ -166,6 +166,14 @@ impl Observer {
             })
             .sum()
     }
+
+    /// How large each attached program has become in this kernel.
+    pub fn sizes(&self) -> impl Iterator<Item = (&'static str, Size)> {
+        self.attached.iter().filter_map(|(_, variant)| {
+            let program = self.ebpf.program(variant.program)?;
+            Some((variant.program, size(std::os::fd::AsFd::as_fd(program.fd().ok()?))?))
+        })
+    }
 }
 
 fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
@@ -217,7 +225,7 @@ pub fn monotonic_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-fn attach_one(
+pub(super) fn attach_one(
     ebpf: &mut Ebpf,
     variant: &'static Variant,
     btf: &aya::Btf,
@@ -233,7 +241,7 @@ fn attach_one(
 }
 
 /// An error and its causes in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
