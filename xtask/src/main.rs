@@ -50,6 +50,8 @@ enum Task {
     Test(test::Args),
     /// Run the kernel tests, or one command, on other kernels in virtual machines
     Vm(vm::Args),
+    /// Measure what observing costs, beside strace, perf trace, bpftrace and bcc, on the same loads
+    Bench(bench::Args),
     /// One load of `bench`
     #[command(hide = true)]
     BenchLoad(bench::load::Args),
@@ -77,6 +79,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Exec { args } => run::iotrace(args),
         Task::Test(args) => test::run(&args),
         Task::Vm(args) => vm::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::BenchLoad(args) => bench::load::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Lint => lint::run().map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run(),

@@ -18,8 +18,8 @@ pub mod sys;
 pub struct Args {
     /// Which, see [`LOADS`], or `count`
     name: String,
-    /// Length of a window
-    #[arg(long, default_value_t = 10)]
+    /// Length of a window: shorter than a time slice, so that some are not disturbed
+    #[arg(long, default_value_t = 2)]
     window_ms: u64,
     /// `count` only: how long
     #[arg(long, default_value_t = 1)]

@@ -90,7 +90,8 @@ fn turns(count: usize, work: impl Fn() -> io::Result<()> + Copy + Send + 'static
 pub fn descriptors(count: usize) -> io::Result<Ready> {
     sys::allow_descriptors(count as u64 + 100)?;
     sys::pin(sys::last_cpu())?;
-    let sockets: Vec<UnixDatagram> = (0..count).map(|_| UnixDatagram::unbound()).collect::<io::Result<_>>()?;
+    let sockets: Vec<UnixDatagram> =
+        (0..count).map(|_| UnixDatagram::unbound()).collect::<io::Result<_>>()?;
     let mut next = 0;
     Ok(Ready::alone(Box::new(move || {
         let begin = sys::now();
