@@ -38,6 +38,9 @@ pub enum Command {
     /// The observed side of `run`
     #[command(hide = true)]
     Workload(WorkloadArgs),
+    /// Attach programs that do nothing, until killed
+    #[command(hide = true)]
+    Floor,
 }
 
 const RUN_EXAMPLES: &str = "Examples:
@@ -150,6 +153,9 @@ pub struct TraceArgs {
     /// Leave a probe out, by its tracepoint's name: see what is lost without it
     #[arg(long, value_name = "PROBE", value_delimiter = ',', hide_short_help = true)]
     pub without: Vec<String>,
+    /// Where finished calls go; records are drained and dropped, to see what they cost
+    #[arg(long, value_enum, default_value_t = SinkArg::Aggregate, hide = true)]
+    pub sink: SinkArg,
     /// How the result is shown and where it goes
     #[command(flatten)]
     pub output: OutputArgs,
@@ -167,6 +173,15 @@ pub enum PerArg {
     Thread,
     /// Process, descriptor and syscall.
     Fd,
+}
+
+/// Where finished calls go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SinkArg {
+    /// Into sums in the kernel.
+    Aggregate,
+    /// Through the ring buffer, one record each.
+    Records,
 }
 
 /// Syscalls that were asked for, by number.

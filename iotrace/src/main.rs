@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         Command::Trace(args) => cmd::trace::main(&args),
         Command::Doctor(args) => cmd::doctor::main(&args).map(|()| ExitCode::SUCCESS),
         Command::Schema => cmd::output::schema().map(|()| ExitCode::SUCCESS),
+        Command::Floor => cmd::floor::main().map(|()| ExitCode::SUCCESS),
         Command::Workload(args) => cmd::workload::main(&args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|failure| {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod build;
 mod ci;
 mod lint;
@@ -49,6 +50,11 @@ enum Task {
     Test(test::Args),
     /// Run the kernel tests, or one command, on other kernels in virtual machines
     Vm(vm::Args),
+    /// Measure what observing costs, beside strace, perf trace, bpftrace and bcc, on the same loads
+    Bench(bench::Args),
+    /// One load of `bench`
+    #[command(hide = true)]
+    BenchLoad(bench::load::Args),
     /// Check the layers and the house rules of the source
     Lint,
     /// Everything that a change must pass
@@ -73,6 +79,8 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Exec { args } => run::iotrace(args),
         Task::Test(args) => test::run(&args),
         Task::Vm(args) => vm::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::BenchLoad(args) => bench::load::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Lint => lint::run().map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run(),
     }

@@ -32,6 +32,8 @@ pub enum Scope {
     Build,
     /// Also what running VMs takes.
     Vm,
+    /// The tools that `bench` compares iotrace with, and nothing else.
+    Bench,
 }
 
 /// `cargo xtask setup`.
@@ -62,6 +64,9 @@ struct Missing {
 
 impl Missing {
     fn on_this_machine(scope: Scope) -> Self {
+        if scope == Scope::Bench {
+            return Self::of_bench();
+        }
         let bpf_linker = !runs("bpf-linker");
         let mut missing = Self { bpf_linker, ..Self::default() };
         let mut need = |there: bool, packages: &[&str]| {
@@ -86,6 +91,22 @@ impl Missing {
             need(Path::new(crate::vm::KEYRING).exists(), &["debian-archive-keyring"]);
         }
         missing
+    }
+
+    fn of_bench() -> Self {
+        let tools = [
+            ("strace", "strace"),
+            ("perf", "linux-perf"),
+            ("bpftrace", "bpftrace"),
+            ("syscount-bpfcc", "bpfcc-tools"),
+        ];
+        let absent = tools.iter().filter(|(program, _)| process::find(program).is_none());
+        let mut packages: Vec<String> = absent.map(|(_, package)| (*package).to_owned()).collect();
+        // bcc compiles its programs against headers.
+        if !is_installed("linux-headers-cloud-amd64") {
+            packages.push("linux-headers-cloud-amd64".to_owned());
+        }
+        Self { packages, ..Self::default() }
     }
 
     fn is_empty(&self) -> bool {

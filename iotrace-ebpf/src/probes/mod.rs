@@ -1,6 +1,7 @@
 //! One file a family of tracepoints.
 
 mod copy;
+mod floor;
 mod io_uring;
 mod ready;
 mod sched;

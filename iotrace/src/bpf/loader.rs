@@ -8,11 +8,11 @@ use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
 use super::probes::{Group, PROBES, Probe, Variant};
-use super::prog_info::recursion_misses;
+use super::prog_info::{Size, recursion_misses, size};
 use super::settings::{Settings, offsets};
 
 /// The object that `build.rs` made.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/iotrace.bpf.o"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/iotrace.bpf.o"));
 
 /// Why nothing can be observed.
 #[derive(Debug, Error)]
@@ -171,6 +171,14 @@ impl Observer {
             })
             .sum()
     }
+
+    /// How large each attached program has become in this kernel.
+    pub fn sizes(&self) -> impl Iterator<Item = (&'static str, Size)> {
+        self.attached.iter().filter_map(|(_, variant)| {
+            let program = self.ebpf.program(variant.program)?;
+            Some((variant.program, size(std::os::fd::AsFd::as_fd(program.fd().ok()?))?))
+        })
+    }
 }
 
 /// Whether this kernel runs programs of tracepoints with preemption on: `__bpf_trace_run` did so from 7.0.
@@ -229,7 +237,7 @@ pub fn monotonic_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-fn attach_one(
+pub(super) fn attach_one(
     ebpf: &mut Ebpf,
     variant: &'static Variant,
     btf: &aya::Btf,
@@ -248,7 +256,7 @@ fn attach_one(
 const LOG_LINES: usize = 6;
 
 /// An error and its causes in one line, the verifier's log cut to its end.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -2,6 +2,7 @@
 
 pub mod aggregates;
 pub mod btf;
+pub mod floor;
 pub mod loader;
 pub mod probes;
 mod prog_info;

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod doctor;
+pub mod floor;
 pub mod output;
 pub mod run;
 pub mod targets;

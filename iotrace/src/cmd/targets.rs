@@ -4,8 +4,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use iotrace_ebpf::abi::sinks;
+
 use crate::bpf::settings::Whom;
-use crate::cli::TraceArgs;
+use crate::cli::{SinkArg, TraceArgs};
 use crate::error::Failure;
 use crate::proc;
 
@@ -142,4 +144,13 @@ pub fn present(whom: &Whom, cgroup: Option<&Path>) -> Vec<u32> {
     pids.sort_unstable();
     pids.dedup();
     pids
+}
+
+/// Bits of `abi::sinks`, and a ring to go with them: sums need it for names only, and records of the time
+/// between two looks must fit into it.
+pub fn sink(arg: SinkArg) -> (u32, u32) {
+    match arg {
+        SinkArg::Aggregate => (sinks::AGGREGATES, 4 << 20),
+        SinkArg::Records => (sinks::RECORDS, 64 << 20),
+    }
 }

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use iotrace_ebpf::abi::{Stat, sinks};
+use iotrace_ebpf::abi::Stat;
 
 use crate::aggregate::Snapshot;
 use crate::bpf::btf::Btf;
@@ -115,17 +115,19 @@ fn release(held: Held, args: &TraceArgs) -> Result<crate::target::Running, Failu
     })
 }
 
-fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
+/// What the probes are told for these arguments.
+pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
     let mut groups = vec![Group::Core, Group::Exec, Group::Sockets, Group::Copy, Group::CopyUnix];
     if whom.follow {
         groups.push(Group::Follow);
     }
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let fitting = ROW_BYTES / (cpus * size_of::<iotrace_ebpf::abi::Agg>());
+    let (sinks, ring_bytes) = targets::sink(args.sink);
     Settings {
         whom: whom.clone(),
         groups,
-        sinks: sinks::AGGREGATES,
+        sinks,
         per: match args.per {
             PerArg::Process => Per::Process,
             PerArg::Thread => Per::Thread,
@@ -138,7 +140,7 @@ fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
         min_ns: args.min.map_or(0, |min| min.as_nanos() as u64),
         per_kib: calibrate::per_kib(),
         signals: 0,
-        ring_bytes: 4 << 20,
+        ring_bytes,
         rows: args.rows.unwrap_or(fitting.clamp(512, 4096) as u32),
         without: args.without.clone(),
     }

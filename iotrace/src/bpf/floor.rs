@@ -1,0 +1,45 @@
+//! An empty program at each end of every syscall: the least that observing calls can cost, and the
+//! yardstick of `cargo xtask bench`.
+
+use aya::{Ebpf, EbpfLoader};
+
+use super::loader::{LoadError, OBJECT, attach_one, with_causes};
+use super::probes::{Shape, Variant};
+
+static PAIR: [Variant; 2] = [
+    Variant { program: "floor_exit", tracepoint: "sys_exit", shape: Shape::Begins(&[]) },
+    Variant { program: "floor_enter", tracepoint: "sys_enter", shape: Shape::Begins(&[]) },
+];
+
+/// The empty pair, attached. Dropping it detaches both.
+pub struct Floor {
+    _ebpf: Ebpf,
+}
+
+impl Floor {
+    /// Attaches the pair.
+    ///
+    /// # Errors
+    /// Where iotrace itself cannot attach either.
+    pub fn attach() -> Result<Self, LoadError> {
+        if OBJECT.is_empty() {
+            return Err(LoadError::NoObject);
+        }
+        let object = |error: &dyn std::error::Error| LoadError::Object(with_causes(error));
+        // The object's maps come with it: as small as they can be.
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries("RECORDS", 4096)
+            .map_max_entries("ROWS", 1)
+            .load(OBJECT)
+            .map_err(|error| object(&error))?;
+        let btf = aya::Btf::from_sys_fs().map_err(|error| object(&error))?;
+        for variant in &PAIR {
+            attach_one(&mut ebpf, variant, &btf).map_err(|why| LoadError::Required {
+                probe: variant.tracepoint,
+                why,
+                lost: "the floor",
+            })?;
+        }
+        Ok(Self { _ebpf: ebpf })
+    }
+}

@@ -1,0 +1,15 @@
+//! `iotrace floor`: holds an empty pair of programs until it is killed, for `cargo xtask bench`.
+
+use crate::bpf::floor::Floor;
+use crate::check;
+use crate::error::Failure;
+
+/// Attaches, says so, and waits for a signal: its default action is the end, and the kernel detaches.
+pub fn main() -> Result<(), Failure> {
+    check::prerequisites()?;
+    let _floor = Floor::attach()?;
+    eprintln!("attached: floor");
+    loop {
+        std::thread::park();
+    }
+}
