@@ -311,7 +311,7 @@ pub struct RecvRecord {
 pub struct FileRecord {
     /// The thread that used it.
     pub head: Head,
-    /// Address of its `struct file`: tells a reused descriptor from the one before.
+    /// What tells it from every other file, see [`AggKey::file`].
     pub file: u64,
     /// Address of its `struct sock`; 0: no socket.
     pub sock: u64,
@@ -341,7 +341,8 @@ pub struct FileRecord {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(C)]
 pub struct AggKey {
-    /// Address of the `struct file`; 0: not by descriptor.
+    /// Mixed from the addresses of `struct file`, inode and operations and the number of the inode: each
+    /// alone is used again soon after a close. 0: not by descriptor.
     pub file: u64,
     /// Process.
     pub tgid: u32,
@@ -492,10 +493,12 @@ pub enum Field {
     FileDentry,
     /// `dentry.d_name.name`
     DentryName,
+    /// `file.f_op`
+    FileOps,
 }
 
 /// Number of [`Field`]s.
-pub const FIELDS: usize = Field::DentryName as usize + 1;
+pub const FIELDS: usize = Field::FileOps as usize + 1;
 
 /// How a thread is found to belong to the target; bits of a mask.
 pub mod mode {

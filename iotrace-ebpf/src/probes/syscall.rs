@@ -47,6 +47,7 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     task.pickup = 0;
     if PER.load() == per::FD {
         task.file = if has_descriptor(task.nr) { file::of_descriptor(task.fd) } else { 0 };
+        task.file_id = file::id(task.file);
     }
     task.entered = task.entered.wrapping_add(1);
     // The clock comes last: what this probe does is not the call's time.

@@ -66,7 +66,10 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     let until = Until { duration: args.duration, command };
     let ended = tracing::trace(until, args.interval, &mut watch).map_err(Failure::while_doing("tracing"))?;
     let document = watch.finish(ended.is_some() || with_command_alive(args));
-    output::write(&document, &args.output)?;
+    match args.interval {
+        Some(_) => output::after_intervals(&document, &args.output)?,
+        None => output::write(&document, &args.output)?,
+    }
     if args.output.strict && !document.complete {
         return Err(Failure::Incomplete);
     }

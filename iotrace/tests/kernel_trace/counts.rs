@@ -128,6 +128,7 @@ fn sleeps_are_the_voluntary_switches_and_the_run_queue_the_schedulers() {
     close(from);
     // Somebody who never gives the CPU up, so that there is a queue to wait in.
     let spinner = Child::fork(|page| {
+        close(to);
         pin();
         page.gate();
         loop {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use iotrace::summary::Document;
 
-use crate::children::{Child, close, pipe, read, write};
+use crate::children::{Child, close, pipe, read, readv_one, write};
 use crate::trace::{Trace, calls, process, row};
 
 /// Stack of a thread that does next to nothing.
@@ -18,7 +18,7 @@ fn thread(body: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
 /// One byte there and back.
 fn one_byte() {
     let (from, to) = pipe();
-    assert_eq!((write(to, 1), read(from, 1)), (1, 1));
+    assert_eq!((write(to, 1), readv_one(from)), (1, 1));
     close(from);
     close(to);
 }
@@ -55,9 +55,8 @@ fn threads_born_and_dying_at_a_thousand_a_second_are_all_counted() {
     let after = resident(trace.pid());
     let document = trace.stop();
     let process = process(&document, child.pid);
-    // glibc may read and write for a new thread, but not in a pipe.
-    assert_eq!((row(process, "read").calls, row(process, "write").calls), (THREADS, THREADS));
-    assert_eq!(row(process, "read").bytes, THREADS);
+    let read = row(process, "readv");
+    assert_eq!((read.calls, read.bytes, row(process, "write").calls), (THREADS, THREADS, THREADS));
     assert!(document.complete, "{:?}", document.loss);
     assert!(after < before + (8 << 10), "VmRSS of iotrace: {before} KiB, then {after} KiB");
 }
@@ -74,7 +73,7 @@ fn four_thousand_threads_at_once_are_all_counted() {
             .map(|_| {
                 thread(move || {
                     WAITING.fetch_add(1, Ordering::SeqCst);
-                    assert_eq!(read(from, 1), 1);
+                    assert_eq!(readv_one(from), 1);
                 })
             })
             .collect();
@@ -92,7 +91,7 @@ fn four_thousand_threads_at_once_are_all_counted() {
     child.run();
     let document = trace.stop();
     let process = process(&document, child.pid);
-    let read = row(process, "read");
+    let read = row(process, "readv");
     assert_eq!((read.calls, row(process, "write").calls), (THREADS as u64, THREADS as u64));
     assert!(document.complete, "{:?}", document.loss);
     assert!(read.sleeps > THREADS as u64 / 2 && process.in_flight.is_empty(), "{process:?}");
@@ -125,7 +124,7 @@ fn a_fork_bomb_is_counted_to_the_last_child() {
     let trace = Trace::of(&[child.pid], &["--follow", "--rows", "4096"]);
     child.run();
     let document = trace.stop();
-    let reads = counted(&document, "read");
+    let reads = counted(&document, "readv");
     assert_eq!(reads + document.loss.map_full, CHILDREN + 1, "{:?}", document.loss);
     assert_eq!(document.loss.map_full, 0, "4096 rows are enough for 501 processes");
     assert_eq!(document.processes.len() as u64, CHILDREN + 1);
@@ -142,10 +141,10 @@ fn rows_that_do_not_fit_are_counted_and_said() {
             thread(one_byte).join().expect("it does not fail");
         }
     });
-    let trace = Trace::of(&[child.pid], &["--per", "thread", "--rows", "16", "-e", "trace=read"]);
+    let trace = Trace::of(&[child.pid], &["--per", "thread", "--rows", "16", "-e", "trace=readv"]);
     child.run();
     let document = trace.stop();
-    let seen = counted(&document, "read");
+    let seen = counted(&document, "readv");
     assert!((10..40).contains(&seen), "{seen} of 40 in 16 rows");
     assert_eq!(seen + document.loss.map_full, 40, "{:?}", document.loss);
     assert!(!document.complete);
@@ -220,7 +219,7 @@ fn the_whole_system_under_load_is_complete_and_bounded() {
     assert!(after < before + (16 << 10), "VmRSS of iotrace: {before} KiB, then {after} KiB");
     for ((child, least), most) in children.iter().zip(least).zip(most) {
         let process = process(&document, child.pid);
-        let reads = row(process, "read").calls;
+        let reads = calls(process, "read") + calls(process, "readv");
         assert!((2 * least - 2..=2 * most + 2).contains(&reads), "{reads} of {least} to {most} rounds");
     }
     assert!(document.processes.iter().all(|process| process.comm != "iotrace"), "nothing of itself");

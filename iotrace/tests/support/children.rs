@@ -155,6 +155,14 @@ pub fn write(fd: i32, size: usize) -> isize {
     unsafe { libc::write(fd, buffer.as_ptr().cast(), size) }
 }
 
+/// Reads one byte by `readv`, which no library calls on its own account: glibc reads `/proc` for new threads.
+pub fn readv_one(fd: i32) -> isize {
+    let mut byte = 0u8;
+    let slice = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // SAFETY: one slice, of one byte.
+    unsafe { libc::readv(fd, &raw const slice, 1) }
+}
+
 /// A pipe: reading end, writing end.
 pub fn pipe() -> (i32, i32) {
     let mut ends = [0; 2];
@@ -195,6 +203,5 @@ pub fn name(name: &std::ffi::CStr) {
 
 /// Whether the running kernel has a tracepoint.
 pub fn has_tracepoint(name: &str) -> bool {
-    let symbols = std::fs::read_to_string("/proc/kallsyms").expect("/proc is mounted");
-    symbols.lines().any(|line| line.split_whitespace().nth(2) == Some(&format!("__tracepoint_{name}")))
+    iotrace::bpf::btf::Btf::of_kernel().expect("a kernel with BTF").tracepoint(name).is_some()
 }
