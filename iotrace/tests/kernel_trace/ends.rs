@@ -233,7 +233,8 @@ fn nothing_seen_always_has_its_reason() {
     ] {
         let outcome = Trace::spawn(&[&args[..], &["-d", "100ms"]].concat()).end();
         let document = outcome.document();
-        let why = document.warnings.iter().find(|warning| warning.code == "nothing_seen").expect("it is said");
+        let why =
+            document.warnings.iter().find(|warning| warning.code == "nothing_seen").expect("it is said");
         assert!(why.text.contains(reason), "{args:?}: {}", why.text);
     }
 }

@@ -157,7 +157,7 @@ fn rows_that_do_not_fit_are_counted_and_said() {
 #[ignore = "needs root"]
 fn exec_keeps_the_counts_and_takes_the_new_name() {
     let child = Child::fork(|page| {
-        // SAFETY: a close-on-exec pipe would end the command's input; these stay open.
+        // The command's input: seven bytes, and their end.
         let (from, to) = pipe();
         assert_eq!(write(to, 7), 7);
         close(to);

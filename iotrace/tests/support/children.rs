@@ -163,11 +163,11 @@ pub fn readv_one(fd: i32) -> isize {
     unsafe { libc::readv(fd, &raw const slice, 1) }
 }
 
-/// A pipe: reading end, writing end.
+/// A pipe, closed for what is executed (iotrace must not keep it open): reading end, writing end.
 pub fn pipe() -> (i32, i32) {
     let mut ends = [0; 2];
     // SAFETY: room for two descriptors.
-    assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+    assert_eq!(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
     (ends[0], ends[1])
 }
 
@@ -175,7 +175,10 @@ pub fn pipe() -> (i32, i32) {
 pub fn unix_pair() -> (i32, i32) {
     let mut ends = [0; 2];
     // SAFETY: room for two descriptors.
-    assert_eq!(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, ends.as_mut_ptr()) }, 0);
+    let made = unsafe {
+        libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0, ends.as_mut_ptr())
+    };
+    assert_eq!(made, 0);
     (ends[0], ends[1])
 }
 
