@@ -17,6 +17,9 @@ const FUTEX: u32 = 202;
 /// Syscalls below this number on x86-64 that are of the socket kind: 44 to 47, 299, 307.
 const SOCKET_CALLS: core::ops::RangeInclusive<u32> = 44..=47;
 
+/// `recvmmsg` and `sendmmsg` return messages: their bytes are those that the receive marks counted, if any.
+const RETURN_MESSAGES: [u32; 2] = [299, 307];
+
 /// What a finished call was, beside what its thread still knows.
 pub struct Finished {
     /// Enter.
@@ -74,7 +77,7 @@ fn key(task: &Task) -> AggKey {
     let waits = task.nr == IO_URING_ENTER && task.arg3 & GETEVENTS != 0 && task.arg2 > 0;
     let per = PER.load();
     AggKey {
-        file: if per == per::FD { task.file } else { 0 },
+        file: if per == per::FD { task.file_id } else { 0 },
         tgid: task.tgid,
         tid: if per == per::THREAD { task.tid } else { 0 },
         nr: if waits { task.nr | AGG_WAITS } else { task.nr },
@@ -112,8 +115,7 @@ fn result(row: &mut Agg, key: &AggKey, task: &Task, call: &Finished) {
             row.empty += 1;
             row.empty_slept += u64::from(task.span.sleeps > 0);
         }
-        // recvmmsg and sendmmsg return messages.
-        ret if moves && matches!(task.nr, 299 | 307) => row.bytes += task.recv_bytes.max(ret as u64),
+        _ if moves && RETURN_MESSAGES.contains(&task.nr) => row.bytes += task.recv_bytes,
         ret => row.bytes += ret as u64,
     }
 }
@@ -133,11 +135,15 @@ fn failed(key: &AggKey, ret: i64) {
 #[inline(always)]
 fn copied(row: &mut Agg, task: &Task, call: &Finished, parts: &mut Parts) {
     let moves = task.role == u32::from(role::DATA) || task.role == u32::from(role::OUTPUT);
-    let bytes = if task.recv_bytes != 0 { task.recv_bytes } else { call.ret as u64 };
+    let bytes = match task.recv_bytes {
+        0 if RETURN_MESSAGES.contains(&task.nr) => 0,
+        0 => call.ret as u64,
+        counted => counted,
+    };
     let copy = if task.span.copies > 0 {
         row.marked += 1;
         parts.copy - task.floors.min(parts.copy)
-    } else if moves && call.ret > 0 {
+    } else if moves && call.ret > 0 && bytes > 0 {
         let begin = if call.last_in > call.enter { call.last_in } else { call.enter };
         let end = if task.recv_at > begin { task.recv_at } else { call.exit };
         let window = end.saturating_sub(begin);

@@ -1,4 +1,4 @@
-//! The file behind a descriptor: its address tells a reused descriptor from the one before.
+//! The file behind a descriptor, and what tells a reused descriptor from the one before.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
 use iotrace_ebpf::abi::{Field, FileRecord, Kind};
@@ -28,6 +28,28 @@ pub fn of_descriptor(fd: i32) -> u64 {
     peek(array + fd as u64 * 8)
 }
 
+/// What tells the file at an address from others that had the address before: the slab gives that of a
+/// closed file to the next one at once. Inodes of sockets and pipes have numbers of their own; eventfd, epoll
+/// and the like share one inode, and differ by their operations.
+#[inline(always)]
+pub fn id(file: u64) -> u64 {
+    if file == 0 {
+        return 0;
+    }
+    let inode: u64 = read(file, Field::FileInode);
+    let number: u64 = read(inode, Field::InodeIno);
+    let operations: u64 = read(file, Field::FileOps);
+    let mixed = mix(mix(mix(file, inode), number), operations);
+    // 0 means that there is no file.
+    mixed | 1
+}
+
+/// The step of a multiplicative hash; the odd factor is 2^64 by the golden ratio.
+#[inline(always)]
+fn mix(hash: u64, value: u64) -> u64 {
+    (hash.rotate_left(29) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// Tells user space what a file is that was seen for the first time.
 #[inline(never)]
 pub fn announce(task: &Task) {
@@ -35,7 +57,7 @@ pub fn announce(task: &Task) {
     let inode: u64 = read(file, Field::FileInode);
     let mut record = FileRecord {
         head: task.head(Kind::File, now()),
-        file,
+        file: task.file_id,
         inode: read(inode, Field::InodeIno),
         fd: task.fd,
         mode: u32::from(read::<u16>(inode, Field::InodeMode)),

@@ -43,6 +43,8 @@ pub struct Task {
     pub pickup: u64,
     /// Address of the `struct file` of the open call (`--per fd`).
     pub file: u64,
+    /// What tells that file from every other that had its address or its number; 0: no file.
+    pub file_id: u64,
     /// Number of the open call.
     pub nr: u32,
     /// Its first argument.

@@ -161,7 +161,6 @@ macro_rules! each_sum {
         let (target, source, operate): (&mut Row, _, fn(&mut u64, u64)) = ($target, $source, $operate);
         operate(&mut target.calls, source.calls);
         operate(&mut target.bytes, source.bytes);
-        operate(&mut target.parts.total, source.parts.total);
         operate(&mut target.parts.wait, source.parts.wait);
         operate(&mut target.parts.lock, source.parts.lock);
         operate(&mut target.parts.runq, source.parts.runq);
@@ -183,10 +182,17 @@ macro_rules! each_sum {
     }};
 }
 
+/// The total as its parts have it. A row may be read while its CPU adds a call to it; the total it shows
+/// then may be of one call more than its parts.
+fn sum(parts: &Parts) -> u64 {
+    parts.wait + parts.lock + parts.runq + parts.copy + parts.work
+}
+
 impl Row {
     /// Adds what one CPU summed up.
     pub fn add(&mut self, cpu: &Agg) {
         each_sum!(self, cpu, |sum, more| *sum += more);
+        self.parts.total += sum(&cpu.parts);
         self.phase1.add(&cpu.phase1);
         self.phase2.add(&cpu.phase2);
         self.latency.add(&cpu.latency);
@@ -196,6 +202,7 @@ impl Row {
     fn since(&self, before: &Row) -> Row {
         let mut delta = self.clone();
         each_sum!(&mut delta, before, |now, then| *now = now.saturating_sub(then));
+        delta.parts.total = sum(&delta.parts);
         delta.phase1 = self.phase1.since(&before.phase1);
         delta.phase2 = self.phase2.since(&before.phase2);
         delta.latency = self.latency.since(&before.latency);
@@ -214,6 +221,7 @@ mod tests {
         let mut row = Row { calls: latencies.len() as u64, ..Row::default() };
         for &latency in latencies {
             row.parts.total += latency;
+            row.parts.work += latency;
             row.latency.0[coarse(latency)] += 1;
         }
         row

@@ -1,6 +1,7 @@
 //! What `/proc` tells of targets: who is there, what is open, what it is called.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use iotrace_ebpf::abi::FileRecord;
 
@@ -88,46 +89,59 @@ pub fn triggers(pid: u32) -> Triggers {
 
 /// What a file is, from what the probes read of it and, if it is still open, from its link.
 pub fn describe(file: &FileRecord) -> Fd {
-    let link = fs::read_link(format!("/proc/{}/fd/{}", file.head.tgid, file.fd));
-    let link = link.map(|path| path.to_string_lossy().into_owned()).ok();
-    let mine = link.filter(|link| leads_to(link, file));
+    let mine = link_of(file);
     let fd = |kind: &str, name: String| Fd { kind: kind.to_owned(), name };
+    let named = || mine.clone().unwrap_or_else(|| gone(file));
     match file.mode & TYPE {
         SOCKET => socket(file),
-        FIFO => fd("pipe", mine.unwrap_or_else(|| format!("pipe:[{}]", file.inode))),
+        FIFO => fd("pipe", format!("pipe:[{}]", file.inode)),
         CHARACTER => {
-            let name = mine.unwrap_or_else(|| gone(file));
+            let name = named();
             let tty = name.starts_with("/dev/pts/") || name.starts_with("/dev/tty");
             fd(if tty { "tty" } else { "character device" }, name)
         }
-        BLOCK => fd("block device", mine.unwrap_or_else(|| gone(file))),
-        DIRECTORY => fd("directory", mine.unwrap_or_else(|| gone(file))),
-        REGULAR => fd("file", mine.unwrap_or_else(|| gone(file))),
-        // eventfd, timerfd, signalfd, epoll, io_uring and others share one inode without a type.
-        _ => match mine.as_deref().and_then(|link| link.strip_prefix("anon_inode:")) {
-            Some(name) => {
-                let name = name.trim_matches(['[', ']']);
-                let kind = if name == "eventpoll" { "epoll" } else { name };
-                fd(kind, format!("descriptor {}", file.fd))
-            }
-            None => fd("anonymous", format!("descriptor {}, closed by now", file.fd)),
-        },
+        BLOCK => fd("block device", named()),
+        DIRECTORY => fd("directory", named()),
+        // Newer kernels give the inode of eventfd and the like the type of a file.
+        REGULAR if mine.is_some() || !is_anonymous(file) => fd("file", named()),
+        _ if !is_anonymous(file) => fd("anonymous", format!("descriptor {}", file.fd)),
+        // eventfd, timerfd, signalfd, epoll, io_uring and others share one inode: `[eventfd]`.
+        _ => {
+            let name = known_name(file).trim_matches(['[', ']']).to_owned();
+            fd(if name == "eventpoll" { "epoll" } else { &name }, format!("descriptor {}", file.fd))
+        }
     }
 }
 
-/// Whether a descriptor's link is of this very file. One that was reused by now leads elsewhere: a pipe's
-/// link holds its inode, a path ends with the name the kernel knew.
-fn leads_to(link: &str, file: &FileRecord) -> bool {
+/// The path of a file, if its descriptor still leads to it: the number may be another file's by now.
+fn link_of(file: &FileRecord) -> Option<String> {
+    let entry = format!("/proc/{}/fd/{}", file.head.tgid, file.fd);
+    let read = || fs::read_link(&entry).ok().map(|path| path.to_string_lossy().into_owned());
+    let link = read()?;
+    let name = known_name(file);
+    // A name is cut to fit, and a removed file's link says so.
+    let last = link.rsplit('/').next()?;
+    let fits = link.starts_with('/') && (last.starts_with(&name) || name == "/");
+    // The link again, last: else it might be of one file and the number of another.
+    let same = fits && fs::metadata(&entry).is_ok_and(|data| data.ino() == file.inode);
+    (same && read()? == link).then_some(link)
+}
+
+/// Last component of the path, as the kernel knew it.
+fn known_name(file: &FileRecord) -> String {
     let name = file.name.split(|&byte| byte == 0).next().unwrap_or_default();
-    link.starts_with("anon_inode:")
-        || link.contains(&format!(":[{}]", file.inode))
-        || (link.starts_with('/') && link.as_bytes().windows(name.len().max(1)).any(|part| part == name))
+    String::from_utf8_lossy(name).into_owned()
+}
+
+fn is_anonymous(file: &FileRecord) -> bool {
+    let name = known_name(file);
+    name.starts_with('[') && name.ends_with(']')
 }
 
 /// What is known of a file that is closed by now: the last component of its path.
 fn gone(file: &FileRecord) -> String {
-    let name = file.name.split(|&byte| byte == 0).next().unwrap_or_default();
-    if name.is_empty() { format!("inode {}", file.inode) } else { String::from_utf8_lossy(name).into_owned() }
+    let name = known_name(file);
+    if name.is_empty() { format!("inode {}", file.inode) } else { name }
 }
 
 const AF_UNIX: u16 = 1;

@@ -20,6 +20,14 @@ pub struct Triggers {
     pub level: u64,
 }
 
+impl Triggers {
+    /// Keeps the larger of each number: registrations come and go.
+    pub fn keep_most(&mut self, seen: Triggers) {
+        self.edge = self.edge.max(seen.edge);
+        self.level = self.level.max(seen.level);
+    }
+}
+
 /// More `EAGAIN` than this for each read is asking again and again.
 const POLLS_PER_READ: f64 = 2.0;
 

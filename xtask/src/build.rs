@@ -48,6 +48,13 @@ pub struct KernelTest {
     pub file: PathBuf,
 }
 
+impl KernelTest {
+    /// Whether it observes programs that only this machine has installed.
+    pub fn needs_host(&self) -> bool {
+        self.name.starts_with("kernel_host")
+    }
+}
+
 /// Builds the kernel tests, static like the release binary, so that one build serves this machine and
 /// every VM.
 pub fn kernel_tests(workspace: &Workspace) -> Result<Vec<KernelTest>> {

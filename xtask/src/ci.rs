@@ -20,7 +20,7 @@ pub fn run() -> Result<ExitCode> {
     };
     step(start, "format", || process::run(&mut cargo("fmt --all --check")))?;
     step(start, "lint", lint::run)?;
-    step(start, "setup", || setup::ensure(setup::Scope::Vm))?;
+    step(start, "setup", || setup::ensure(setup::Scope::TestAndVm))?;
     step(start, "clippy", || {
         process::run(&mut cargo("clippy --quiet --locked --workspace --all-targets -- -Dwarnings"))
     })?;

@@ -20,6 +20,9 @@ pub struct Args {
     /// Also what the VM tests need (qemu, busybox)
     #[arg(long)]
     vm: bool,
+    /// Also the programs that tests observe (nginx, wrk, netcat, fio, perf, python3)
+    #[arg(long)]
+    test: bool,
     /// Only say what is missing and how it would be installed
     #[arg(long)]
     dry_run: bool,
@@ -32,13 +35,42 @@ pub enum Scope {
     Build,
     /// Also what running VMs takes.
     Vm,
+    /// Also the programs that tests observe on this machine, but no VMs.
+    Test,
+    /// Both.
+    TestAndVm,
     /// The tools that `bench` compares iotrace with, and nothing else.
     Bench,
 }
 
+impl Scope {
+    fn has_vm(self) -> bool {
+        matches!(self, Self::Vm | Self::TestAndVm)
+    }
+
+    fn has_test(self) -> bool {
+        matches!(self, Self::Test | Self::TestAndVm)
+    }
+}
+
+/// Programs that `iotrace/tests/kernel_host` observes or compares with, and the packages they are in.
+const OBSERVED: [(&str, &str); 6] = [
+    ("nginx", "nginx"),
+    ("wrk", "wrk"),
+    ("nc", "netcat-openbsd"),
+    ("fio", "fio"),
+    ("perf", "linux-perf"),
+    ("python3", "python3"),
+];
+
 /// `cargo xtask setup`.
 pub fn run(args: &Args) -> Result<()> {
-    let missing = Missing::on_this_machine(if args.vm { Scope::Vm } else { Scope::Build });
+    let missing = Missing::on_this_machine(match (args.test, args.vm) {
+        (true, true) => Scope::TestAndVm,
+        (true, false) => Scope::Test,
+        (false, true) => Scope::Vm,
+        (false, false) => Scope::Build,
+    });
     if missing.is_empty() {
         eprintln!("xtask: everything is there");
     } else if args.dry_run {
@@ -83,7 +115,13 @@ impl Missing {
                 need(is_installed(package), &[package]);
             }
         }
-        if scope == Scope::Vm {
+        if scope.has_test() {
+            for (program, package) in OBSERVED {
+                // The tests take Debian's own, not a wrapper that comes first on PATH.
+                need(debian_has(program), &[package]);
+            }
+        }
+        if scope.has_vm() {
             need(process::find("qemu-system-x86_64").is_some(), &["qemu-system-x86"]);
             // A dynamically linked busybox would find no libraries in the VM.
             need(is_installed("busybox-static"), &["busybox-static"]);
@@ -188,6 +226,10 @@ fn has_bpf_rustc() -> bool {
 /// Whether the program starts: a bpf-linker whose LLVM was removed does not.
 fn runs(program: &str) -> bool {
     process::find(program).is_some_and(|file| process::output(Command::new(file).arg("--version")).is_ok())
+}
+
+fn debian_has(program: &str) -> bool {
+    ["/usr/bin", "/usr/sbin"].iter().any(|folder| Path::new(folder).join(program).exists())
 }
 
 fn is_installed(package: &str) -> bool {

@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// Runs them: those that need nothing, the kernel tests on this kernel, the kernel tests in VMs.
 pub fn all(with_vm: bool, filter: Option<&str>) -> Result<Tally> {
-    setup::ensure(if with_vm { setup::Scope::Vm } else { setup::Scope::Build })?;
+    setup::ensure(if with_vm { setup::Scope::TestAndVm } else { setup::Scope::Test })?;
     let workspace = Workspace::find()?;
     let mut tally = plain(&workspace, filter)?;
     tally += kernel(&workspace, filter)?;

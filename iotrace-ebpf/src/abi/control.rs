@@ -54,10 +54,12 @@ pub enum Field {
     FileDentry,
     /// `dentry.d_name.name`
     DentryName,
+    /// `file.f_op`
+    FileOps,
 }
 
 /// Number of [`Field`]s.
-pub const FIELDS: usize = Field::DentryName as usize + 1;
+pub const FIELDS: usize = Field::FileOps as usize + 1;
 
 /// How a thread is found to belong to the target; bits of a mask.
 pub mod mode {

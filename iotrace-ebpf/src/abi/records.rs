@@ -251,7 +251,7 @@ pub struct RecvRecord {
 pub struct FileRecord {
     /// The thread that used it.
     pub head: Head,
-    /// Address of its `struct file`: tells a reused descriptor from the one before.
+    /// What tells it from every other file, see [`super::AggKey::file`].
     pub file: u64,
     /// Address of its `struct sock`; 0: no socket.
     pub sock: u64,

@@ -6,7 +6,8 @@ use crate::span::Parts;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(C)]
 pub struct AggKey {
-    /// Address of the `struct file`; 0: not by descriptor.
+    /// Mixed from the addresses of `struct file`, inode and operations and the number of the inode: each
+    /// alone is used again soon after a close. 0: not by descriptor.
     pub file: u64,
     /// Process.
     pub tgid: u32,

@@ -63,6 +63,7 @@ fn entered(ctx: &BtfTracePointContext, again: bool) -> i32 {
     }
     if PER.load() == per::FD {
         task.file = if has_descriptor(task.nr) { file::of_descriptor(task.fd) } else { 0 };
+        task.file_id = file::id(task.file);
     }
     // The clock comes last: what this probe does is not the call's time.
     task.span.enter(now());

@@ -159,6 +159,7 @@ pub fn offsets(btf: &Btf) -> [u32; FIELDS] {
         (Field::SockQlen, "sock", &["sk_receive_queue.qlen"]),
         (Field::FileDentry, "file", &["f_path.dentry", "__f_path.dentry"]),
         (Field::DentryName, "dentry", &["d_name.name", "__d_name.name"]),
+        (Field::FileOps, "file", &["f_op"]),
     ];
     let mut offsets = [0; FIELDS];
     for (field, structure, paths) in PATHS {

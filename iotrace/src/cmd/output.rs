@@ -38,6 +38,15 @@ pub fn write(document: &Document, args: &OutputArgs) -> Result<(), Failure> {
     }
 }
 
+/// Writes the whole after its intervals: in JSON a line like theirs, the last one, so that all of the output
+/// is one document a line; unless it goes to a file of its own.
+pub fn after_intervals(document: &Document, args: &OutputArgs) -> Result<(), Failure> {
+    if args.format != Format::Json || args.output.is_some() {
+        return write(document, args);
+    }
+    interval(document, args).map_err(Failure::while_doing("writing the result"))
+}
+
 /// Writes what happened in an interval: a report, or one line of JSON. Goes to the terminal even with
 /// `-o`, which gets the whole result in the end.
 pub fn interval(document: &Document, args: &OutputArgs) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use iotrace_ebpf::abi::Stat;
 
@@ -65,17 +65,15 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     }
     let until = Until { duration: args.duration, command };
     let ended = tracing::trace(until, args.interval, &mut watch).map_err(Failure::while_doing("tracing"))?;
-    let document = watch.finish(ended.is_some() || with_command_alive(args));
-    output::write(&document, &args.output)?;
+    let document = watch.finish().map_err(Failure::while_doing("writing the result"))?;
+    match args.interval {
+        Some(_) => output::after_intervals(&document, &args.output)?,
+        None => output::write(&document, &args.output)?,
+    }
     if args.output.strict && !document.complete {
         return Err(Failure::Incomplete);
     }
     Ok(ended.map_or(ExitCode::SUCCESS, exit_as))
-}
-
-/// A command that outlives the tracing is let go; that it is there is no reason for an empty result.
-fn with_command_alive(args: &TraceArgs) -> bool {
-    !args.command.is_empty()
 }
 
 /// Our status is the command's: its code, or its signal.
@@ -133,10 +131,7 @@ pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
             PerArg::Thread => Per::Thread,
             PerArg::Fd => Per::Fd,
         },
-        roles: syscall::roles(|one| match &args.expression {
-            Some(wanted) => wanted.0.contains(&one.nr),
-            None => one.nr != syscall::FUTEX,
-        }),
+        roles: syscall::roles(|one| is_traced(args, one)),
         min_ns: args.min.map_or(0, |min| min.as_nanos() as u64),
         per_kib: calibrate::per_kib(),
         signals: 0,
@@ -144,6 +139,10 @@ pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
         rows: args.rows.unwrap_or(fitting.clamp(512, 4096) as u32),
         without: args.without.clone(),
     }
+}
+
+fn is_traced(args: &TraceArgs, one: &syscall::Syscall) -> bool {
+    args.expression.as_ref().map_or(one.nr != syscall::FUTEX, |wanted| wanted.0.contains(&one.nr))
 }
 
 /// The observation as it goes on.
@@ -155,6 +154,8 @@ struct Watch<'a> {
     calibration: Calibration,
     /// What the last interval ended with.
     printed: Snapshot,
+    /// When that was.
+    printed_at: u64,
     /// Calls that were open before: process, thread, number.
     before: Vec<(u32, u32, u32)>,
     /// Target processes that were there at the start.
@@ -184,14 +185,8 @@ impl<'a> Watch<'a> {
                 if let Some(name) = proc::comm(tid) {
                     names.threads.insert(tid, (name, pid));
                 }
-                let role = |nr: u32| {
-                    args.expression.as_ref().map_or(nr != syscall::FUTEX, |list| list.0.contains(&nr))
-                };
-                if let Some(nr) =
-                    proc::sleeping_in(pid, tid).filter(|&nr| syscall::by_nr(nr).is_some() && role(nr))
-                {
-                    before.push((pid, tid, nr));
-                }
+                let traced = |&nr: &u32| syscall::by_nr(nr).is_some_and(|one| is_traced(args, one));
+                before.extend(proc::sleeping_in(pid, tid).filter(traced).map(|nr| (pid, tid, nr)));
             }
         }
         Self {
@@ -201,6 +196,7 @@ impl<'a> Watch<'a> {
             names,
             calibration,
             printed: Snapshot::default(),
+            printed_at: started,
             before,
             initial,
             started,
@@ -241,10 +237,8 @@ impl<'a> Watch<'a> {
     fn look_at_triggers(&mut self, snapshot: &Snapshot) {
         let epolls = snapshot.rows.keys().filter(|key| matches!(key.nr, 232 | 281 | 441)).map(|key| key.tgid);
         for pid in epolls.collect::<HashSet<u32>>() {
-            let seen = proc::triggers(pid);
-            if seen.edge + seen.level > 0 {
-                self.names.triggers.insert(pid, seen);
-            }
+            // The most there ever were: in the end the connections may be closed, and a listener left.
+            self.names.triggers.entry(pid).or_default().keep_most(proc::triggers(pid));
         }
     }
 
@@ -355,22 +349,33 @@ impl<'a> Watch<'a> {
         if self.initial.is_empty() && self.args.command.is_empty() {
             return "no thread matched the target while it was traced".to_owned();
         }
-        let what = if self.args.expression.is_some() || self.args.min.is_some() {
-            "no call passed -e and --min"
-        } else {
-            "the target entered no traced call (it computes, sleeps, or waits on a lock)"
-        };
-        what.to_owned()
+        if self.args.expression.is_some() || self.args.min.is_some() {
+            return "no call passed -e and --min".to_owned();
+        }
+        "the target entered no traced call (it computes, sleeps, or waits on a lock)".to_owned()
     }
 
     /// The result of everything.
-    fn finish(mut self, _had_command: bool) -> Document {
+    fn finish(mut self) -> io::Result<Document> {
         self.drain();
         let snapshot = self.observer.snapshot();
         self.look_at_triggers(&snapshot);
         self.look_at_wakers(&snapshot);
+        if self.args.interval.is_some() {
+            // What is left of the last one: only then do the intervals add up to the whole.
+            self.print(snapshot.clone())?;
+        }
         let elapsed = monotonic_ns() - self.started;
-        self.document(&snapshot, elapsed)
+        Ok(self.document(&snapshot, elapsed))
+    }
+
+    /// Prints what happened since the last time.
+    fn print(&mut self, snapshot: Snapshot) -> io::Result<()> {
+        let now = monotonic_ns();
+        let delta = snapshot.since(&self.printed);
+        let document = self.document(&delta, now - self.printed_at);
+        (self.printed, self.printed_at) = (snapshot, now);
+        output::interval(&document, &self.args.output)
     }
 }
 
@@ -390,11 +395,6 @@ impl Watcher for Watch<'_> {
     }
 
     fn interval(&mut self) -> io::Result<()> {
-        let snapshot = self.observer.snapshot();
-        let delta = snapshot.since(&self.printed);
-        let elapsed = self.args.interval.unwrap_or(Duration::ZERO).as_nanos() as u64;
-        let document = self.document(&delta, elapsed);
-        self.printed = snapshot;
-        output::interval(&document, &self.args.output)
+        self.print(self.observer.snapshot())
     }
 }

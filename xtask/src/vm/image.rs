@@ -62,7 +62,7 @@ fn fill(
     match job {
         Job::Tests { tests, filter } => {
             args.extend(filter.map(|filter| format!(" {filter}")));
-            for test in tests {
+            for test in tests.iter().filter(|test| !test.needs_host()) {
                 archive.file(&format!("tests/{}", test.name), &stripped(&test.file, scratch)?)?;
             }
         }

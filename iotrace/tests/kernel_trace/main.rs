@@ -1,0 +1,20 @@
+//! `iotrace trace` on programs that do a known thing: every promise of its result, on every kernel.
+//!
+//! The observed programs are forks of this one, so that nothing has to be installed in a VM. Programs of
+//! others are in `kernel_host`.
+
+#[path = "../support/children.rs"]
+mod children;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support/trace.rs"]
+mod trace;
+
+mod command;
+mod counts;
+mod descriptors;
+mod ends;
+mod in_flight;
+mod sources;
+mod storms;
+mod targets;

@@ -1,0 +1,180 @@
+//! `iotrace trace` as a child: started, attached, stopped, and its result checked for what must hold of
+//! every result.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use iotrace::summary::{Call, Document, Process};
+
+/// Longer than anything here takes, even under emulation with both CPUs busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The release binary, see docs/testing.md.
+pub fn binary() -> String {
+    std::env::var("IOTRACE_BIN").expect("IOTRACE_BIN names the binary: run through `cargo xtask test`")
+}
+
+/// An ended iotrace.
+pub struct Outcome {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// The result, checked.
+    pub fn document(&self) -> Document {
+        let document = serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}\n{}", self.stdout, self.stderr));
+        holds(&document);
+        document
+    }
+}
+
+/// A running iotrace.
+pub struct Trace {
+    child: Child,
+    stdout: JoinHandle<String>,
+    stderr: JoinHandle<String>,
+    attached: Receiver<()>,
+}
+
+impl Trace {
+    /// Starts `iotrace trace` with `args`, and returns when its probes are attached.
+    pub fn start(args: &[&str]) -> Self {
+        let trace = Self::spawn(args);
+        trace.attached.recv_timeout(PATIENCE).expect("iotrace attaches, or it said why not (see its stderr)");
+        trace
+    }
+
+    /// The same, for processes.
+    pub fn of(pids: &[i32], more: &[&str]) -> Self {
+        let pids: Vec<String> = pids.iter().map(i32::to_string).collect();
+        let pids = pids.join(",");
+        Self::start(&[&["-p", &pids], more].concat())
+    }
+
+    /// Starts it without waiting for anything.
+    pub fn spawn(args: &[&str]) -> Self {
+        let mut command = Command::new(binary());
+        command.args(["trace", "--format", "json", "-v"]).args(args);
+        Self::spawn_as(command)
+    }
+
+    /// Starts a command of one's own making.
+    pub fn spawn_as(mut command: Command) -> Self {
+        // A group of its own: what a terminal sends on Ctrl-C reaches it and its command, not us.
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().expect("the binary starts");
+        let mut out = child.stdout.take().expect("it was piped");
+        let err = child.stderr.take().expect("it was piped");
+        let (say, attached) = channel();
+        let stdout = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            out.read_to_end(&mut bytes).expect("a pipe can be read");
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        let stderr = std::thread::spawn(move || {
+            let mut text = String::new();
+            for line in BufReader::new(err).lines().map_while(Result::ok) {
+                if line.starts_with("attached in") {
+                    // Nobody may be waiting.
+                    let _ = say.send(());
+                }
+                text += &line;
+                text.push('\n');
+            }
+            text
+        });
+        Self { child, stdout, stderr, attached }
+    }
+
+    /// iotrace's own process id.
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Outcome {
+        let asked = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("our own child") {
+                break status;
+            }
+            if asked.elapsed() > PATIENCE {
+                self.child.kill().expect("our own child");
+                let _ = self.child.wait();
+                panic!("iotrace did not end: {}", self.stderr.join().expect("it only reads"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        Outcome {
+            status,
+            stdout: self.stdout.join().expect("it only reads"),
+            stderr: self.stderr.join().expect("it only reads"),
+        }
+    }
+
+    /// Ctrl-C, and the result.
+    pub fn stop(self) -> Document {
+        self.signal(libc::SIGINT);
+        let outcome = self.end();
+        assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
+        outcome.document()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: a plain call on our own child, which was not waited for yet.
+        assert_eq!(unsafe { libc::kill(self.pid(), signal) }, 0);
+    }
+}
+
+/// What must hold of every result, whatever was traced.
+pub fn holds(document: &Document) {
+    for process in &document.processes {
+        for call in &process.calls {
+            let parts = [call.wait_ns, call.lock_ns, call.runq_ns, call.copy_ns, call.work_ns];
+            assert_eq!(parts.iter().sum::<u64>(), call.total_ns, "{call:?}");
+            // A row that is read while a call is added to it may lack the one or the other on each CPU.
+            let cpus = u64::from(document.host.cpus);
+            assert!(call.latency.count.abs_diff(call.calls) <= cpus, "{call:?}");
+            assert_eq!(call.latency.sum_ns, call.total_ns, "{call:?}");
+            assert_eq!(call.phase1.sum_ns, call.wait_ns + call.runq_ns, "{call:?}");
+            if let Some(upper) = call.copy_upper_ns {
+                assert!(upper >= call.copy_ns, "{call:?}");
+            }
+            let threads = if call.tid.is_some() { 1 } else { process.threads.max(1) };
+            let possible = (document.elapsed_ns + 50_000_000) * threads;
+            assert!(call.total_ns <= possible, "{} ns possible: {call:?}", possible);
+        }
+        let share: f64 = process.models.iter().map(|model| model.share).sum();
+        assert!(process.models.is_empty() || (share - 1.0).abs() < 1e-6, "{:?}", process.models);
+    }
+    let seen = document.processes.iter().any(|process| !process.calls.is_empty());
+    let said = document.warnings.iter().any(|warning| warning.code == "nothing_seen");
+    assert_eq!(seen, !said, "nothing seen is said, and only then: {:?}", document.warnings);
+}
+
+/// A process of the result.
+pub fn process(document: &Document, pid: i32) -> &Process {
+    let found = document.processes.iter().find(|process| process.pid == pid as u32);
+    found.unwrap_or_else(|| panic!("no process {pid}: {document:?}"))
+}
+
+/// Its only row of a syscall.
+pub fn row<'a>(process: &'a Process, syscall: &str) -> &'a Call {
+    let mut rows = process.calls.iter().filter(|call| call.syscall == syscall);
+    let row = rows.next().unwrap_or_else(|| panic!("no {syscall}: {:?}", process.calls));
+    assert!(rows.next().is_none(), "one row of {syscall}: {:?}", process.calls);
+    row
+}
+
+/// Its calls of a syscall, all rows together.
+pub fn calls(process: &Process, syscall: &str) -> u64 {
+    process.calls.iter().filter(|call| call.syscall == syscall).map(|call| call.calls).sum()
+}
