@@ -20,6 +20,9 @@ const SOCKET_CALLS: core::ops::RangeInclusive<u32> = 44..=47;
 /// `recvmmsg` and `sendmmsg` return messages: their bytes are those that the receive marks counted, if any.
 const RETURN_MESSAGES: [u32; 2] = [299, 307];
 
+/// `sendfile` and `splice` move pages between two files, and nothing to or from the process.
+const PAST_THE_PROCESS: [u32; 2] = [40, 275];
+
 /// What a finished call was, beside what its thread still knows.
 pub struct Finished {
     /// Enter.
@@ -135,6 +138,9 @@ fn failed(key: &AggKey, ret: i64) {
 #[inline(always)]
 fn copied(row: &mut Agg, task: &Task, call: &Finished, parts: &mut Parts) {
     let moves = task.role == u32::from(role::DATA) || task.role == u32::from(role::OUTPUT);
+    if PAST_THE_PROCESS.contains(&task.nr) {
+        return;
+    }
     let bytes = match task.recv_bytes {
         0 if RETURN_MESSAGES.contains(&task.nr) => 0,
         0 => call.ret as u64,

@@ -108,6 +108,10 @@ fn calls_bytes_and_errors_are_exactly_the_programs_own() {
     assert_eq!(row(process, "sendmmsg").bytes, 0);
     let many = row(process, "recvmmsg");
     assert!(many.calls == times && (many.bytes == sum || many.bytes == 0), "{many:?}");
+    // They copy nothing to or from the process, nor is a message's worth of bytes known.
+    for syscall in ["splice", "sendfile", "sendmmsg"] {
+        assert_eq!(row(process, syscall).copy_source, iotrace::summary::CopySource::None, "{syscall}");
+    }
     assert_eq!(process.calls.len(), expected.len() + 5, "and nothing else");
 }
 
