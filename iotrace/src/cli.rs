@@ -211,7 +211,7 @@ pub struct OutputArgs {
     /// How the result is shown
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    /// The same as --format timeline: the median message, drawn
+    /// The same as --format timeline: the median message (run) or the longest calls (trace), drawn
     #[arg(long, conflicts_with = "format")]
     pub timeline: bool,
     /// Write the result to a file
@@ -232,6 +232,13 @@ pub struct OutputArgs {
     /// Exit with 3 when the result is incomplete
     #[arg(long)]
     pub strict: bool,
+}
+
+impl OutputArgs {
+    /// Whether a timeline was asked for, by either option.
+    pub fn is_timeline(&self) -> bool {
+        self.timeline || self.format == Format::Timeline
+    }
 }
 
 /// When to use colour.

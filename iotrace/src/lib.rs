@@ -13,6 +13,7 @@ pub mod cmd;
 pub mod dist;
 pub mod error;
 pub mod journal;
+pub mod longest;
 pub mod model;
 pub mod operation;
 pub mod phase;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use iotrace_ebpf::abi::{AGG_WAITS, AggKey};
 
 use crate::aggregate::{Open, Row, Snapshot};
+use crate::longest::Longest;
 use crate::recognise::{self, Triggers};
 use crate::summary::{Call, CopySource, Direction, Fd, InFlight, Process, Role, ThreadRole, Waker};
 use crate::syscall;
@@ -18,6 +19,8 @@ pub struct Names {
     pub files: HashMap<u64, Fd>,
     /// Processes whose epoll descriptors were looked at: how they are triggered.
     pub triggers: HashMap<u32, Triggers>,
+    /// The longest calls, where calls are recorded one by one.
+    pub longest: Longest,
 }
 
 impl Names {
@@ -75,6 +78,7 @@ fn process(
         operations: None,
         wakers: wakers(pid, snapshot, names),
         in_flight: in_flight(pid, open),
+        longest: names.longest.of(pid),
     }
 }
 

@@ -120,6 +120,13 @@ pub fn direction(nr: u32) -> Option<Direction> {
     }
 }
 
+/// Whether the first argument of a call is a descriptor.
+pub fn has_descriptor(nr: u32) -> bool {
+    // poll, select, pause, rt_sigtimedwait, rt_sigsuspend, futex, io_getevents, io_submit, pselect6, ppoll,
+    // io_pgetevents
+    !matches!(nr, 7 | 23 | 34 | 128 | 130 | 202 | 208 | 209 | 270 | 271 | 333)
+}
+
 /// The table the probes read, for the syscalls that `wanted` picks.
 pub fn roles(wanted: impl Fn(&Syscall) -> bool) -> [u8; MAX_SYSCALL] {
     let mut roles = [role::NONE; MAX_SYSCALL];

@@ -4,6 +4,7 @@ use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
 
 /// Whom a command runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,23 @@ pub enum Ended {
     Exited(i32),
     /// By this signal.
     Signaled(i32),
+}
+
+impl Ended {
+    /// Makes it the end of this process: its code, or its signal.
+    pub fn pass_on(self) -> ExitCode {
+        match self {
+            Ended::Exited(code) => ExitCode::from(code as u8),
+            Ended::Signaled(signal) => {
+                // SAFETY: the default action of a signal that ends a process; should it not, the code says it.
+                unsafe {
+                    libc::signal(signal, libc::SIG_DFL);
+                    libc::raise(signal);
+                }
+                ExitCode::from((128 + signal) as u8)
+            }
+        }
+    }
 }
 
 impl Held {

@@ -80,10 +80,10 @@ fn futex_waits(operation: u64) -> bool {
 }
 
 /// Whether the first argument is a descriptor: not of `poll`, `select`, `pselect6`, `ppoll`,
-/// `rt_sigtimedwait`, `futex`, `io_getevents`, `io_submit`, `io_pgetevents`.
+/// `pause`, `rt_sigtimedwait`, `rt_sigsuspend`, `futex`, `io_getevents`, `io_submit`, `io_pgetevents`.
 #[inline(always)]
 fn has_descriptor(nr: u32) -> bool {
-    !matches!(nr, 7 | 23 | 128 | 202 | 208 | 209 | 270 | 271 | 333)
+    !matches!(nr, 7 | 23 | 34 | 128 | 130 | 202 | 208 | 209 | 270 | 271 | 333)
 }
 
 /// `(struct pt_regs *regs, long ret)`

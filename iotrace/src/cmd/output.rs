@@ -26,7 +26,7 @@ pub fn check(args: &OutputArgs) -> Result<(), Failure> {
 
 /// Writes the result where it was asked for.
 pub fn write(document: &Document, args: &OutputArgs) -> Result<(), Failure> {
-    let format = if args.timeline { Format::Timeline } else { args.format };
+    let format = if args.is_timeline() { Format::Timeline } else { args.format };
     let options = Options { unit: args.unit, color: colored(args), width: WIDTH };
     match &args.output {
         None => match report::render(format, document, &options, &mut BufWriter::new(io::stdout().lock())) {

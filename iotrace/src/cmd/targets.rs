@@ -148,9 +148,10 @@ pub fn present(whom: &Whom, cgroup: Option<&Path>) -> Vec<u32> {
 
 /// Bits of `abi::sinks`, and a ring to go with them: sums need it for names only, and records of the time
 /// between two looks must fit into it.
-pub fn sink(arg: SinkArg) -> (u32, u32) {
-    match arg {
-        SinkArg::Aggregate => (sinks::AGGREGATES, 4 << 20),
+pub fn sink(args: &TraceArgs) -> (u32, u32) {
+    match args.sink {
         SinkArg::Records => (sinks::RECORDS, 64 << 20),
+        SinkArg::Aggregate if args.output.is_timeline() => (sinks::RECORDS | sinks::AGGREGATES, 64 << 20),
+        SinkArg::Aggregate => (sinks::AGGREGATES, 4 << 20),
     }
 }

@@ -51,10 +51,9 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
     let calibration = calibrate::measure(&btf);
     let settings = settings(args, &whom);
-    let started = monotonic_ns();
     let mut observer = Observer::attach(&btf, &settings)?;
     observer.set_floors(calibration.floors);
-    let mut watch = Watch::new(args, observer, whom, calibration, started);
+    let mut watch = Watch::new(args, observer, whom, calibration, monotonic_ns());
     if args.output.verbose {
         let names: Vec<&str> = watch.observer.attached().collect();
         eprintln!("attached in {:.0?}: {}", began.elapsed(), names.join(" "));
@@ -73,22 +72,7 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     if args.output.strict && !document.complete {
         return Err(Failure::Incomplete);
     }
-    Ok(ended.map_or(ExitCode::SUCCESS, exit_as))
-}
-
-/// Our status is the command's: its code, or its signal.
-fn exit_as(ended: Ended) -> ExitCode {
-    match ended {
-        Ended::Exited(code) => ExitCode::from(code as u8),
-        Ended::Signaled(signal) => {
-            // SAFETY: the default action of a signal that ends a process; should it not, the code says it.
-            unsafe {
-                libc::signal(signal, libc::SIG_DFL);
-                libc::raise(signal);
-            }
-            ExitCode::from((128 + signal) as u8)
-        }
-    }
+    Ok(ended.map_or(ExitCode::SUCCESS, Ended::pass_on))
 }
 
 fn hold(args: &TraceArgs, whom: &mut Whom) -> Result<Option<Held>, Failure> {
@@ -121,7 +105,7 @@ pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
     }
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let fitting = ROW_BYTES / (cpus * size_of::<iotrace_ebpf::abi::Agg>());
-    let (sinks, ring_bytes) = targets::sink(args.sink);
+    let (sinks, ring_bytes) = targets::sink(args);
     Settings {
         whom: whom.clone(),
         groups,
@@ -219,6 +203,9 @@ impl<'a> Watch<'a> {
         for (tid, name) in journal.names {
             let pid = journal.processes.get(&tid).copied().unwrap_or(tid);
             self.names.threads.insert(tid, (name, pid));
+        }
+        for entry in &journal.calls {
+            self.names.longest.offer(entry, self.started);
         }
         for file in &journal.files {
             self.names.files.insert(file.file, proc::describe(file));

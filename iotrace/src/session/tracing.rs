@@ -82,6 +82,10 @@ async fn tracing(
             return Ok(None);
         }
         if until.duration.is_some_and(|limit| started.elapsed() >= limit) {
+            // Tracing is over; the command is not ours to end.
+            if let Some(command) = until.command.take() {
+                command.leave();
+            }
             return Ok(None);
         }
         if interval.is_some_and(|every| last.elapsed() >= every) {

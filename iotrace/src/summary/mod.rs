@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::operations::{
     CopiedIn, Meant, Operations, Phase1, Phase2, ReadySource, Requests, Signals, Verdict,
 };
-pub use self::process::{InFlight, ModelUse, Process, Waker};
+pub use self::process::{InFlight, LongCall, ModelUse, Process, Waker};
 pub use self::strip::{Lane, Mark, Segment, State, Strip};
 use crate::dist::Dist;
 use crate::model::{Meanwhile, Model, Transport};

@@ -24,6 +24,42 @@ pub struct Process {
     pub wakers: Vec<Waker>,
     /// Calls that were open when tracing ended, the longest first.
     pub in_flight: Vec<InFlight>,
+    /// With `--timeline`: the longest calls of the trace that are this process's, in order of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub longest: Vec<LongCall>,
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LongCall {
+    /// Entered so long after tracing began.
+    pub at_ns: u64,
+    /// The thread.
+    pub tid: u32,
+    /// The call.
+    pub syscall: String,
+    /// Its descriptor, if its first argument is one.
+    pub fd: Option<i32>,
+    /// 1; more where like polls in a row are told as one.
+    pub calls: u64,
+    /// What it returned.
+    pub returned: i64,
+    /// The error, if that was one.
+    pub error: Option<String>,
+    /// Enter to exit.
+    pub total_ns: u64,
+    /// Asleep for data (or for room).
+    pub wait_ns: u64,
+    /// Asleep for anything else.
+    pub lock_ns: u64,
+    /// Waiting for a CPU.
+    pub runq_ns: u64,
+    /// Between the marks of its copies, floors not subtracted; 0 where there are no marks: then in `work_ns`.
+    pub copy_ns: u64,
+    /// Everything else on the CPU.
+    pub work_ns: u64,
+    /// The thread in whose context it was woken.
+    pub woken_by: Option<u32>,
 }
 
 /// An I/O model in use.

@@ -150,7 +150,7 @@ pub fn holds(document: &Document) {
             }
             let threads = if call.tid.is_some() { 1 } else { process.threads.max(1) };
             let possible = (document.elapsed_ns + 50_000_000) * threads;
-            assert!(call.total_ns <= possible, "{} ns possible: {call:?}", possible);
+            assert!(call.total_ns <= possible, "{possible} ns possible: {call:?}");
         }
         let share: f64 = process.models.iter().map(|model| model.share).sum();
         assert!(process.models.is_empty() || (share - 1.0).abs() < 1e-6, "{:?}", process.models);

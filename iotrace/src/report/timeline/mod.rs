@@ -1,6 +1,7 @@
 //! The median message of each run as a picture: one lane a thread, marks above, a time axis below.
 
 mod axis;
+mod calls;
 mod lanes;
 mod marks;
 
@@ -30,6 +31,7 @@ pub fn draw(document: &Document, unit: Unit, page: &mut Page) {
     if document.runs.iter().any(|run| run.strip.is_some()) {
         legend(page);
     }
+    calls::draw(&document.processes, unit, page);
     closing::draw(document, unit, page);
 }
 
