@@ -224,7 +224,7 @@ fn without_rights_it_says_which() {
 #[test]
 #[ignore = "needs root"]
 fn nothing_seen_always_has_its_reason() {
-    let silent = Child::fork(|page| page.gate());
+    let silent = Child::fork(super::children::Page::gate);
     let pid = silent.pid.to_string();
     for (args, reason) in [
         (vec!["-p", &pid], "entered no traced call"),
