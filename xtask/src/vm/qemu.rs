@@ -20,6 +20,8 @@ pub struct Boot<'a> {
     pub initrd: &'a Path,
     /// qemu's accelerator. `tcg` (none) works everywhere; a nested `kvm` may hang.
     pub accel: &'a str,
+    /// How many CPUs.
+    pub cpus: u32,
     /// The VM is killed after this.
     pub timeout: Duration,
 }
@@ -80,13 +82,13 @@ fn command(boot: &Boot<'_>) -> Command {
     // Attaching a probe patches kernel code with an int3 that goes away again. Emulated CPUs that run at
     // the same time may still execute the int3 when nobody expects one any more: the kernel oopses in the
     // patched function, or hangs there. It took 100 to 300 attachments; the kernel tests do thousands. So
-    // the CPUs take turns. One alone is no way out: there a kernel that preempts (7.2) is preempted in the
-    // middle of probes all the time, and skips them for others meanwhile.
+    // several CPUs take turns.
     let (accel, cpu) = match boot.accel {
         "tcg" => ("tcg,thread=single", "max"),
         other => (other, "host"),
     };
-    qemu.args(["-accel", accel, "-cpu", cpu, "-smp", "2", "-m", "1G"])
+    let cpus = boot.cpus.to_string();
+    qemu.args(["-accel", accel, "-cpu", cpu, "-smp", &cpus, "-m", "1G"])
         // A serial line and nothing else: no network, no disk, no display.
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"])
         .arg("-kernel")
