@@ -34,6 +34,7 @@ pub fn main(args: &RunArgs) -> Result<(), Failure> {
     let specs = specs(args)?;
     output::check(&args.output)?;
     check::prerequisites()?;
+    session::catch_interrupts().map_err(Failure::while_doing("catching Ctrl-C"))?;
     let started = Instant::now();
     let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
     let baseline = workload::empty_call_ns().ok();
@@ -218,6 +219,9 @@ pub fn record(
     };
     let mut observer = Observer::attach(btf, &settings)?;
     attached(&observer);
+    if session::interrupted() {
+        return Ok(None);
+    }
     let mut running = held.release().map_err(Failure::while_doing("executing the workload"))?;
     let watched = session::watch(&mut observer, &mut running, control, workload::patience(spec))
         .map_err(Failure::while_doing("watching the workload"))?;

@@ -7,11 +7,11 @@ pub mod tracing;
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use crate::bpf::loader::Observer;
@@ -22,6 +22,40 @@ use crate::target::Running;
 const DRAIN: Duration = Duration::from_millis(5);
 /// How long a workload may take to exit after its last word.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// Whether Ctrl-C or SIGTERM came.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on Ctrl-C and SIGTERM end nothing, but are remembered: [`watch`] looks, and whoever does
+/// something long outside of it asks [`interrupted`]. The runtime would catch them, too, but only since the
+/// first workload is watched; while the first probes are attached they would end iotrace without a word.
+///
+/// # Errors
+/// Of `sigaction`.
+pub fn catch_interrupts() -> io::Result<()> {
+    extern "C" fn remember(_: libc::c_int) {
+        INTERRUPTED.store(true, Relaxed);
+    }
+    for number in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: all-zero is a valid sigaction with an empty mask; the handler has the right signature
+        // and only stores to an atomic.
+        let done = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = remember as extern "C" fn(libc::c_int) as libc::sighandler_t;
+            action.sa_flags = libc::SA_RESTART;
+            libc::sigaction(number, &raw const action, std::ptr::null_mut())
+        };
+        if done != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Whether Ctrl-C or SIGTERM came since [`catch_interrupts`].
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Relaxed)
+}
 
 /// Why the observation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +100,6 @@ async fn watching(
     limit: Duration,
 ) -> io::Result<Watched> {
     let mut control = pipe::Receiver::from_owned_fd(control)?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
     let mut tick = tokio::time::interval(DRAIN);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let started = Instant::now();
@@ -76,12 +108,17 @@ async fn watching(
         tokio::select! {
             _ = tick.tick() => {
                 observer.drain(|item| journal.take(item));
+                if interrupted() {
+                    break End::Interrupted;
+                }
                 if started.elapsed() > limit {
                     break End::Stalled;
                 }
             }
-            got = control.read_buf(&mut report) => if got? == 0 { break End::Finished },
-            () = either(&mut interrupt, &mut terminate) => break End::Interrupted,
+            got = control.read_buf(&mut report) => if got? == 0 {
+                // Ctrl-C on a terminal ends the workload as well.
+                break if interrupted() { End::Interrupted } else { End::Finished };
+            },
         }
     };
     if end == End::Finished {
@@ -94,11 +131,4 @@ async fn watching(
     }
     observer.drain(|item| journal.take(item));
     Ok(Watched { journal, report, end })
-}
-
-async fn either(one: &mut Signal, other: &mut Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
-    }
 }

@@ -44,12 +44,14 @@ fn a_copy_grows_with_its_size() {
     // not, so of 16 KiB more is taken for floor or left as noise.
     let (least, most) = if in_vm() { (2.0, 100.0) } else { (6.0, 40.0) };
     for transport in [Transport::Tcp, Transport::Unix] {
-        let tries: Vec<[u64; 3]> =
-            (0..3).map(|_| [1 << 10, 16 << 10, 256 << 10].map(|size| copy_of(size, transport))).collect();
-        let grows = |&[small, middle, large]: &[u64; 3]| {
+        let mut tries = Vec::new();
+        // The machine may be busy with something else during one of them.
+        let grows = (0..3).any(|_| {
+            let [small, middle, large] = [1 << 10, 16 << 10, 256 << 10].map(|size| copy_of(size, transport));
+            tries.push([small, middle, large]);
             small < middle && (least..most).contains(&(large as f64 / middle as f64))
-        };
-        assert!(tries.iter().any(grows), "{transport}: ns for 1, 16 and 256 KiB: {tries:?}");
+        });
+        assert!(grows, "{transport}: ns for 1, 16 and 256 KiB: {tries:?}");
     }
 }
 

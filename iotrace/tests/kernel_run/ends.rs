@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -179,6 +180,42 @@ fn an_interrupt_prints_what_was_measured() {
     let count = document.runs[0].operations.count;
     assert!(count == 600 || (count > 500 && !document.complete), "{document:?}");
     assert!(document.warnings.iter().any(|warning| warning.code == "interrupted"), "{document:?}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_interrupt_while_probes_are_attached_is_one_as_well() {
+    let iotrace = Started::new(&mut endless("blocking"));
+    let pid = iotrace.child.id();
+    wait_for("the first program", || (!programs_of(pid).is_empty()).then_some(()));
+    // SAFETY: our own child, not waited for yet.
+    assert_eq!(unsafe { libc::kill(pid as i32, libc::SIGINT) }, 0);
+    let ran = iotrace.end();
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(130), ""), "{ran:?}");
+}
+
+/// Between two models nobody watches a workload, and the next is being attached.
+#[test]
+#[ignore = "needs root"]
+fn an_interrupt_between_two_models_is_not_lost() {
+    let running = Running::start(&mut long("blocking,epoll"), 1);
+    wait_for("the end of the first model", || (!parents().contains_key(&running.reader)).then_some(()));
+    running.signal(libc::SIGINT);
+    let ran = running.end();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let document: Document = serde_json::from_str(&ran.stdout).expect("what was measured");
+    assert_eq!(document.runs.len(), 1, "{document:?}");
+}
+
+/// Ctrl-C on a terminal is a signal to all: iotrace, the workload and its peer.
+#[test]
+#[ignore = "needs root"]
+fn an_interrupt_from_a_terminal_is_no_failure_of_the_workload() {
+    let running = Running::start(endless("blocking").process_group(0), 1);
+    // SAFETY: the group of our own child, which was just made for it.
+    assert_eq!(unsafe { libc::kill(-(running.iotrace.child.id() as i32), libc::SIGINT) }, 0);
+    let ran = running.end();
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(130), ""), "{ran:?}");
 }
 
 #[test]

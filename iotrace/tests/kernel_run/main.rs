@@ -34,7 +34,7 @@ fn in_vm() -> bool {
 
 /// A workload at a pace at which the reader always waits for the next message.
 fn spec(model: Model, transport: Transport) -> Spec {
-    let (messages, interval_ns) = if in_vm() { (20, 5_000_000) } else { (40, 2_000_000) };
+    let (messages, interval_ns) = if in_vm() { (16, 5_000_000) } else { (40, 2_000_000) };
     Spec {
         model,
         transport,

@@ -52,7 +52,8 @@ fn posix_aio_waits_and_copies_on_a_helper_thread() {
             measured.what()
         );
         assert_eq!(read.bytes, measured.run.messages * measured.run.size, "{}", measured.what());
-        assert!(read.wait_ns > measured.waited() / 2, "{}", measured.what());
+        // How long is another question: the application computes, and may keep the CPU from the helper.
+        assert!(read.wait_ns > 0, "{}", measured.what());
         for row in helper.iter().filter(|row| row.syscall == "pread64") {
             assert_eq!(row.errors.get("ESPIPE"), Some(&row.calls), "{}", measured.what());
         }
@@ -68,7 +69,13 @@ fn posix_aio_that_suspends_waits_in_a_futex() {
         // Until the helper has read, and not only until there is something to read.
         let had = measured.messages().iter().map(|one| one.have_ns - one.want_ns).sum();
         let (from, wait) = (measured.waited(), measured.app("futex").wait_ns);
-        if within(wait, from, had, 5) { Ok(()) } else { Err(format!("futex waited {wait} of {from}..{had}")) }
+        let helper = measured.rows(Role::Data, ThreadRole::Helper);
+        let slept: u64 = helper.iter().map(|row| row.wait_ns).sum();
+        if within(wait, from, had, 5) && slept > from / 2 {
+            Ok(())
+        } else {
+            Err(format!("futex waited {wait} of {from}..{had}, the helper {slept}"))
+        }
     });
 }
 
