@@ -3,10 +3,9 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-use super::either;
 use crate::target::{Ended, Running};
 
 /// How often the ring is drained and the targets are looked at. Sums are kept in the kernel; the ring
@@ -92,5 +91,12 @@ async fn tracing(
             last = Instant::now();
             watcher.interval()?;
         }
+    }
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
     }
 }
