@@ -58,8 +58,12 @@ fn kernel(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {
     for test in build::kernel_tests(workspace)? {
         println!("== {} (this kernel, as root)", test.name);
         let mut command = process::as_root("/usr/bin/env");
+        command.arg(format!("IOTRACE_BIN={}", iotrace.display()));
+        // Named, as sudo would drop it: see kernel_budget.rs.
+        if let Ok(update) = std::env::var("UPDATE_BUDGET") {
+            command.arg(format!("UPDATE_BUDGET={update}"));
+        }
         command
-            .arg(format!("IOTRACE_BIN={}", iotrace.display()))
             .arg(&test.file)
             .args(build::KERNEL_TEST_ARGS)
             .args(filter)
