@@ -106,7 +106,9 @@ impl Trace {
                 break status;
             }
             if asked.elapsed() > PATIENCE {
-                self.child.kill().expect("our own child");
+                // Its command, too, which holds the pipe that is read to its end below.
+                // SAFETY: the group that our own child leads.
+                unsafe { libc::kill(-self.pid(), libc::SIGKILL) };
                 let _ = self.child.wait();
                 panic!("iotrace did not end: {}", self.stderr.join().expect("it only reads"));
             }
