@@ -170,6 +170,7 @@ impl Sums {
             phase1: self.phase1.dist(),
             phase2: self.phase2.measured(),
             latency: self.latency.dist(),
+            waits_for: None,
             pickup: None,
         }
     }

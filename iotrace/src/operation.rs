@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use iotrace_ebpf::abi::{SIGNAL_GENERATED, UringEvent};
 
-use crate::journal::{Entry, Journal};
+use crate::journal::{Entry, Journal, is_next_poll};
 use crate::phase::{Before, Copies, Seen, seen_in};
 use crate::summary::{CopySource, Phase1, ReadySource, Role};
 use crate::transfer::{Place, Transfer};
@@ -206,23 +206,25 @@ fn phase1(threads: &Threads<'_>, tid: u32, want: u64, ready: u64) -> Phase1 {
     if ready <= want {
         return phase;
     }
-    let (mut at, mut polled) = (want, false);
+    // The poll before, after which the thread may have lost the CPU on its way to the next call.
+    let mut poll: Option<&Entry> = None;
+    let lost_after = |poll: Option<&Entry>, next: &Entry, until: u64| match poll {
+        Some(poll) if is_next_poll(poll, &next.call) => {
+            next.call.before_runq.min(until.saturating_sub(poll.exit().max(want)))
+        }
+        _ => 0,
+    };
     for entry in threads.between(tid, want, ready) {
         let (enter, exit) = (entry.enter().max(want), entry.exit().min(ready));
         let inside = exit - enter;
         let lost = if entry.is_poll() { entry.lost_cpu.min(inside) } else { inside };
-        phase.blocked_ns += lost;
+        phase.blocked_ns += lost + lost_after(poll, entry, enter);
         phase.polling_ns += inside - lost;
-        if polled {
-            phase.blocked_ns += entry.call.before_runq.min(enter.saturating_sub(at));
-        }
-        (at, polled) = (exit, entry.is_poll());
+        poll = entry.is_poll().then_some(entry);
     }
-    // What was lost before the next call is known by that call, which comes after the data was ready.
+    // The call that finds the data comes after it was ready.
     let next = threads.between(tid, ready, u64::MAX).find(|entry| entry.enter() >= ready);
-    if let Some(next) = next.filter(|_| polled) {
-        phase.blocked_ns += next.call.before_runq.min(ready - at);
-    }
+    phase.blocked_ns += next.map_or(0, |next| lost_after(poll, next, ready));
     phase.free_ns = (ready - want) - phase.blocked_ns - phase.polling_ns;
     phase
 }

@@ -1,12 +1,13 @@
 //! What `/proc` tells of targets: who is there, what is open, what it is called.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use iotrace_ebpf::abi::FileRecord;
 
 use crate::recognise::Triggers;
-use crate::summary::Fd;
+use crate::summary::{Fd, WaitsFor};
 
 /// `S_IFMT` of a mode, and its values.
 const TYPE: u32 = 0xf000;
@@ -144,6 +145,26 @@ fn gone(file: &FileRecord) -> String {
     if name.is_empty() { format!("inode {}", file.inode) } else { name }
 }
 
+/// TCP ports that anybody listens on here.
+pub fn listening_ports() -> HashSet<u16> {
+    // State 0A is TCP_LISTEN; the local address is `HEX:PORT`, proc_net_tcp(5).
+    let listening = |line: &str| {
+        let mut columns = line.split_whitespace().skip(1);
+        let port = columns.next()?.rsplit(':').next()?;
+        (columns.nth(1)? == "0A").then(|| u16::from_str_radix(port, 16).ok())?
+    };
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+    tables.iter().flat_map(|table| table.lines().skip(1).filter_map(listening)).collect()
+}
+
+/// What a wait on a file is for: on a TCP connection that was accepted, the next request; on one that was
+/// made, a reply. Where both ends are of one port nobody can tell, and it counts as accepted.
+pub fn waits_for(file: &FileRecord, listening: &HashSet<u16>) -> Option<WaitsFor> {
+    let connected = matches!(file.family, AF_INET | AF_INET6) && file.protocol == 6 && file.remote_port != 0;
+    connected
+        .then(|| if listening.contains(&file.local_port) { WaitsFor::NextRequest } else { WaitsFor::Reply })
+}
+
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -215,6 +236,25 @@ mod tests {
             // Other tests of this process may have epoll descriptors of their own.
             assert!(seen.edge >= 1 && seen.level >= 1, "{seen:?}");
         }
+    }
+
+    #[test]
+    fn an_accepted_connection_waits_for_requests_and_one_that_was_made_for_replies() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let ports = listening_ports();
+        assert!(ports.contains(&port));
+        let file = |local_port, remote_port: u16| FileRecord {
+            family: AF_INET,
+            protocol: 6,
+            local_port,
+            remote_port: remote_port.to_be(),
+            ..FileRecord::default()
+        };
+        assert_eq!(waits_for(&file(port, 40_000), &ports), Some(WaitsFor::NextRequest));
+        let unused = (1..u16::MAX).find(|port| !ports.contains(port)).unwrap();
+        assert_eq!(waits_for(&file(unused, port), &ports), Some(WaitsFor::Reply));
+        assert_eq!(waits_for(&file(port, 0), &ports), None, "the listening socket itself is no connection");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use iotrace_ebpf::abi::{AGG_WAITS, AggKey};
 use crate::aggregate::{Open, Row, Snapshot};
 use crate::longest::Longest;
 use crate::recognise::{self, Triggers};
-use crate::summary::{Call, CopySource, Direction, Fd, InFlight, Process, Role, ThreadRole, Waker};
+use crate::summary::{Call, CopySource, Direction, Fd, InFlight, Process, Role, ThreadRole, WaitsFor, Waker};
 use crate::syscall;
 
 /// What is known of threads and files beside the sums.
@@ -17,6 +17,8 @@ pub struct Names {
     pub threads: HashMap<u32, (String, u32)>,
     /// Files by their address.
     pub files: HashMap<u64, Fd>,
+    /// What their waits are for, where that is known.
+    pub waits: HashMap<u64, WaitsFor>,
     /// Processes whose epoll descriptors were looked at: how they are triggered.
     pub triggers: HashMap<u32, Triggers>,
     /// The longest calls, where calls are recorded one by one.
@@ -99,11 +101,11 @@ fn call(key: &AggKey, row: &Row, snapshot: &Snapshot, names: &Names) -> Call {
         (_, 0) => CopySource::Marked,
         _ => CopySource::Estimated,
     };
-    let parts = &row.parts;
+    let (parts, direction) = (&row.parts, syscall::direction(nr));
     Call {
         syscall: syscall::name(nr),
         role,
-        direction: syscall::direction(nr),
+        direction,
         thread_role: ThreadRole::App,
         tid: (key.tid != 0).then_some(key.tid),
         fd: (key.file != 0).then(|| names.files.get(&key.file).cloned().unwrap_or_else(|| unnamed(key.fd))),
@@ -126,6 +128,7 @@ fn call(key: &AggKey, row: &Row, snapshot: &Snapshot, names: &Names) -> Call {
         phase1: row.phase1.dist(parts.wait + parts.runq),
         phase2: (row.phase2.count() > 0).then(|| row.phase2.dist(parts.copy)),
         latency: row.latency.dist(parts.total),
+        waits_for: names.waits.get(&key.file).copied().filter(|_| direction == Some(Direction::In)),
         pickup: (row.pickups > 0).then(|| row.pickup.dist(row.pickup_ns)),
     }
 }

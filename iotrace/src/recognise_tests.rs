@@ -33,6 +33,7 @@ fn call(name: &str, calls: u64, sleeps: u64, again: u64) -> Call {
         phase1: Dist::default(),
         phase2: None,
         latency: Dist::default(),
+        waits_for: None,
         pickup: None,
     }
 }

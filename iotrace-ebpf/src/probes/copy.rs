@@ -2,7 +2,8 @@
 //!
 //! Start: `skb_copy_datagram_iovec`. End: `tcp_rcv_space_adjust` (TCP: the first statement after each
 //! buffer was copied), `consume_skb` (AF_UNIX, and UDP up to 6.12: the copied buffer is freed), or the
-//! end of the receive. Start marks read the clock last, end marks first.
+//! end of the receive. Start marks read the clock last, end marks as soon as they know that the thread is
+//! traced: everybody else pays for no clock, and what finding the thread takes is part of the floor.
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -29,8 +30,8 @@ pub fn skb_copy_datagram_iovec(ctx: BtfTracePointContext) -> i32 {
 /// `(struct sock *sk)`
 #[btf_tracepoint(function = "tcp_rcv_space_adjust")]
 pub fn tcp_rcv_space_adjust(ctx: BtfTracePointContext) -> i32 {
-    let at = now();
     let Some(task) = current_known() else { return 0 };
+    let at = now();
     let sock = arg(&ctx, 0);
     task.sock = sock;
     ended(task, at, sock, Floor::Tcp);
@@ -40,9 +41,9 @@ pub fn tcp_rcv_space_adjust(ctx: BtfTracePointContext) -> i32 {
 /// `(struct sk_buff *skb, ...)`: ends the copy of that very buffer; others are freed here too.
 #[btf_tracepoint(function = "consume_skb")]
 pub fn consume_skb(ctx: BtfTracePointContext) -> i32 {
-    let at = now();
     let Some(task) = current_known() else { return 0 };
     if task.span.open.begin != 0 && task.skb == arg(&ctx, 0) {
+        let at = now();
         ended(task, at, 0, Floor::Buffer);
     }
     0

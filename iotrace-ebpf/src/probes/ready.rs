@@ -40,13 +40,13 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
 /// `(struct sock *sk, int ret, int flags)`: after every `sock_recvmsg`, failed ones too.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
-    let at = now();
     let ret = arg(&ctx, 1) as i32;
     // Nothing came: only a record, or a copy that failed, has a use for that.
     if ret <= 0 && !sinks_to(sinks::RECORDS) {
         return 0;
     }
     let Some(task) = current() else { return 0 };
+    let at = now();
     let sock = arg(&ctx, 0);
     match SOCKS.get_ptr_mut(sock) {
         // SAFETY: as in `sk_data_ready`.

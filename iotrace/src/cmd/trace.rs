@@ -207,7 +207,9 @@ impl<'a> Watch<'a> {
         for entry in &journal.calls {
             self.names.longest.offer(entry, self.started);
         }
+        let listening = if journal.files.is_empty() { HashSet::new() } else { proc::listening_ports() };
         for file in &journal.files {
+            self.names.waits.extend(proc::waits_for(file, &listening).map(|what| (file.file, what)));
             self.names.files.insert(file.file, proc::describe(file));
         }
     }
@@ -307,7 +309,7 @@ impl<'a> Watch<'a> {
         if self.observer.count(Stat::TasksFull) > 0 {
             warn(
                 "threads_full",
-                "more than 16384 threads at once: the calls of some are not counted".to_owned(),
+                "more threads at once than there is room for (about 36,000): the calls of some are not counted".to_owned(),
             );
         }
         if loss.recursion_misses.is_none() {

@@ -171,6 +171,16 @@ pub enum Direction {
     Out,
 }
 
+/// What a call on a connection waits for: idleness is no problem, a slow reply may be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitsFor {
+    /// The next request: the process accepted the connection (its port is a listening one). Idle.
+    NextRequest,
+    /// A reply: the process made the connection. Inside a request of its own.
+    Reply,
+}
+
 /// Whose thread made the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -261,6 +271,8 @@ pub struct Call {
     pub phase2: Option<Dist>,
     /// Enter to exit, per call.
     pub latency: Dist,
+    /// What the wait is for, where rows are told apart by descriptor and it is a TCP connection.
+    pub waits_for: Option<WaitsFor>,
     /// Data ready on the socket until this call came for it; `null`: not measured in rows (see the
     /// operations of a run), or no socket, or a kernel before 6.3.
     pub pickup: Option<Dist>,

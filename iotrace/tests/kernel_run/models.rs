@@ -54,10 +54,11 @@ fn nonblocking_polls_as_often_as_it_says() {
             assert_eq!(row.errors.get("EAGAIN"), Some(&counters.again), "{}", measured.what());
             assert_eq!(row.calls, counters.reads + counters.again, "{}", measured.what());
             assert_eq!((row.wait_ns, row.sleeps), (0, 0), "{}", measured.what());
-            // Where the sender gets the CPU only now and then, most messages are there before they are wanted.
+            // On a busy machine it is blocked, too: without a CPU between two polls. It is never free, unless
+            // the sender gets so little CPU that hardly anything is waited for.
             let (phase1, verdict) = (measured.run.operations.phase1, measured.run.verdict);
             assert_eq!(verdict.phase2, Meant::Blocked, "{}", measured.what());
-            match verdict.phase1 == Meant::Polling && phase1.polling_ns > phase1.free_ns {
+            match verdict.phase1 != Meant::Free && phase1.free_ns < phase1.polling_ns + phase1.blocked_ns {
                 true => Ok(()),
                 false => Err(format!("{phase1:?}, {verdict:?}")),
             }

@@ -17,6 +17,9 @@ use super::peers::Peers;
 /// Windows that began this soon after a tool came or went belong to neither side.
 const SETTLE: Duration = Duration::from_millis(30);
 
+/// A window of a crowd takes longer than all the time there is; one alone says nothing.
+const FEWEST: usize = 4;
+
 /// A window of a load.
 #[derive(Clone, Copy, Debug)]
 struct Window {
@@ -75,18 +78,16 @@ impl Running {
         Ok(Self { child, windows, pids })
     }
 
-    /// Whole windows of the next `time`, and at least one.
+    /// Whole windows of the next `time`, and at least [`FEWEST`].
     fn collect(&self, time: Duration) -> Result<Vec<f64>> {
         sleep(SETTLE);
         let from = sys::now();
-        let mut until = from + time.as_nanos() as u64;
+        let until = from + time.as_nanos() as u64;
         let mut found = Vec::new();
         loop {
             let window = self.windows.recv_timeout(Duration::from_secs(20)).context("the load stopped")?;
             if window.began >= from {
-                // The first may take longer than all the time there is.
-                until = until.max(if found.is_empty() { window.ended } else { 0 });
-                if window.ended > until {
+                if window.ended > until && found.len() >= FEWEST {
                     return Ok(found);
                 }
                 found.push(window.each);
@@ -119,7 +120,7 @@ pub struct Plan {
 
 /// Measures one load with each of `arms`.
 pub fn load(load: &Load, arms: &[Arm], iotrace: &Path, peers: &Peers, plan: Plan) -> Result<Vec<Measured>> {
-    let running = Running::start(load)?;
+    let mut running = Running::start(load)?;
     let mut all: Vec<Measured> = arms
         .iter()
         .filter(|arm| arm.suits(load, &running.pids))
@@ -131,7 +132,14 @@ pub fn load(load: &Load, arms: &[Arm], iotrace: &Path, peers: &Peers, plan: Plan
             if arm == Arm::Nothing || all[index].failure.is_some() {
                 continue;
             }
-            let without = running.collect(plan.time)?;
+            let without = match running.collect(plan.time) {
+                Ok(without) => without,
+                Err(_) => {
+                    // The arm before may have broken it; this one is not to blame.
+                    running = Running::start(load)?;
+                    running.collect(plan.time)?
+                }
+            };
             if let Some(nothing) = all.iter_mut().find(|one| one.arm == Arm::Nothing) {
                 nothing.windows.extend(without);
             }

@@ -19,17 +19,27 @@ const NEVER: [(&[&str], &[&str], &str); 3] = [
 ];
 
 const PURE: &[&str] = &[
+    "aggregate.rs",
+    "analysis.rs",
+    "calls.rs",
     "dist.rs",
+    "journal.rs",
+    "longest.rs",
     "model.rs",
     "operation.rs",
     "operation/",
     "phase.rs",
+    "processes.rs",
+    "recognise.rs",
     "record.rs",
     "report.rs",
     "report/",
+    "requests.rs",
+    "signals.rs",
     "strip.rs",
-    "summary.rs",
+    "summary/",
     "syscall.rs",
+    "transfer.rs",
     "verdict.rs",
 ];
 

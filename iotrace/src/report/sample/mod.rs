@@ -48,6 +48,7 @@ pub fn call(syscall: &str, role: Role, calls: u64, parts: [u64; 5], copy_source:
         phase1: dist(calls, (wait_ns + runq_ns) / calls, (wait_ns + runq_ns) / calls * 11 / 10),
         phase2: moved.then(|| dist(200, copy_ns / 200, copy_ns / 80)),
         latency: dist(calls, total_ns / calls, total_ns / calls * 12 / 10),
+        waits_for: None,
         pickup: None,
     }
 }

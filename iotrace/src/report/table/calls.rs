@@ -6,7 +6,7 @@ use crate::report::facts::{mark, role, thread};
 use crate::report::page::{Page, clip, fit};
 use crate::report::paint::Style;
 use crate::report::units::{NONE, Unit, bytes, compact, count, plural};
-use crate::summary::{Call, CopySource, Direction};
+use crate::summary::{Call, CopySource, Direction, WaitsFor};
 
 const COLUMNS: [Column; 9] = [
     Column("syscall", 16, false),
@@ -81,6 +81,11 @@ fn who(call: &Call) -> String {
 fn notes(call: &Call, unit: Unit) -> Vec<String> {
     let mut notes: Vec<String> =
         call.fd.iter().map(|fd| clip(&format!("{} {}", fd.kind, fd.name), 60)).collect();
+    match call.waits_for {
+        Some(WaitsFor::NextRequest) => notes.push("idle: waits for the next request".to_owned()),
+        Some(WaitsFor::Reply) => notes.push("waits for a reply".to_owned()),
+        None => {}
+    }
     notes.extend(call.errors.iter().map(|(error, &times)| format!("{} {error}", count(times))));
     let counted = [(call.timeouts, "timeout"), (call.restarts, "restart"), (call.sleeps, "sleep")];
     notes.extend(counted.iter().filter(|(times, _)| *times > 0).map(|(times, noun)| plural(*times, noun)));

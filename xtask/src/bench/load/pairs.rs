@@ -15,10 +15,26 @@ const REQUEST: usize = 64;
 
 /// std's `Read` of a `UnixStream` calls read, and that of a `TcpStream` recv; a tool's row is to be the same.
 fn receive(stream: &impl std::os::fd::AsRawFd, buffer: &mut [u8]) -> io::Result<()> {
-    let (fd, room) = (stream.as_raw_fd(), buffer.len());
-    // SAFETY: as much room as it says.
-    let got = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), room, libc::MSG_WAITALL) };
-    if got as usize == room { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let room = &mut buffer[filled..];
+        // SAFETY: as much room as it says.
+        let got = unsafe {
+            libc::recv(stream.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), libc::MSG_WAITALL)
+        };
+        match got {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            1.. => filled += got as usize,
+            _ => interrupted()?,
+        }
+    }
+    Ok(())
+}
+
+/// A tool that attaches by ptrace interrupts whatever sleeps.
+fn interrupted() -> io::Result<()> {
+    let error = io::Error::last_os_error();
+    if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
 }
 
 fn tcp_pair() -> io::Result<(TcpStream, TcpStream)> {
@@ -128,7 +144,10 @@ pub fn epoll() -> io::Result<Ready> {
             let mut events = [libc::epoll_event { events: 0, u64: 0 }; 16];
             // SAFETY: room for sixteen events.
             let ready = unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), 16, -1) };
-            for event in &events[..sys::check(ready.into())? as usize] {
+            if ready < 0 {
+                interrupted()?;
+            }
+            for event in &events[..ready.max(0) as usize] {
                 let mut message = [0u8; REQUEST];
                 let server = &mut servers[event.u64 as usize];
                 server.read_exact(&mut message)?;
