@@ -186,6 +186,17 @@ impl Span {
         self.off = why as u32;
     }
 
+    /// The thread is seen to run. If the switch that brought it back was not seen, it is put at this moment,
+    /// the latest that it can have been: the sleep is exact, its way to the CPU is too long. Says whether so.
+    #[inline(always)]
+    pub fn runs(&mut self, now: u64, waking: u64) -> bool {
+        let unseen = self.off != Off::Running as u32;
+        if unseen {
+            self.switch_in(now, waking);
+        }
+        unseen
+    }
+
     /// The thread is switched in; `waking` is the moment of its last wake-up, whenever that was.
     #[inline(always)]
     pub fn switch_in(&mut self, now: u64, waking: u64) {

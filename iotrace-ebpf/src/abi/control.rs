@@ -138,7 +138,9 @@ pub enum Stat {
     TargetsFull = 8,
     /// Time those of `InFlightStart` took at least.
     InFlightStartNs = 9,
+    /// Times a thread was seen running that had not been seen to be switched in.
+    SwitchUnseen = 10,
 }
 
 /// Number of [`Stat`]s.
-pub const STATS: u32 = 10;
+pub const STATS: u32 = 11;

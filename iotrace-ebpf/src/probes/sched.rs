@@ -35,6 +35,9 @@ fn switch(prev: u32, next: u32, why: Off) -> i32 {
     let mut at = 0;
     if let Some(task) = find(prev) {
         at = now();
+        if task.span.runs(at, task.wake.at) {
+            count(Stat::SwitchUnseen);
+        }
         task.span.switch_out(at, why);
     }
     if let Some(task) = find(next) {

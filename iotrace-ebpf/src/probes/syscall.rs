@@ -107,6 +107,9 @@ fn exited(ctx: &BtfTracePointContext, task: &mut Task) -> i32 {
         return 0;
     }
     let now = now();
+    if task.span.runs(now, task.wake.at) {
+        count(Stat::SwitchUnseen);
+    }
     let span = &task.span;
     let (enter, last_in, woken) = (span.enter, span.last_in, span.woken);
     let ret = arg(ctx, 1) as i64;

@@ -1,7 +1,8 @@
 //! Timelines: one character a tick, one letter an event at that tick.
 //!
 //! `E` enter, `W` switched out waiting, `D` switched out for a lock, `P` preempted, `k` woken,
-//! `I` switched in, `C` copy begins, `c` copy ends, `X` exit. The asserts walk along the picture.
+//! `I` switched in, `r` seen to run, `C` copy begins, `c` copy ends, `X` exit. The asserts walk along the
+//! picture.
 
 use super::*;
 
@@ -21,6 +22,8 @@ fn play(picture: &str) -> Vec<Parts> {
             'I' => span.switch_in(now, waking),
             'C' => drop(span.copy_begin(now, 1)),
             'c' => drop(span.copy_end(now)),
+            // What the probes ask before they end a call or switch a thread out.
+            'r' => drop(span.runs(now, waking)),
             'X' => parts.push(span.exit(now)),
             _ => {}
         }
@@ -42,6 +45,18 @@ fn a_blocking_read() {
     //             work W: wait  k:runq I  C:copy c  X
     let p = one("E__W_____________k____I__C______c___X");
     assert_eq!(p, Parts { total: 36, wait: 14, lock: 0, runq: 5, copy: 7, work: 10 });
+}
+
+/// A kernel may not show the switch away from some threads: what came after them was woken all the same.
+#[test]
+fn a_switch_in_that_nobody_saw_keeps_its_sleep() {
+    let p = one("E__W____k_____rX");
+    assert_eq!(p, Parts { total: 15, wait: 5, runq: 6, work: 4, ..Parts::default() });
+    // The second sleep does not swallow the first.
+    let p = one("E__W____k_____rW__k__I_X");
+    assert_eq!((p.wait, p.total), (8, 23));
+    // Who runs already is not switched in again.
+    assert_eq!(one("E_W_kI_r_X").runq, one("E_W_kI___X").runq);
 }
 
 #[test]

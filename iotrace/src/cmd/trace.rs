@@ -312,6 +312,15 @@ impl<'a> Watch<'a> {
                 "more threads at once than there is room for (about 36,000): the calls of some are not counted".to_owned(),
             );
         }
+        let unseen = self.observer.count(Stat::SwitchUnseen);
+        if unseen > 0 {
+            warn(
+                "switches_unseen",
+                format!(
+                    "the kernel did not show {unseen} switches to traced threads: runq is too long by their work"
+                ),
+            );
+        }
         if loss.recursion_misses.is_none() {
             warn(
                 "recursion_misses_not_counted",

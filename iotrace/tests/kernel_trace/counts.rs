@@ -124,8 +124,11 @@ fn sleeps_are_the_voluntary_switches_and_the_run_queue_the_schedulers() {
         close(to);
         pin();
         // A page that is still shared with the parent may make its first writer sleep, outside of any call.
-        // SAFETY: a plain call.
-        assert_eq!(unsafe { libc::mlockall(libc::MCL_CURRENT) }, 0);
+        // SAFETY: plain calls. A nice reader does not push the other off the CPU as it wakes.
+        unsafe {
+            assert_eq!(libc::mlockall(libc::MCL_CURRENT), 0);
+            assert_eq!(libc::setpriority(libc::PRIO_PROCESS, 0, 10), 0);
+        }
         page.gate();
         // Opening a file may sleep, too: that lies outside.
         let (delay, switches) = (run_delay(), voluntary_switches());
