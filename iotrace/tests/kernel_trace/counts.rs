@@ -123,6 +123,9 @@ fn sleeps_are_the_voluntary_switches_and_the_run_queue_the_schedulers() {
     let child = Child::fork(|page| {
         close(to);
         pin();
+        // A page that is still shared with the parent may make its first writer sleep, outside of any call.
+        // SAFETY: a plain call.
+        assert_eq!(unsafe { libc::mlockall(libc::MCL_CURRENT) }, 0);
         page.gate();
         // Opening a file may sleep, too: that lies outside.
         let (delay, switches) = (run_delay(), voluntary_switches());
@@ -153,7 +156,7 @@ fn sleeps_are_the_voluntary_switches_and_the_run_queue_the_schedulers() {
     let read = row(&document.processes[0], "read");
     // Two reads of schedstat lie in the window.
     let (switches, delay) = (child.page.noted(0), child.page.noted(1));
-    assert_eq!(read.sleeps, switches, "{read:?}");
+    assert_eq!(read.sleeps, switches, "{:?} {} ns in locks: {read:?}", document.loss, read.lock_ns);
     assert!(switches > 100, "{switches} sleeps prove nothing");
     // Ours starts at the wake-up, the scheduler's at the queue: ours is longer, but for what was waited
     // outside of any call.

@@ -76,23 +76,48 @@ fn a_signal_or_the_time_ends_it_with_the_summary() {
     assert!(calls(process(&outcome.document(), child.pid), "read") + 5 >= counted);
 }
 
-/// The issue asks for 300 ms each on an idle machine; others may be at work beside this test, and a VM is
-/// twenty times as slow.
+/// Asked for are 300 ms each on an idle machine. Others may be at work beside this test, and a VM is twenty
+/// times as slow.
 #[test]
 #[ignore = "needs root"]
 fn it_begins_and_ends_promptly() {
     let slow = if std::env::var_os("IOTRACE_VM").is_some() { 20 } else { 3 };
-    let allowed = Duration::from_millis(300) * slow;
     let child = reader();
     child.go();
-    let asked = Instant::now();
-    let trace = Trace::of(&[child.pid], &[]);
-    let attached = asked.elapsed();
-    std::thread::sleep(Duration::from_millis(200));
-    let asked = Instant::now();
-    trace.stop();
-    let ended = asked.elapsed();
-    assert!(attached < allowed && ended < allowed, "attached in {attached:?}, ended in {ended:?}");
+    let mut tried = Vec::new();
+    for _ in 0..5 {
+        let share = share_of_cpu();
+        let allowed = Duration::from_millis(300).mul_f64(f64::from(slow) / share);
+        let asked = Instant::now();
+        let trace = Trace::of(&[child.pid], &[]);
+        let attached = asked.elapsed();
+        std::thread::sleep(Duration::from_millis(200));
+        let asked = Instant::now();
+        trace.stop();
+        let ended = asked.elapsed();
+        if attached < allowed && ended < allowed {
+            return;
+        }
+        tried.push(format!("attached in {attached:?}, ended in {ended:?}, with {share:.2} of a CPU"));
+    }
+    panic!("never within the time: {tried:?}");
+}
+
+/// How much of a CPU a busy thread gets here at the moment.
+fn share_of_cpu() -> f64 {
+    let cpu = || {
+        // SAFETY: room for the answer.
+        unsafe {
+            let mut time: libc::timespec = std::mem::zeroed();
+            libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time);
+            Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+        }
+    };
+    let (asked, before) = (Instant::now(), cpu());
+    while cpu() - before < Duration::from_millis(30) {
+        std::hint::spin_loop();
+    }
+    30e-3 / asked.elapsed().as_secs_f64()
 }
 
 #[test]
