@@ -152,7 +152,13 @@ fn continues(entry: &Entry, call: &CallRecord) -> bool {
     let first = &entry.call;
     entry.is_poll()
         && (first.nr, first.fd, first.ret) == (call.nr, call.fd, call.ret)
-        && call.enter.saturating_sub(entry.exit()).saturating_sub(call.before_runq) <= POLL_GAP_NS
+        && is_next_poll(entry, call)
+}
+
+/// Whether the thread did nothing between the two but get from one to the other, the time for which it had
+/// no CPU left aside.
+pub fn is_next_poll(entry: &Entry, call: &CallRecord) -> bool {
+    call.enter.saturating_sub(entry.exit()).saturating_sub(call.before_runq) <= POLL_GAP_NS
 }
 
 fn extend(entry: &mut Entry, call: &CallRecord) {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use iotrace_ebpf::abi::{SIGNAL_GENERATED, UringEvent};
 
-use crate::journal::{Entry, Journal};
+use crate::journal::{Entry, Journal, is_next_poll};
 use crate::phase::{Before, Copies, Seen, seen_in};
 use crate::summary::{Phase1, ReadySource, Role};
 use crate::transfer::{Place, Transfer};
@@ -201,8 +201,22 @@ fn phase1(threads: &Threads<'_>, tid: u32, want: u64, ready: u64) -> Phase1 {
         phase.blocked_ns += lost;
         phase.polling_ns += inside - lost;
     }
+    phase.blocked_ns += lost_after_last_poll(threads, tid, want, ready);
     phase.free_ns = (ready - want) - phase.blocked_ns - phase.polling_ns;
     phase
+}
+
+/// A poller that lost the CPU and found data when it asked again: that call is no poll, so no stretch
+/// holds the time.
+fn lost_after_last_poll(threads: &Threads<'_>, tid: u32, want: u64, ready: u64) -> u64 {
+    let last = threads.before(tid, ready).next().filter(|entry| entry.is_poll());
+    let next = threads.between(tid, ready, u64::MAX).next().filter(|entry| entry.enter() >= ready);
+    match (last, next) {
+        (Some(last), Some(next)) if is_next_poll(last, &next.call) => {
+            next.call.before_runq.min(ready - last.exit().max(want))
+        }
+        _ => 0,
+    }
 }
 
 /// Everything that tells when data was ready.

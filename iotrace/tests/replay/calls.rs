@@ -128,6 +128,27 @@ fn a_poller_that_loses_the_cpu_is_blocked() {
     assert_eq!(phase1(&run), (7700, 8200 - 7700, 100));
 }
 
+/// The call that finds data is no poll, but the thread was about to make it all the time.
+#[test]
+fn a_poller_that_loses_the_cpu_until_data_is_there_is_blocked_too() {
+    let mut tape = Tape::new(Model::Nonblocking, Transport::Udp);
+    tape.call(enter(RECVFROM, 1000).exit(1200, EAGAIN));
+    tape.ready(5000);
+    let mut next = enter(RECVFROM, 9000).receives(9100, SIZE).exit(9200, ALL);
+    next.before_runq = 7700;
+    tape.call(next);
+    tape.message(950, 4990, 9250);
+    // One that slept between its polls did so by itself.
+    tape.call(enter(RECVFROM, 10_000).exit(10_200, EAGAIN));
+    tape.ready(50_000);
+    let mut next = enter(RECVFROM, 60_000).receives(60_100, SIZE).exit(60_200, ALL);
+    next.before_runq = 30;
+    tape.call(next);
+    tape.message(9250, 49_990, 60_250);
+    let (run, _) = tape.play();
+    assert_eq!(phase1(&run), (3800, 200 + 200, 50 + 750 + 39_800));
+}
+
 #[test]
 fn a_readiness_call_waits_and_its_data_call_copies() {
     let mut tape = Tape::new(Model::Select, Transport::Udp);
