@@ -54,10 +54,12 @@ fn nonblocking_polls_as_often_as_it_says() {
             assert_eq!(row.errors.get("EAGAIN"), Some(&counters.again), "{}", measured.what());
             assert_eq!(row.calls, counters.reads + counters.again, "{}", measured.what());
             assert_eq!((row.wait_ns, row.sleeps), (0, 0), "{}", measured.what());
-            // Where the sender gets the CPU only now and then, most messages are there before they are wanted.
             let (phase1, verdict) = (measured.run.operations.phase1, measured.run.verdict);
             assert_eq!(verdict.phase2, Meant::Blocked, "{}", measured.what());
-            match verdict.phase1 == Meant::Polling && phase1.polling_ns > phase1.free_ns {
+            // Polls further apart than 5 us are not taken for one stretch of polling. On a machine on which
+            // they are as rare as that (another tracer, no CPU) the verdict is that of the machine.
+            let dense = counters.again > measured.waited() / 4000;
+            match !dense || (verdict.phase1 == Meant::Polling && phase1.polling_ns > phase1.free_ns) {
                 true => Ok(()),
                 false => Err(format!("{phase1:?}, {verdict:?}")),
             }
