@@ -1,8 +1,8 @@
 //! How large the probes are once loaded: a number without noise, where times on a shared machine have much.
 //!
 //! A program that grows past its line of `budget.txt` fails. Verifiers rewrite differently: the sizes are
-//! those of one kernel series, and others are given half as much again and programs of their own. After a change that is worth its
-//! price: `UPDATE_BUDGET=1 cargo xtask test --no-vm -- budget`.
+//! those of one kernel series, and others are given half as much again and programs of their own. After a
+//! change that is worth its price: `UPDATE_BUDGET=1 cargo xtask test --no-vm -- budget`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
