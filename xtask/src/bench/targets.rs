@@ -86,9 +86,11 @@ pub fn all(run: &Outcome) -> Vec<Target> {
     ]
 }
 
-/// What a switch between two traced threads costs: a yield less the call that it is.
+/// What a switch between two traced threads costs: what the yields add, less the calls that they are. Not
+/// every yield switches: how many it takes is what the floor, which sees only calls, adds to both loads.
 fn switch(run: &Outcome) -> Option<f64> {
-    Some(run.added("yield", Arm::Aggregate)? - run.added("getppid", Arm::Aggregate)?)
+    let calls = run.added("yield", Arm::Floor)? / run.added("getppid", Arm::Floor).filter(|ns| *ns > 0.0)?;
+    Some(run.added("yield", Arm::Aggregate)? - calls * run.added("getppid", Arm::Aggregate)?)
 }
 
 /// A round of two threads that wake each other has four calls, two switches and two wake-ups.
@@ -126,8 +128,14 @@ mod tests {
 
     #[test]
     fn a_wake_up_is_what_the_rest_leaves() {
-        let with = |added: f64| [(Arm::Nothing, 1000.0), (Arm::Aggregate, 1000.0 + added)];
-        let rows = vec![row("getppid", &with(100.0)), row("yield", &with(230.0)), row("futex", &with(780.0))];
+        let with = |floor: f64, added: f64| {
+            [(Arm::Nothing, 1000.0), (Arm::Floor, 1000.0 + floor), (Arm::Aggregate, 1000.0 + added)]
+        };
+        let rows = vec![
+            row("getppid", &with(50.0, 100.0)),
+            row("yield", &with(75.0, 280.0)),
+            row("futex", &with(200.0, 780.0)),
+        ];
         let run = Outcome { rows, ..Outcome::default() };
         assert_eq!((switch(&run), wake(&run, switch(&run))), (Some(130.0), Some(60.0)));
     }
