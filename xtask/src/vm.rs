@@ -28,7 +28,7 @@ mod qemu;
 pub use apt::KEYRING;
 
 /// A VM that takes longer hangs: a boot takes seconds.
-const TIMEOUT: u64 = 300;
+const TIMEOUT: u64 = 900;
 
 /// Arguments of `vm`.
 #[derive(clap::Args)]

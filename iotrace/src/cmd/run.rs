@@ -178,7 +178,8 @@ struct Outcome {
     runs: Vec<Run>,
     warnings: Vec<Warning>,
     loss: Loss,
-    per_call: Option<u64>,
+    /// What a traced call cost, in each run.
+    per_call: Vec<u64>,
     incomplete: bool,
 }
 
@@ -281,10 +282,7 @@ impl Outcome {
             (before, more) => before.or(more),
         };
         let added = log.empty_call_ns.zip(baseline).map(|(with, without)| with.saturating_sub(without));
-        self.per_call = match (self.per_call, added) {
-            (Some(before), Some(more)) => Some(before.max(more)),
-            (before, more) => before.or(more),
-        };
+        self.per_call.extend(added);
         for missing in observer.missing() {
             let text = format!(
                 "{} is not attached: {}. Without it: {}",
@@ -301,7 +299,10 @@ impl Outcome {
                 "this kernel does not count skipped probe runs (since 5.12)".to_owned(),
             );
         }
-        if self.per_call.is_none() {
+        // Each run has its own probes and its own disturbances; the middle one is told.
+        self.per_call.sort_unstable();
+        let per_call = self.per_call.get(self.per_call.len() / 2).copied();
+        if per_call.is_none() {
             self.warn(
                 "call_overhead_not_measured",
                 "the cost of a traced call could not be measured".to_owned(),
@@ -325,7 +326,7 @@ impl Outcome {
             complete: lossless && !self.incomplete,
             loss,
             overhead: Overhead {
-                per_call_ns: self.per_call,
+                per_call_ns: per_call,
                 per_switch_ns: per_switch,
                 iotrace_cpu_ns: output::own_cpu_ns(),
             },
