@@ -72,28 +72,3 @@ fn asleep_in(pid: i32, syscall: i64) {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
-
-/// A call that is seen to begin must be seen to end: whichever probe comes first, the target is in the midst
-/// of something.
-#[test]
-#[ignore = "needs root"]
-fn attaching_to_a_target_that_never_rests_mispairs_nothing() {
-    let child = Child::fork(|page| {
-        let (from, to) = pipe();
-        page.gate();
-        loop {
-            write(to, 1);
-            read(from, 1);
-        }
-    });
-    child.go();
-    let trace = Trace::of(&[child.pid], &[]);
-    std::thread::sleep(WINDOW);
-    let document = trace.stop();
-    assert!(document.complete && document.loss.unmatched == 0, "{:?}", document.loss);
-    // The one it may have been in.
-    assert!(document.loss.in_flight_start <= 1, "{:?}", document.loss);
-    let process = process(&document, child.pid);
-    let (reads, writes) = (row(process, "read").calls, row(process, "write").calls);
-    assert!(reads > 0 && reads.abs_diff(writes) <= 1, "they take turns: {reads} reads, {writes} writes");
-}
