@@ -6,4 +6,5 @@ pub mod output;
 pub mod run;
 pub mod targets;
 pub mod trace;
+pub mod watch;
 pub mod workload;

@@ -53,7 +53,7 @@ pub fn resolve(args: &TraceArgs) -> Result<Whom, Failure> {
             // A hierarchy of the first version is not known to the helper that tells a thread's cgroup:
             // its members of now are taken, and their children.
             None => {
-                whom.tgids.extend(members(path)?);
+                whom.tgids.extend(members_below(path)?);
                 whom.follow = true;
             }
         }
@@ -121,6 +121,18 @@ fn members(path: &Path) -> Result<Vec<u32>, Failure> {
     Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
 }
 
+/// Processes in a cgroup or below it.
+pub fn members_below(path: &Path) -> Result<Vec<u32>, Failure> {
+    let mut pids = members(path)?;
+    for entry in fs::read_dir(directory(path)?).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            // One that was removed meanwhile has no members.
+            pids.extend(members_below(&entry.path()).unwrap_or_default());
+        }
+    }
+    Ok(pids)
+}
+
 /// Processes of the target that are there now.
 pub fn present(whom: &Whom, cgroup: Option<&Path>) -> Vec<u32> {
     let own = std::process::id();
@@ -139,7 +151,7 @@ pub fn present(whom: &Whom, cgroup: Option<&Path>) -> Vec<u32> {
         pids.extend(proc::processes().into_iter().filter(|&pid| pid != own).filter(named));
     }
     if let Some(path) = cgroup {
-        pids.extend(members(path).unwrap_or_default());
+        pids.extend(members_below(path).unwrap_or_default());
     }
     pids.sort_unstable();
     pids.dedup();

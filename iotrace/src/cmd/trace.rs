@@ -1,29 +1,23 @@
 //! `iotrace trace`: processes that exist, a cgroup, the whole system, or a command it starts.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use iotrace_ebpf::abi::Stat;
-
-use crate::aggregate::Snapshot;
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::{Observer, monotonic_ns};
 use crate::bpf::probes::Group;
 use crate::bpf::settings::{Per, Settings, Whom};
-use crate::calibrate::{self, Calibration};
+use crate::calibrate;
 use crate::check;
 use crate::cli::{PerArg, TraceArgs};
 use crate::cmd::output;
 use crate::cmd::targets;
+use crate::cmd::watch::Watch;
 use crate::error::Failure;
-use crate::journal::Journal;
-use crate::proc;
-use crate::processes::{InFlightCalls, Names, processes};
-use crate::session::tracing::{self, Until, Watcher};
-use crate::summary::{Document, Loss, Overhead, SCHEMA, Warning};
+use crate::session;
+use crate::session::tracing::{self, Until};
 use crate::syscall;
 use crate::target::{Ended, Held, Identity};
 
@@ -48,14 +42,15 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     check::prerequisites()?;
     let began = Instant::now();
     let held = hold(args, &mut whom)?;
+    // After the fork: a command starts with the signals as they were.
+    session::catch_interrupts().map_err(Failure::while_doing("catching Ctrl-C"))?;
     let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
     let calibration = calibrate::measure(&btf);
-    let settings = settings(args, &whom);
-    let mut observer = Observer::attach(&btf, &settings)?;
+    let mut observer = attach(args, &mut whom, &btf)?;
     observer.set_floors(calibration.floors);
     let mut watch = Watch::new(args, observer, whom, calibration, monotonic_ns());
     if args.output.verbose {
-        let names: Vec<&str> = watch.observer.attached().collect();
+        let names: Vec<&str> = watch.attached().collect();
         eprintln!("attached in {:.0?}: {}", began.elapsed(), names.join(" "));
     }
     let command = held.map(|held| release(held, args)).transpose()?;
@@ -97,6 +92,19 @@ fn release(held: Held, args: &TraceArgs) -> Result<crate::target::Running, Failu
     })
 }
 
+/// Attaches; where the kernel cannot tell a thread's cgroup (5.10 has no such helper for tracing programs),
+/// its members of now are taken, and their children, as for a cgroup of the first version.
+fn attach(args: &TraceArgs, whom: &mut Whom, btf: &Btf) -> Result<Observer, Failure> {
+    let refused = match Observer::attach(btf, &settings(args, whom)) {
+        Ok(observer) => return Ok(observer),
+        Err(error) => error,
+    };
+    let (Some(path), Some(_)) = (&args.cgroup, whom.cgroup.take()) else { return Err(refused.into()) };
+    whom.tgids.extend(targets::members_below(path)?);
+    whom.follow = true;
+    Ok(Observer::attach(btf, &settings(args, whom))?)
+}
+
 /// What the probes are told for these arguments.
 pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
     let mut groups = vec![Group::Core, Group::Exec, Group::Sockets, Group::Copy, Group::CopyUnix];
@@ -125,274 +133,7 @@ pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
     }
 }
 
-fn is_traced(args: &TraceArgs, one: &syscall::Syscall) -> bool {
+/// Whether a syscall was asked for.
+pub fn is_traced(args: &TraceArgs, one: &syscall::Syscall) -> bool {
     args.expression.as_ref().map_or(one.nr != syscall::FUTEX, |wanted| wanted.0.contains(&one.nr))
-}
-
-/// The observation as it goes on.
-struct Watch<'a> {
-    args: &'a TraceArgs,
-    observer: Observer,
-    whom: Whom,
-    names: Names,
-    calibration: Calibration,
-    /// What the last interval ended with.
-    printed: Snapshot,
-    /// When that was.
-    printed_at: u64,
-    /// Calls that were open before: process, thread, number.
-    before: Vec<(u32, u32, u32)>,
-    /// Target processes that were there at the start.
-    initial: Vec<u32>,
-    started: u64,
-    looks: u64,
-}
-
-impl<'a> Watch<'a> {
-    fn new(
-        args: &'a TraceArgs,
-        observer: Observer,
-        whom: Whom,
-        calibration: Calibration,
-        started: u64,
-    ) -> Self {
-        let initial = targets::present(&whom, args.cgroup.as_deref());
-        let mut names = Names::default();
-        let mut before = Vec::new();
-        let single: HashSet<u32> = whom.tids.iter().copied().collect();
-        for &pid in &initial {
-            for tid in proc::threads(pid) {
-                let alone = !single.is_empty() && !whom.all && !whom.tgids.contains(&pid);
-                if alone && !single.contains(&tid) {
-                    continue;
-                }
-                if let Some(name) = proc::comm(tid) {
-                    names.threads.insert(tid, (name, pid));
-                }
-                let traced = |&nr: &u32| syscall::by_nr(nr).is_some_and(|one| is_traced(args, one));
-                before.extend(proc::sleeping_in(pid, tid).filter(traced).map(|nr| (pid, tid, nr)));
-            }
-        }
-        Self {
-            args,
-            observer,
-            whom,
-            names,
-            calibration,
-            printed: Snapshot::default(),
-            printed_at: started,
-            before,
-            initial,
-            started,
-            looks: 0,
-        }
-    }
-
-    fn about(&self) -> String {
-        match (self.whom.all, self.initial.len()) {
-            (true, _) => "the whole system".to_owned(),
-            (_, 1) => format!("process {}", self.initial[0]),
-            (_, several) => format!("{several} processes"),
-        }
-    }
-
-    /// Takes the names that the probes sent.
-    fn drain(&mut self) {
-        let mut journal = Journal::default();
-        self.observer.drain(|item| journal.take(item));
-        for (tid, name) in journal.names {
-            let pid = journal.processes.get(&tid).copied().unwrap_or(tid);
-            self.names.threads.insert(tid, (name, pid));
-        }
-        for entry in &journal.calls {
-            self.names.longest.offer(entry, self.started);
-        }
-        let listening = if journal.files.is_empty() { HashSet::new() } else { proc::listening_ports() };
-        for file in &journal.files {
-            self.names.waits.extend(proc::waits_for(file, &listening).map(|what| (file.file, what)));
-            self.names.files.insert(file.file, proc::describe(file));
-        }
-    }
-
-    /// Threads that slept since before tracing and still do, in the same call.
-    fn still_open(&self) -> Vec<(u32, u32, u32)> {
-        let known: HashSet<u32> = self.observer.open_calls().iter().map(|call| call.tid).collect();
-        let still = |&(pid, tid, nr): &(u32, u32, u32)| {
-            !known.contains(&tid) && proc::sleeping_in(pid, tid) == Some(nr)
-        };
-        self.before.iter().copied().filter(still).collect()
-    }
-
-    fn look_at_triggers(&mut self, snapshot: &Snapshot) {
-        let epolls = snapshot.rows.keys().filter(|key| matches!(key.nr, 232 | 281 | 441)).map(|key| key.tgid);
-        for pid in epolls.collect::<HashSet<u32>>() {
-            // The most there ever were: in the end the connections may be closed, and a listener left.
-            self.names.triggers.entry(pid).or_default().keep_most(proc::triggers(pid));
-        }
-    }
-
-    /// Names of wakers outside the target, while they are there.
-    fn look_at_wakers(&mut self, snapshot: &Snapshot) {
-        for key in snapshot.wakes.keys() {
-            if key.waker != 0
-                && !self.names.threads.contains_key(&key.waker)
-                && let (Some(name), Some(pid)) = (proc::comm(key.waker), proc::process_of(key.waker))
-            {
-                self.names.threads.insert(key.waker, (name, pid));
-            }
-        }
-    }
-
-    fn document(&mut self, snapshot: &Snapshot, elapsed_ns: u64) -> Document {
-        let now = monotonic_ns();
-        let open = InFlightCalls {
-            open: self.observer.open_calls(),
-            before: self.still_open(),
-            now,
-            started: self.started,
-        };
-        let mut processes = processes(snapshot, &self.names, &open);
-        if let Some(top) = self.args.top {
-            processes.truncate(top);
-        }
-        let loss = self.loss(&open);
-        let mut warnings = self.warnings(&loss);
-        if snapshot.rows.is_empty() {
-            warnings.push(Warning { code: "nothing_seen".to_owned(), text: self.why_nothing(&open) });
-        }
-        Document {
-            schema: SCHEMA.to_owned(),
-            command: "trace".to_owned(),
-            host: check::host(),
-            complete: loss.records == 0
-                && loss.map_full == 0
-                && loss.unmatched == 0
-                && loss.recursion_misses.unwrap_or(0) == 0,
-            loss,
-            overhead: Overhead {
-                per_call_ns: self.calibration.per_call_ns,
-                per_switch_ns: self.calibration.per_switch_ns,
-                iotrace_cpu_ns: output::own_cpu_ns(),
-            },
-            elapsed_ns,
-            runs: Vec::new(),
-            processes,
-            warnings,
-        }
-    }
-
-    fn loss(&self, open: &InFlightCalls) -> Loss {
-        let count = |stat| self.observer.count(stat);
-        Loss {
-            records: count(Stat::RecordsLost),
-            map_full: count(Stat::TasksFull)
-                + count(Stat::SocksFull)
-                + count(Stat::RowsFull)
-                + count(Stat::TargetsFull),
-            recursion_misses: self.observer.recursion_misses(),
-            unmatched: count(Stat::Unmatched),
-            in_flight_start: count(Stat::InFlightStart) + open.before.len() as u64,
-            in_flight_stop: open.open.len() as u64 + open.before.len() as u64 + count(Stat::EndedInCall),
-        }
-    }
-
-    fn warnings(&self, loss: &Loss) -> Vec<Warning> {
-        let mut warnings = Vec::new();
-        let mut warn = |code: &str, text: String| warnings.push(Warning { code: code.to_owned(), text });
-        for missing in self.observer.missing() {
-            let (name, lost) = (missing.probe.name, missing.probe.lost);
-            warn("probe_missing", format!("{name} is not attached: {}. Without it: {lost}", missing.why));
-        }
-        if self.observer.count(Stat::RowsFull) > 0 {
-            warn("rows_full", "calls found no row to be counted in: give more with --rows".to_owned());
-        }
-        if self.observer.count(Stat::TasksFull) > 0 {
-            warn(
-                "threads_full",
-                "more threads at once than there is room for (about 36,000): the calls of some are not counted".to_owned(),
-            );
-        }
-        let unseen = self.observer.count(Stat::SwitchUnseen);
-        if unseen > 0 {
-            warn(
-                "switches_unseen",
-                format!(
-                    "the kernel did not show {unseen} switches to traced threads: runq is too long by their work"
-                ),
-            );
-        }
-        if loss.recursion_misses.is_none() {
-            warn(
-                "recursion_misses_not_counted",
-                "this kernel does not count skipped probe runs (since 5.12)".to_owned(),
-            );
-        }
-        if self.calibration.per_call_ns.is_none() || self.calibration.per_switch_ns.is_none() {
-            warn("overhead_not_measured", "the cost of observing could not be measured here".to_owned());
-        }
-        warnings
-    }
-
-    fn why_nothing(&self, open: &InFlightCalls) -> String {
-        let waiting = open.before.len();
-        if waiting > 0 {
-            return format!(
-                "no traced call returned: {waiting} threads have been in one since before tracing began and still \
-                 are (see in_flight)"
-            );
-        }
-        if !open.open.is_empty() {
-            return "no traced call returned: those that began have not ended (see in_flight)".to_owned();
-        }
-        if self.initial.is_empty() && self.args.command.is_empty() {
-            return "no thread matched the target while it was traced".to_owned();
-        }
-        if self.args.expression.is_some() || self.args.min.is_some() {
-            return "no call passed -e and --min".to_owned();
-        }
-        "the target entered no traced call (it computes, sleeps, or waits on a lock)".to_owned()
-    }
-
-    /// The result of everything.
-    fn finish(mut self) -> io::Result<Document> {
-        self.drain();
-        let snapshot = self.observer.snapshot();
-        self.look_at_triggers(&snapshot);
-        self.look_at_wakers(&snapshot);
-        if self.args.interval.is_some() {
-            // What is left of the last one: only then do the intervals add up to the whole.
-            self.print(snapshot.clone())?;
-        }
-        let elapsed = monotonic_ns() - self.started;
-        Ok(self.document(&snapshot, elapsed))
-    }
-
-    /// Prints what happened since the last time.
-    fn print(&mut self, snapshot: Snapshot) -> io::Result<()> {
-        let now = monotonic_ns();
-        let delta = snapshot.since(&self.printed);
-        let document = self.document(&delta, now - self.printed_at);
-        (self.printed, self.printed_at) = (snapshot, now);
-        output::interval(&document, &self.args.output)
-    }
-}
-
-impl Watcher for Watch<'_> {
-    fn look(&mut self) -> bool {
-        self.drain();
-        self.looks += 1;
-        // Every fifth of a second is soon enough for what lives longer, and cheap.
-        if !self.looks.is_multiple_of(10) {
-            return true;
-        }
-        let snapshot = self.observer.snapshot();
-        self.look_at_triggers(&snapshot);
-        self.look_at_wakers(&snapshot);
-        let named = !self.whom.all && self.whom.comm.is_none() && self.whom.cgroup.is_none();
-        !(named && !self.whom.follow && self.initial.iter().all(|&pid| proc::is_gone(pid)))
-    }
-
-    fn interval(&mut self) -> io::Result<()> {
-        self.print(self.observer.snapshot())
-    }
 }

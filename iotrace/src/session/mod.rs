@@ -7,7 +7,7 @@ pub mod tracing;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
@@ -23,8 +23,8 @@ const DRAIN: Duration = Duration::from_millis(5);
 /// How long a workload may take to exit after its last word.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Whether Ctrl-C or SIGTERM came.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// How often Ctrl-C or SIGTERM came.
+static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 
 /// From now on Ctrl-C and SIGTERM end nothing, but are remembered: [`watch`] looks, and whoever does
 /// something long outside of it asks [`interrupted`]. The runtime would catch them, too, but only since the
@@ -34,7 +34,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Of `sigaction`.
 pub fn catch_interrupts() -> io::Result<()> {
     extern "C" fn remember(_: libc::c_int) {
-        INTERRUPTED.store(true, Relaxed);
+        INTERRUPTS.fetch_add(1, Relaxed);
     }
     for number in [libc::SIGINT, libc::SIGTERM] {
         // SAFETY: all-zero is a valid sigaction with an empty mask; the handler has the right signature
@@ -52,9 +52,14 @@ pub fn catch_interrupts() -> io::Result<()> {
     Ok(())
 }
 
+/// How often Ctrl-C or SIGTERM came since [`catch_interrupts`].
+pub fn interrupts() -> u32 {
+    INTERRUPTS.load(Relaxed)
+}
+
 /// Whether Ctrl-C or SIGTERM came since [`catch_interrupts`].
 pub fn interrupted() -> bool {
-    INTERRUPTED.load(Relaxed)
+    interrupts() > 0
 }
 
 /// Why the observation ended.

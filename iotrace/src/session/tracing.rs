@@ -3,7 +3,6 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use crate::target::{Ended, Running};
@@ -49,26 +48,22 @@ async fn tracing(
     interval: Option<Duration>,
     watcher: &mut impl Watcher,
 ) -> io::Result<Option<Ended>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let started = Instant::now();
     let mut last = started;
-    let mut interrupted = false;
+    let mut asked = false;
     loop {
-        tokio::select! {
-            _ = look.tick() => {}
-            () = either(&mut interrupt, &mut terminate) => {
-                // A command gets the terminal's SIGINT, too: it decides how it ends. The second time is meant.
-                if until.command.is_none() || interrupted {
-                    return Ok(None);
-                }
-                interrupted = true;
-                if let Some(command) = &until.command {
-                    command.signal(libc::SIGTERM);
-                }
+        look.tick().await;
+        // A command gets the terminal's SIGINT, too: it decides how it ends. The second time is meant.
+        match (super::interrupts(), &until.command) {
+            (0, _) => {}
+            (1, Some(command)) if !asked => {
+                asked = true;
+                command.signal(libc::SIGTERM);
             }
+            (1, Some(_)) => {}
+            _ => return Ok(None),
         }
         let left = watcher.look();
         if let Some(command) = &mut until.command
@@ -91,12 +86,5 @@ async fn tracing(
             last = Instant::now();
             watcher.interval()?;
         }
-    }
-}
-
-async fn either(one: &mut Signal, other: &mut Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
     }
 }

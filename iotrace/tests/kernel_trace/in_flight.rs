@@ -72,3 +72,28 @@ fn asleep_in(pid: i32, syscall: i64) {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// A call that is seen to begin must be seen to end: whichever probe comes first, the target is in the midst
+/// of something.
+#[test]
+#[ignore = "needs root"]
+fn attaching_to_a_target_that_never_rests_mispairs_nothing() {
+    let child = Child::fork(|page| {
+        let (from, to) = pipe();
+        page.gate();
+        loop {
+            write(to, 1);
+            read(from, 1);
+        }
+    });
+    child.go();
+    let trace = Trace::of(&[child.pid], &[]);
+    std::thread::sleep(WINDOW);
+    let document = trace.stop();
+    assert!(document.complete && document.loss.unmatched == 0, "{:?}", document.loss);
+    // The one it may have been in.
+    assert!(document.loss.in_flight_start <= 1, "{:?}", document.loss);
+    let process = process(&document, child.pid);
+    // The two rows are read one after the other while the target goes on, so they need not agree.
+    assert!(row(process, "read").calls > 0 && row(process, "write").calls > 0, "{process:?}");
+}
