@@ -78,6 +78,12 @@ impl Buckets {
         }
     }
 
+    fn merge(&mut self, other: &Buckets) {
+        for (sum, count) in self.0.iter_mut().zip(other.0.iter()) {
+            *sum += count;
+        }
+    }
+
     fn since(&self, before: &Buckets) -> Buckets {
         let mut delta = self.clone();
         for (now, then) in delta.0.iter_mut().zip(before.0.iter()) {
@@ -197,6 +203,16 @@ impl Row {
         self.phase2.add(&cpu.phase2);
         self.latency.add(&cpu.latency);
         self.pickup.add(&cpu.pickup);
+    }
+
+    /// Adds another row.
+    pub fn merge(&mut self, other: &Row) {
+        each_sum!(self, other, |sum, more| *sum += more);
+        self.parts.total += other.parts.total;
+        self.phase1.merge(&other.phase1);
+        self.phase2.merge(&other.phase2);
+        self.latency.merge(&other.latency);
+        self.pickup.merge(&other.pickup);
     }
 
     fn since(&self, before: &Row) -> Row {

@@ -23,6 +23,7 @@ pub mod recognise;
 pub mod record;
 pub mod report;
 pub mod requests;
+pub mod retired;
 pub mod session;
 pub mod signals;
 pub mod strip;

@@ -45,6 +45,12 @@ pub fn is_gone(pid: u32) -> bool {
     status(pid, "State:").is_none_or(|state| state.starts_with(['Z', 'X']))
 }
 
+/// Whether all threads of a process have come to their end. One that led the others may be a zombie while
+/// they go on.
+pub fn has_ended(pid: u32) -> bool {
+    is_gone(pid) && threads(pid).into_iter().all(is_gone)
+}
+
 /// The number a process has in its own, innermost pid namespace, if that is not ours.
 pub fn namespaced(pid: u32) -> Option<u32> {
     let numbers = status(pid, "NSpid:")?;

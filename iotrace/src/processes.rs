@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use iotrace_ebpf::abi::{AGG_WAITS, AggKey};
+use iotrace_ebpf::abi::{AGG_WAITS, AggKey, WakeKey};
 
 use crate::aggregate::{Open, Row, Snapshot};
 use crate::longest::Longest;
@@ -21,12 +21,17 @@ pub struct Names {
     pub waits: HashMap<u64, WaitsFor>,
     /// Processes whose epoll descriptors were looked at: how they are triggered.
     pub triggers: HashMap<u32, Triggers>,
+    /// Threads that ended and whose names were dropped, by process.
+    pub ended_threads: HashMap<u32, u64>,
+    /// How many processes an entry stands for, where that is more than one.
+    pub merged: HashMap<u32, u64>,
     /// The longest calls, where calls are recorded one by one.
     pub longest: Longest,
 }
 
 impl Names {
-    fn process(&self, pid: u32) -> String {
+    /// Name of a process.
+    pub fn process(&self, pid: u32) -> String {
         let leader = self.threads.get(&pid).map(|(name, _)| name);
         let any = || self.threads.values().find(|(_, tgid)| *tgid == pid).map(|(name, _)| name);
         leader.or_else(any).cloned().unwrap_or_else(|| format!("process {pid}"))
@@ -74,7 +79,9 @@ fn process(
     Process {
         pid,
         comm: names.process(pid),
-        threads: names.threads.values().filter(|(_, tgid)| *tgid == pid).count() as u64,
+        processes: names.merged.get(&pid).copied().unwrap_or(1),
+        threads: names.threads.values().filter(|(_, tgid)| *tgid == pid).count() as u64
+            + names.ended_threads.get(&pid).copied().unwrap_or(0),
         models: recognise::models(&calls, triggers),
         calls,
         operations: None,
@@ -146,10 +153,11 @@ fn wakers(pid: u32, snapshot: &Snapshot, names: &Names) -> Vec<Waker> {
         .map(|(key, &wakes)| Waker {
             comm: match names.threads.get(&key.waker) {
                 _ if key.waker == 0 => "idle".to_owned(),
+                _ if key.waker == WakeKey::MANY => "several".to_owned(),
                 Some((name, _)) => name.clone(),
                 None => "unknown".to_owned(),
             },
-            tid: key.waker,
+            tid: if key.waker == WakeKey::MANY { 0 } else { key.waker },
             by_socket: key.by_socket != 0,
             syscall: syscall::name(key.nr),
             wakes,

@@ -96,6 +96,11 @@ pub struct WakeKey {
     pub by_socket: u32,
 }
 
+impl WakeKey {
+    /// A [`WakeKey::waker`] of user space: several that are told apart no longer.
+    pub const MANY: u32 = u32::MAX;
+}
+
 /// What the kernel knows of a socket that is received from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

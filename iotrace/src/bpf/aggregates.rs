@@ -1,6 +1,6 @@
 //! Reads the sums that the probes keep in the kernel.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use aya::Pod;
 use aya::maps::{Array, HashMap as BpfHashMap, PerCpuHashMap};
@@ -58,6 +58,31 @@ impl Observer {
         map.map_or_else(HashMap::new, |map| {
             map.iter().flatten().map(|(key, cpus)| (key.0, cpus.iter().sum())).collect()
         })
+    }
+
+    /// Rows that are taken.
+    pub fn rows_taken(&self) -> Vec<AggKey> {
+        let map = self.map("ROWS").and_then(|map| PerCpuHashMap::<_, PodKey, PodAgg>::try_from(map).ok());
+        map.map_or_else(Vec::new, |map| map.keys().flatten().map(|key| key.0).collect())
+    }
+
+    /// Takes what there is of processes that have ended out of the kernel: nobody adds to it any more.
+    pub fn retire(&mut self, ended: &HashSet<u32>) -> Snapshot {
+        let mut snapshot = self.snapshot();
+        snapshot.rows.retain(|key, _| ended.contains(&key.tgid));
+        snapshot.errors.retain(|key, _| ended.contains(&key.row.tgid));
+        snapshot.wakes.retain(|key, _| ended.contains(&key.tgid));
+        // An entry that cannot be removed would be counted twice: it stays where it is.
+        if let Some(Ok(mut map)) = self.map_mut("ROWS").map(PerCpuHashMap::<_, PodKey, PodAgg>::try_from) {
+            snapshot.rows.retain(|key, _| map.remove(&PodKey(*key)).is_ok());
+        }
+        if let Some(Ok(mut map)) = self.map_mut("ERRORS").map(PerCpuHashMap::<_, PodError, u64>::try_from) {
+            snapshot.errors.retain(|key, _| map.remove(&PodError(*key)).is_ok());
+        }
+        if let Some(Ok(mut map)) = self.map_mut("WAKES").map(PerCpuHashMap::<_, PodWake, u64>::try_from) {
+            snapshot.wakes.retain(|key, _| map.remove(&PodWake(*key)).is_ok());
+        }
+        snapshot
     }
 
     /// Calls of known threads that are open at this moment.

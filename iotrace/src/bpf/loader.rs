@@ -150,6 +150,11 @@ impl Observer {
         self.ebpf.map(name)
     }
 
+    /// A map of the object, to change.
+    pub(super) fn map_mut(&mut self, name: &str) -> Option<&mut Map> {
+        self.ebpf.map_mut(name)
+    }
+
     /// The kernel's count of `stat` so far.
     pub fn count(&self, stat: Stat) -> u64 {
         let counters = self.ebpf.map("COUNTERS").and_then(|map| PerCpuArray::<_, u64>::try_from(map).ok());

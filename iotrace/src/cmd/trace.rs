@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::bpf::btf::Btf;
-use crate::bpf::loader::{Observer, monotonic_ns};
+use crate::bpf::loader::Observer;
 use crate::bpf::probes::Group;
 use crate::bpf::settings::{Per, Settings, Whom};
 use crate::calibrate;
@@ -48,7 +48,7 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     let calibration = calibrate::measure(&btf);
     let mut observer = attach(args, &mut whom, &btf)?;
     observer.set_floors(calibration.floors);
-    let mut watch = Watch::new(args, observer, whom, calibration, monotonic_ns());
+    let mut watch = Watch::new(args, observer, whom, calibration, rows(args));
     if args.output.verbose {
         let names: Vec<&str> = watch.attached().collect();
         eprintln!("attached in {:.0?}: {}", began.elapsed(), names.join(" "));
@@ -111,8 +111,6 @@ pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
     if whom.follow {
         groups.push(Group::Follow);
     }
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let fitting = ROW_BYTES / (cpus * size_of::<iotrace_ebpf::abi::Agg>());
     let (sinks, ring_bytes) = targets::sink(args);
     Settings {
         whom: whom.clone(),
@@ -128,9 +126,16 @@ pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
         per_kib: calibrate::per_kib(),
         signals: 0,
         ring_bytes,
-        rows: args.rows.unwrap_or(fitting.clamp(512, 4096) as u32),
+        rows: rows(args) as u32,
         without: args.without.clone(),
     }
+}
+
+/// Most rows that the kernel keeps at a time: as asked for, or what fits.
+fn rows(args: &TraceArgs) -> usize {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let fitting = ROW_BYTES / (cpus * size_of::<iotrace_ebpf::abi::Agg>());
+    args.rows.map_or(fitting.clamp(512, 4096), |rows| rows as usize)
 }
 
 /// Whether a syscall was asked for.

@@ -16,9 +16,16 @@ use crate::cmd::{output, targets};
 use crate::journal::Journal;
 use crate::proc;
 use crate::processes::{InFlightCalls, Names, processes};
+use crate::retired::Retired;
 use crate::session::tracing::Watcher;
 use crate::summary::{Document, Loss, Overhead, SCHEMA, Warning};
 use crate::syscall;
+
+/// Sums of errors and of wake-ups that make the kernel's room for them scarce.
+const ERRORS: usize = 256;
+const WAKES: usize = 1024;
+/// Names of threads that are kept, whether they have ended or not.
+const NAMES: usize = 8192;
 
 /// The observation as it goes on.
 pub struct Watch<'a> {
@@ -27,6 +34,10 @@ pub struct Watch<'a> {
     whom: Whom,
     names: Names,
     calibration: Calibration,
+    /// Sums of processes that have ended.
+    retired: Retired,
+    /// Names of threads to keep before those that ended are dropped.
+    most_names: usize,
     /// What the last interval ended with.
     printed: Snapshot,
     /// When that was.
@@ -37,6 +48,8 @@ pub struct Watch<'a> {
     initial: Vec<u32>,
     started: u64,
     looks: u64,
+    /// Most rows in the kernel.
+    rows: usize,
 }
 
 impl<'a> Watch<'a> {
@@ -46,8 +59,9 @@ impl<'a> Watch<'a> {
         observer: Observer,
         whom: Whom,
         calibration: Calibration,
-        started: u64,
+        rows: usize,
     ) -> Self {
+        let started = monotonic_ns();
         let initial = targets::present(&whom, args.cgroup.as_deref());
         let mut names = Names::default();
         let mut before = Vec::new();
@@ -71,12 +85,15 @@ impl<'a> Watch<'a> {
             whom,
             names,
             calibration,
+            retired: Retired::default(),
+            most_names: NAMES,
             printed: Snapshot::default(),
             printed_at: started,
             before,
             initial,
             started,
             looks: 0,
+            rows,
         }
     }
 
@@ -139,6 +156,53 @@ impl<'a> Watch<'a> {
                 self.names.threads.insert(key.waker, (name, pid));
             }
         }
+    }
+
+    /// The sums of everybody, ended or not.
+    fn sums(&self) -> Snapshot {
+        self.retired.with(&self.observer.snapshot())
+    }
+
+    /// Takes processes that have ended out of the kernel, where the room is bounded.
+    fn retire(&mut self, snapshot: &Snapshot) {
+        let crowded = snapshot.rows.len() >= self.rows / 4
+            || snapshot.errors.len() >= ERRORS
+            || snapshot.wakes.len() >= WAKES;
+        if !crowded {
+            return;
+        }
+        let known: HashSet<u32> = snapshot.rows.keys().map(|key| key.tgid).collect();
+        let ended: HashSet<u32> = known.into_iter().filter(|&pid| proc::has_ended(pid)).collect();
+        let sums = self.observer.retire(&ended);
+        self.retired.take(&sums);
+        let names = &self.names;
+        let gone = self.retired.fold(|pid| names.process(pid), &mut self.printed);
+        self.names.merged.clone_from(self.retired.merged());
+        self.names.threads.retain(|_, (_, pid)| !gone.contains(pid));
+        self.names.ended_threads.retain(|pid, _| !gone.contains(pid));
+        self.names.triggers.retain(|pid, _| !gone.contains(pid));
+        if self.names.files.len() > self.rows {
+            let live: HashSet<u64> = self.observer.rows_taken().iter().map(|key| key.file).collect();
+            self.names.files.retain(|file, _| live.contains(file));
+            self.names.waits.retain(|file, _| live.contains(file));
+        }
+    }
+
+    /// Drops the names of threads that have ended, once there are many; they are still counted.
+    fn drop_names(&mut self, snapshot: &Snapshot) {
+        if self.names.threads.len() < self.most_names {
+            return;
+        }
+        let wakers: HashSet<u32> = snapshot.wakes.keys().map(|key| key.waker).collect();
+        let ended = &mut self.names.ended_threads;
+        self.names.threads.retain(|&tid, (_, pid)| {
+            let keep = tid == *pid || wakers.contains(&tid) || !proc::is_gone(tid);
+            if !keep {
+                *ended.entry(*pid).or_default() += 1;
+            }
+            keep
+        });
+        self.most_names = (self.names.threads.len() * 2).max(NAMES);
     }
 
     fn document(&mut self, snapshot: &Snapshot, elapsed_ns: u64) -> Document {
@@ -265,7 +329,7 @@ impl<'a> Watch<'a> {
     /// Of printing the rest of the last interval.
     pub fn finish(mut self) -> io::Result<Document> {
         self.drain();
-        let snapshot = self.observer.snapshot();
+        let snapshot = self.sums();
         self.look_at_triggers(&snapshot);
         self.look_at_wakers(&snapshot);
         if self.args.interval.is_some() {
@@ -297,11 +361,13 @@ impl Watcher for Watch<'_> {
         let snapshot = self.observer.snapshot();
         self.look_at_triggers(&snapshot);
         self.look_at_wakers(&snapshot);
+        self.retire(&snapshot);
+        self.drop_names(&snapshot);
         let named = !self.whom.all && self.whom.comm.is_none() && self.whom.cgroup.is_none();
         !(named && !self.whom.follow && self.initial.iter().all(|&pid| proc::is_gone(pid)))
     }
 
     fn interval(&mut self) -> io::Result<()> {
-        self.print(self.observer.snapshot())
+        self.print(self.sums())
     }
 }

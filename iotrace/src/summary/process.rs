@@ -12,6 +12,8 @@ pub struct Process {
     pub pid: u32,
     /// The name of the thread that leads it (of any, if that one made no traced call).
     pub comm: String,
+    /// How many processes this entry stands for: 1, or all that ended under this name, once there were many.
+    pub processes: u64,
     /// Threads that made a traced call.
     pub threads: u64,
     /// One row a syscall, and a thread or descriptor where `--per` asked for it.
@@ -78,9 +80,10 @@ pub struct ModelUse {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Waker {
     /// Name of the thread in whose context the wake-up ran (an interrupt borrows whoever runs);
-    /// `idle` where nobody did.
+    /// `idle` where nobody did, `several` where
+    /// they are not told apart.
     pub comm: String,
-    /// Its id; 0: idle.
+    /// Its id; 0: idle or several.
     pub tid: u32,
     /// Whether data had become ready on a socket right before.
     pub by_socket: bool,

@@ -35,6 +35,7 @@ const PURE: &[&str] = &[
     "report.rs",
     "report/",
     "requests.rs",
+    "retired.rs",
     "signals.rs",
     "strip.rs",
     "summary/",

@@ -32,6 +32,9 @@ pub fn draw(processes: &[Process], unit: Unit, page: &mut Page) {
 
 fn head(process: &Process, page: &mut Page) {
     let mut title = format!("── {} · process {}", clip(&process.comm, 32), process.pid);
+    if process.processes > 1 {
+        title += &format!(" and {} others that ended", count(process.processes - 1));
+    }
     if process.threads > 1 {
         title += &format!(" · {}", plural(process.threads, "thread"));
     }

@@ -1,0 +1,155 @@
+//! Sums of processes that have ended: taken out of the kernel, whose room is bounded, and kept here, where
+//! they are put together by name once there are many.
+
+use std::collections::{HashMap, HashSet};
+
+use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey};
+
+use crate::aggregate::Snapshot;
+
+/// Rows kept one by one; beyond that, ended processes of one name become one entry.
+pub const ROWS: usize = 2048;
+
+/// Everything that has ended.
+#[derive(Clone, Debug, Default)]
+pub struct Retired {
+    sums: Snapshot,
+    /// The process that stands for all ended ones of a name.
+    stands_for: HashMap<String, u32>,
+    /// How many processes an entry stands for, where that is more than itself.
+    merged: HashMap<u32, u64>,
+}
+
+impl Retired {
+    /// Takes over what the kernel had of ended processes.
+    pub fn take(&mut self, ended: &Snapshot) {
+        self.sums.add(ended);
+    }
+
+    /// All sums: of those that live, and of those that ended.
+    pub fn with(&self, live: &Snapshot) -> Snapshot {
+        let mut all = self.sums.clone();
+        all.add(live);
+        all
+    }
+
+    /// How many processes the entry of `pid` stands for.
+    pub fn merged(&self) -> &HashMap<u32, u64> {
+        &self.merged
+    }
+
+    /// Puts ended processes of one name together if there are too many rows. `printed` is what was told
+    /// already: it must be kept in the same terms. Returns the processes whose entries are gone.
+    pub fn fold(&mut self, name_of: impl Fn(u32) -> String, printed: &mut Snapshot) -> HashSet<u32> {
+        if self.sums.rows.len() <= ROWS {
+            return HashSet::new();
+        }
+        let ended: HashSet<u32> = self.sums.rows.keys().map(|key| key.tgid).collect();
+        let mut into = HashMap::new();
+        for &pid in &ended {
+            let stand_in = *self.stands_for.entry(name_of(pid)).or_insert(pid);
+            into.insert(pid, stand_in);
+            if stand_in != pid {
+                let more = self.merged.remove(&pid).unwrap_or(1);
+                *self.merged.entry(stand_in).or_insert(1) += more;
+            }
+        }
+        self.sums.rename(&into);
+        printed.rename(&into);
+        into.into_iter().filter(|(pid, stand_in)| pid != stand_in).map(|(pid, _)| pid).collect()
+    }
+}
+
+impl Snapshot {
+    /// Adds another.
+    pub fn add(&mut self, other: &Snapshot) {
+        for (key, row) in &other.rows {
+            self.rows.entry(*key).or_default().merge(row);
+        }
+        for (key, times) in &other.errors {
+            *self.errors.entry(*key).or_default() += times;
+        }
+        for (key, times) in &other.wakes {
+            *self.wakes.entry(*key).or_default() += times;
+        }
+    }
+
+    /// Gives the sums of processes to others; threads and descriptors are told apart no longer, nor are
+    /// wakers.
+    fn rename(&mut self, into: &HashMap<u32, u32>) {
+        let row = |key: &AggKey| match into.get(&key.tgid) {
+            Some(&tgid) => AggKey { file: 0, tgid, tid: 0, nr: key.nr, fd: -1 },
+            None => *key,
+        };
+        let wake = |key: &WakeKey| match into.get(&key.tgid) {
+            Some(&tgid) => WakeKey { tgid, waker: key.waker.min(1) * WakeKey::MANY, ..*key },
+            None => *key,
+        };
+        let before = std::mem::take(self);
+        for (key, value) in &before.rows {
+            self.rows.entry(row(key)).or_default().merge(value);
+        }
+        for (key, times) in &before.errors {
+            *self.errors.entry(ErrorKey { row: row(&key.row), errno: key.errno }).or_default() += times;
+        }
+        for (key, times) in &before.wakes {
+            *self.wakes.entry(wake(key)).or_default() += times;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::Row;
+
+    fn of(pid: u32, calls: u64) -> Snapshot {
+        let key = AggKey { tgid: pid, tid: pid, fd: -1, ..AggKey::default() };
+        let error = ErrorKey { row: key, errno: 9 };
+        let wake = WakeKey { tgid: pid, waker: pid + 1, ..WakeKey::default() };
+        Snapshot {
+            rows: [(key, Row { calls, ..Row::default() })].into(),
+            errors: [(error, 1)].into(),
+            wakes: [(wake, 2)].into(),
+        }
+    }
+
+    fn calls(snapshot: &Snapshot) -> u64 {
+        snapshot.rows.values().map(|row| row.calls).sum()
+    }
+
+    #[test]
+    fn few_ended_processes_stay_as_they_were() {
+        let mut retired = Retired::default();
+        retired.take(&of(7, 3));
+        assert!(retired.fold(|_| "sh".to_owned(), &mut Snapshot::default()).is_empty());
+        assert_eq!(retired.with(&of(7, 2)).rows.len(), 1, "a process that ends while it is looked at is one");
+        assert_eq!(calls(&retired.with(&of(8, 2))), 5);
+    }
+
+    #[test]
+    fn many_become_one_of_each_name_and_nothing_is_lost_or_told_twice() {
+        let mut retired = Retired::default();
+        let many = ROWS as u32 + 10;
+        for pid in 1..=many {
+            retired.take(&of(pid, 3));
+        }
+        let name = |pid: u32| if pid.is_multiple_of(2) { "even" } else { "odd" }.to_owned();
+        let mut printed = retired.with(&Snapshot::default());
+        let gone = retired.fold(name, &mut printed);
+        let all = retired.with(&of(many + 1, 5));
+        assert_eq!((all.rows.len(), gone.len()), (3, many as usize - 2));
+        assert_eq!(calls(&all), u64::from(many) * 3 + 5);
+        assert_eq!(all.errors.values().sum::<u64>(), u64::from(many) + 1);
+        assert_eq!(all.wakes.values().sum::<u64>(), 2 * (u64::from(many) + 1));
+        assert_eq!(calls(&all.since(&printed)), 5, "what was printed is not printed again");
+        assert_eq!(retired.merged().values().sum::<u64>(), u64::from(many));
+        // Later ones join those that stand for their name already.
+        for pid in many + 1..=2 * many + 2 {
+            retired.take(&of(pid, 1));
+        }
+        retired.fold(name, &mut printed);
+        assert_eq!(retired.with(&Snapshot::default()).rows.len(), 2);
+        assert_eq!(retired.merged().values().sum::<u64>(), u64::from(2 * many + 2));
+    }
+}
