@@ -23,18 +23,23 @@ pub struct Names {
     pub triggers: HashMap<u32, Triggers>,
     /// Threads that ended and whose names were dropped, by process.
     pub ended_threads: HashMap<u32, u64>,
-    /// How many processes an entry stands for, where that is more than one.
-    pub merged: HashMap<u32, u64>,
+    /// Entries that stand for all processes that ended under a name: it, and how many they were.
+    pub stand_ins: HashMap<u32, (String, u64)>,
     /// The longest calls, where calls are recorded one by one.
     pub longest: Longest,
 }
 
 impl Names {
-    /// Name of a process.
-    pub fn process(&self, pid: u32) -> String {
+    /// Name of a process: of the thread that leads it, of any other, or none if none was seen.
+    pub fn known(&self, pid: u32) -> Option<&str> {
         let leader = self.threads.get(&pid).map(|(name, _)| name);
         let any = || self.threads.values().find(|(_, tgid)| *tgid == pid).map(|(name, _)| name);
-        leader.or_else(any).cloned().unwrap_or_else(|| format!("process {pid}"))
+        leader.or_else(any).map(String::as_str)
+    }
+
+    /// What to call a process.
+    pub fn process(&self, pid: u32) -> String {
+        self.known(pid).map_or_else(|| format!("process {pid}"), str::to_owned)
     }
 }
 
@@ -75,11 +80,12 @@ fn process(
 ) -> Process {
     let mut calls: Vec<Call> = rows.iter().map(|(key, row)| call(key, row, snapshot, names)).collect();
     calls.sort_by_key(|call| std::cmp::Reverse(call.total_ns));
+    let stand_in = names.stand_ins.get(&pid);
     let triggers = names.triggers.get(&pid).copied().unwrap_or_default();
     Process {
-        pid,
-        comm: names.process(pid),
-        processes: names.merged.get(&pid).copied().unwrap_or(1),
+        pid: if stand_in.is_some() { 0 } else { pid },
+        comm: stand_in.map_or_else(|| names.process(pid), |entry| entry.0.clone()),
+        processes: stand_in.map_or(1, |entry| entry.1),
         threads: names.threads.values().filter(|(_, tgid)| *tgid == pid).count() as u64
             + names.ended_threads.get(&pid).copied().unwrap_or(0),
         models: recognise::models(&calls, triggers),

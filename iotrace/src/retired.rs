@@ -8,16 +8,19 @@ use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey};
 use crate::aggregate::Snapshot;
 
 /// Rows kept one by one; beyond that, ended processes of one name become one entry.
-pub const ROWS: usize = 2048;
+pub const ROWS: usize = 1024;
+/// Ids from here on are of entries that stand for several: no process has such a number (`PID_MAX_LIMIT`),
+/// while that of one that ended is soon another's.
+pub const STAND_IN: u32 = 1 << 31;
 
 /// Everything that has ended.
 #[derive(Clone, Debug, Default)]
 pub struct Retired {
     sums: Snapshot,
-    /// The process that stands for all ended ones of a name.
-    stands_for: HashMap<String, u32>,
-    /// How many processes an entry stands for, where that is more than itself.
-    merged: HashMap<u32, u64>,
+    /// The entry of each name.
+    of_name: HashMap<String, u32>,
+    /// Of each entry: its name, and how many processes it stands for.
+    entries: HashMap<u32, (String, u64)>,
 }
 
 impl Retired {
@@ -33,9 +36,9 @@ impl Retired {
         all
     }
 
-    /// How many processes the entry of `pid` stands for.
-    pub fn merged(&self) -> &HashMap<u32, u64> {
-        &self.merged
+    /// Entries that stand for several: their names, and how many processes each has taken up.
+    pub fn stand_ins(&self) -> &HashMap<u32, (String, u64)> {
+        &self.entries
     }
 
     /// Puts ended processes of one name together if there are too many rows. `printed` is what was told
@@ -44,19 +47,19 @@ impl Retired {
         if self.sums.rows.len() <= ROWS {
             return HashSet::new();
         }
-        let ended: HashSet<u32> = self.sums.rows.keys().map(|key| key.tgid).collect();
+        let single = self.sums.rows.keys().map(|key| key.tgid).filter(|&pid| pid < STAND_IN);
+        let ended: HashSet<u32> = single.collect();
         let mut into = HashMap::new();
         for &pid in &ended {
-            let stand_in = *self.stands_for.entry(name_of(pid)).or_insert(pid);
-            into.insert(pid, stand_in);
-            if stand_in != pid {
-                let more = self.merged.remove(&pid).unwrap_or(1);
-                *self.merged.entry(stand_in).or_insert(1) += more;
-            }
+            let name = name_of(pid);
+            let next = STAND_IN + self.of_name.len() as u32;
+            let entry = *self.of_name.entry(name.clone()).or_insert(next);
+            self.entries.entry(entry).or_insert((name, 0)).1 += 1;
+            into.insert(pid, entry);
         }
         self.sums.rename(&into);
         printed.rename(&into);
-        into.into_iter().filter(|(pid, stand_in)| pid != stand_in).map(|(pid, _)| pid).collect()
+        ended
     }
 }
 
@@ -138,18 +141,21 @@ mod tests {
         let mut printed = retired.with(&Snapshot::default());
         let gone = retired.fold(name, &mut printed);
         let all = retired.with(&of(many + 1, 5));
-        assert_eq!((all.rows.len(), gone.len()), (3, many as usize - 2));
+        assert_eq!((all.rows.len(), gone.len()), (3, many as usize));
         assert_eq!(calls(&all), u64::from(many) * 3 + 5);
         assert_eq!(all.errors.values().sum::<u64>(), u64::from(many) + 1);
         assert_eq!(all.wakes.values().sum::<u64>(), 2 * (u64::from(many) + 1));
         assert_eq!(calls(&all.since(&printed)), 5, "what was printed is not printed again");
-        assert_eq!(retired.merged().values().sum::<u64>(), u64::from(many));
-        // Later ones join those that stand for their name already.
-        for pid in many + 1..=2 * many + 2 {
+        let stood_for = |retired: &Retired| retired.stand_ins().values().map(|entry| entry.1).sum::<u64>();
+        assert_eq!(stood_for(&retired), u64::from(many));
+        // Later ones join the entry of their name, whatever ids they have: these are used again.
+        for pid in 1..=many {
             retired.take(&of(pid, 1));
         }
-        retired.fold(name, &mut printed);
-        assert_eq!(retired.with(&Snapshot::default()).rows.len(), 2);
-        assert_eq!(retired.merged().values().sum::<u64>(), u64::from(2 * many + 2));
+        retired.fold(|pid| name(pid + 1), &mut printed);
+        let all = retired.with(&Snapshot::default());
+        assert_eq!((all.rows.len(), calls(&all)), (2, u64::from(many) * 4));
+        assert_eq!(stood_for(&retired), 2 * u64::from(many));
+        assert!(retired.stand_ins().values().all(|entry| entry.1 == u64::from(many)));
     }
 }

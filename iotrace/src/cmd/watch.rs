@@ -175,9 +175,14 @@ impl<'a> Watch<'a> {
         let ended: HashSet<u32> = known.into_iter().filter(|&pid| proc::has_ended(pid)).collect();
         let sums = self.observer.retire(&ended);
         self.retired.take(&sums);
+        // Their names may have come while the sums were read.
+        self.drain();
         let names = &self.names;
-        let gone = self.retired.fold(|pid| names.process(pid), &mut self.printed);
-        self.names.merged.clone_from(self.retired.merged());
+        let name = |pid| names.known(pid).map_or_else(|| "name not seen".to_owned(), str::to_owned);
+        let gone = self.retired.fold(name, &mut self.printed);
+        self.names.stand_ins.clone_from(self.retired.stand_ins());
+        // One whose number has been given out again keeps its name.
+        let gone: HashSet<u32> = gone.into_iter().filter(|&pid| proc::has_ended(pid)).collect();
         self.names.threads.retain(|_, (_, pid)| !gone.contains(pid));
         self.names.ended_threads.retain(|pid, _| !gone.contains(pid));
         self.names.triggers.retain(|pid, _| !gone.contains(pid));
@@ -328,8 +333,9 @@ impl<'a> Watch<'a> {
     /// # Errors
     /// Of printing the rest of the last interval.
     pub fn finish(mut self) -> io::Result<Document> {
-        self.drain();
         let snapshot = self.sums();
+        // After the sums: whoever is in them has sent a name by now.
+        self.drain();
         self.look_at_triggers(&snapshot);
         self.look_at_wakers(&snapshot);
         if self.args.interval.is_some() {

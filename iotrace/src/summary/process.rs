@@ -8,7 +8,7 @@ use super::{Call, Operations};
 /// One observed process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
-    /// Its id.
+    /// Its id; 0 for an entry that stands for several.
     pub pid: u32,
     /// The name of the thread that leads it (of any, if that one made no traced call).
     pub comm: String,

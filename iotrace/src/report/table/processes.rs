@@ -31,10 +31,11 @@ pub fn draw(processes: &[Process], unit: Unit, page: &mut Page) {
 }
 
 fn head(process: &Process, page: &mut Page) {
-    let mut title = format!("── {} · process {}", clip(&process.comm, 32), process.pid);
-    if process.processes > 1 {
-        title += &format!(" and {} others that ended", count(process.processes - 1));
-    }
+    let who = match process.pid {
+        0 => format!("{} processes that ended", count(process.processes)),
+        pid => format!("process {pid}"),
+    };
+    let mut title = format!("── {} · {who}", clip(&process.comm, 32));
     if process.threads > 1 {
         title += &format!(" · {}", plural(process.threads, "thread"));
     }
