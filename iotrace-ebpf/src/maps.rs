@@ -50,6 +50,10 @@ pub static ROLES: Global<[u8; MAX_SYSCALL]> = Global::new([0; MAX_SYSCALL]);
 #[unsafe(no_mangle)]
 pub static MIN_NS: Global<u64> = Global::new(0);
 
+/// 1: the kernel may skip a probe, because a preempted thread is in the middle of it (from 7.0).
+#[unsafe(no_mangle)]
+pub static PREEMPTIBLE: Global<u32> = Global::new(0);
+
 /// When observing began, for calls that were open then.
 #[unsafe(no_mangle)]
 pub static STARTED: Global<u64> = Global::new(0);

@@ -55,8 +55,8 @@ pub struct Task {
     pub tid: u32,
     /// Process id.
     pub tgid: u32,
-    /// Spare.
-    pub reserved: u32,
+    /// 1: the first probe at the end of the last call has run (only where it may be skipped).
+    pub ended: u32,
 }
 
 impl Task {

@@ -1,5 +1,6 @@
 //! One file a family of tracepoints.
 
+mod again;
 mod copy;
 mod floor;
 mod io_uring;

@@ -102,7 +102,13 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 /// thread is gone.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
-    let (address, tid) = (arg(&ctx, 0), tid_of(&ctx, 0));
+    ended(arg(&ctx, 0), tid_of(&ctx, 0));
+    0
+}
+
+/// Forgets a thread, and its process with the last one.
+#[inline(always)]
+pub fn ended(address: u64, tid: u32) {
     if let Some(task) = find(tid) {
         if task.span.is_open() {
             count(Stat::EndedInCall);
@@ -118,5 +124,4 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
             let _ = TGIDS.remove(tgid);
         }
     }
-    0
 }

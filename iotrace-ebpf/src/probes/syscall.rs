@@ -12,33 +12,32 @@ use iotrace_ebpf::span::zero;
 
 use crate::aggregate::{self, Finished};
 use crate::file;
-use crate::maps::{PER, STARTED, add, count, role_of, sinks_to};
+use crate::maps::{PER, PREEMPTIBLE, STARTED, add, count, role_of, sinks_to};
 use crate::sink;
 use crate::task::{Task, arg, current, current_known, now};
 
 /// `(struct pt_regs *regs, long id)`
 #[btf_tracepoint(function = "sys_enter")]
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
-    entered(&ctx, false)
-}
-
-/// The same, after it: a second chance where tracepoint programs can be preempted (7.x), and the kernel
-/// skips a program that a preempted thread is in the middle of on this CPU.
-#[btf_tracepoint(function = "sys_enter")]
-pub fn sys_enter_again(ctx: BtfTracePointContext) -> i32 {
-    entered(&ctx, true)
-}
-
-#[inline(always)]
-fn entered(ctx: &BtfTracePointContext, again: bool) -> i32 {
-    let nr = arg(ctx, 1);
-    let role = role_of(nr);
-    if role == 0 {
-        return 0;
-    }
     let regs: *const pt_regs = ctx.arg(0);
-    // SAFETY: the verifier knows the argument as `struct pt_regs *` and checks this offset.
-    if nr == FUTEX && !futex_waits(unsafe { (*regs).rsi }) {
+    entered(arg(&ctx, 1), false, |n| {
+        // SAFETY: the verifier knows the argument as `struct pt_regs *` and checks these offsets.
+        unsafe {
+            match n {
+                0 => (*regs).rdi,
+                1 => (*regs).rsi,
+                2 => (*regs).rdx,
+                _ => (*regs).r10,
+            }
+        }
+    })
+}
+
+/// Begins a call. `again`: after another probe that may have done so already.
+#[inline(always)]
+pub fn entered(nr: u64, again: bool, argument: impl Fn(u32) -> u64) -> i32 {
+    let role = role_of(nr);
+    if role == 0 || (nr == FUTEX && !futex_waits(argument(1))) {
         return 0;
     }
     let Some(task) = current() else { return 0 };
@@ -50,13 +49,10 @@ fn entered(ctx: &BtfTracePointContext, again: bool) -> i32 {
     }
     task.nr = nr as u32;
     task.role = u32::from(role);
-    // SAFETY: as above.
-    unsafe {
-        task.fd = (*regs).rdi as i32;
-        task.arg1 = (*regs).rsi;
-        task.arg2 = (*regs).rdx;
-        task.arg3 = (*regs).r10;
-    }
+    task.fd = argument(0) as i32;
+    task.arg1 = argument(1);
+    task.arg2 = argument(2);
+    task.arg3 = argument(3);
     for field in [&mut task.recv_at, &mut task.recv_bytes, &mut task.sock, &mut task.floors, &mut task.pickup]
     {
         zero(field);
@@ -89,20 +85,52 @@ fn has_descriptor(nr: u32) -> bool {
 /// `(struct pt_regs *regs, long ret)`
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    match current_known() {
-        Some(task) => exited(&ctx, task),
-        None => first_exit(&ctx),
+    let regs: *const pt_regs = ctx.arg(0);
+    // Most calls are not traced: their number tells without looking for the thread.
+    // SAFETY: the verifier knows the argument as `struct pt_regs *` and checks this offset.
+    let nr = unsafe { (*regs).orig_rax };
+    if role_of(nr) == 0 {
+        return 0;
+    }
+    // SAFETY: as above.
+    if nr == FUTEX && !futex_waits(unsafe { (*regs).rsi }) {
+        return 0;
+    }
+    let Some(task) = current_known() else { return first_exit() };
+    if PREEMPTIBLE.load() != 0 {
+        task.ended = 1;
+        unmatched(task);
+    }
+    exited(arg(&ctx, 1) as i64, task)
+}
+
+/// The same by perf, after it.
+#[inline(always)]
+pub fn exited_again(nr: u64, ret: i64) -> i32 {
+    if role_of(nr) == 0 {
+        return 0;
+    }
+    let Some(task) = current_known() else { return 0 };
+    // What the operation of a futex was is not told here.
+    if task.ended == 0 && nr != FUTEX {
+        unmatched(task);
+    }
+    task.ended = 0;
+    exited(ret, task)
+}
+
+/// A call that ends without having begun was skipped as it began. A thread that never entered a traced call
+/// has its enter before the probes.
+#[inline(always)]
+fn unmatched(task: &Task) {
+    if !task.span.is_open() && task.role != 0 {
+        count(Stat::Unmatched);
     }
 }
 
-/// The same, after it: see [`sys_enter_again`].
-#[btf_tracepoint(function = "sys_exit")]
-pub fn sys_exit_again(ctx: BtfTracePointContext) -> i32 {
-    current_known().map_or(0, |task| exited(&ctx, task))
-}
-
+/// Ends a call, unless that has been done.
 #[inline(always)]
-fn exited(ctx: &BtfTracePointContext, task: &mut Task) -> i32 {
+fn exited(ret: i64, task: &mut Task) -> i32 {
     if !task.span.is_open() {
         return 0;
     }
@@ -112,7 +140,6 @@ fn exited(ctx: &BtfTracePointContext, task: &mut Task) -> i32 {
     }
     let span = &task.span;
     let (enter, last_in, woken) = (span.enter, span.last_in, span.woken);
-    let ret = arg(ctx, 1) as i64;
     let parts = task.span.exit(now);
     let call = Finished { enter, exit: now, ret, parts, last_in, woken };
     if sinks_to(sinks::AGGREGATES) {
@@ -127,13 +154,7 @@ fn exited(ctx: &BtfTracePointContext, task: &mut Task) -> i32 {
 /// A thread of the target that is seen for the first time as it leaves a call: it was in it when
 /// observing began.
 #[inline(always)]
-fn first_exit(ctx: &BtfTracePointContext) -> i32 {
-    let regs: *const pt_regs = ctx.arg(0);
-    // SAFETY: the verifier knows the argument as `struct pt_regs *` and checks these offsets.
-    let (nr, operation) = unsafe { ((*regs).orig_rax, (*regs).rsi) };
-    if role_of(nr) == 0 || (nr == FUTEX && !futex_waits(operation)) {
-        return 0;
-    }
+fn first_exit() -> i32 {
     if current().is_some() {
         count(Stat::InFlightStart);
         add(Stat::InFlightStartNs, now().saturating_sub(STARTED.load()));

@@ -3,12 +3,12 @@
 
 use aya::{Ebpf, EbpfLoader};
 
-use super::loader::{LoadError, OBJECT, attach_one, with_causes};
+use super::loader::{LoadError, OBJECT, attach_one, kernel_btf, with_causes};
 use super::probes::{Shape, Variant};
 
 static PAIR: [Variant; 2] = [
-    Variant { program: "floor_exit", tracepoint: "sys_exit", shape: Shape::Begins(&[]) },
-    Variant { program: "floor_enter", tracepoint: "sys_enter", shape: Shape::Begins(&[]) },
+    Variant { program: "floor_exit", tracepoint: "sys_exit", shape: Shape::Begins(&[]), category: None },
+    Variant { program: "floor_enter", tracepoint: "sys_enter", shape: Shape::Begins(&[]), category: None },
 ];
 
 /// The empty pair, attached. Dropping it detaches both.
@@ -32,9 +32,9 @@ impl Floor {
             .map_max_entries("ROWS", 1)
             .load(OBJECT)
             .map_err(|error| object(&error))?;
-        let btf = aya::Btf::from_sys_fs().map_err(|error| object(&error))?;
+        let btf = kernel_btf()?;
         for variant in &PAIR {
-            attach_one(&mut ebpf, variant, &btf).map_err(|why| LoadError::Required {
+            attach_one(&mut ebpf, variant, btf).map_err(|why| LoadError::Required {
                 probe: variant.tracepoint,
                 why,
                 lost: "the floor",

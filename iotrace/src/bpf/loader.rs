@@ -1,13 +1,15 @@
 //! Loads the object, attaches what a question needs, and reads what comes out.
 
+use std::sync::OnceLock;
+
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
-use aya::programs::BtfTracePoint;
+use aya::programs::{BtfTracePoint, Program, ProgramError, TracePoint};
 use aya::{Ebpf, EbpfLoader};
 use iotrace_ebpf::abi::{STATS, Stat};
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
-use super::probes::{Group, PROBES, Probe, Variant};
+use super::probes::{AGAIN, PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
 use super::settings::{Settings, offsets};
 
@@ -83,11 +85,11 @@ impl Observer {
             return Err(LoadError::NoObject);
         }
         let mut ebpf = load_object(btf, settings)?;
-        let kernel_btf = aya::Btf::from_sys_fs().map_err(|error| LoadError::Object(error.to_string()))?;
+        let kernel_btf = kernel_btf()?;
         let (mut attached, mut missing) = (Vec::new(), Vec::new());
         let again = programs_are_preemptible();
         let wanted =
-            |probe: &&Probe| settings.groups.contains(&probe.group) || (again && probe.group == Group::Again);
+            |probe: &&Probe| settings.groups.contains(&probe.group) && (again || !probe.is_second_chance());
         let (enters, others): (Vec<_>, Vec<_>) =
             PROBES.iter().filter(wanted).partition(|probe| probe.name.starts_with("sys_enter"));
         // The enters come last: a call that is seen to begin must be seen to the end. Programs of one
@@ -96,7 +98,7 @@ impl Observer {
             let outcome = if settings.without.iter().any(|name| name == probe.name) {
                 Err("switched off with --without".to_owned())
             } else {
-                choose(btf, probe).and_then(|variant| attach_one(&mut ebpf, variant, &kernel_btf))
+                choose(btf, probe).and_then(|variant| attach_one(&mut ebpf, variant, kernel_btf))
             };
             match outcome {
                 Ok(variant) => attached.push((probe, variant)),
@@ -163,18 +165,29 @@ impl Observer {
         values.map_or(0, |per_cpu| per_cpu.iter().sum())
     }
 
-    /// Probe runs the kernel skipped; `None` where it does not count them.
+    /// Probe runs the kernel skipped and nothing made up for; `None` where it does not count them.
     pub fn recursion_misses(&self) -> Option<u64> {
-        // Where there is a second chance, only what it missed, too, is lost.
-        let rescued = |name: &str| self.has(&format!("{name}_again"));
-        self.attached
-            .iter()
-            .filter(|(probe, _)| !rescued(probe.name))
-            .map(|(_, variant)| {
-                let program = self.ebpf.program(variant.program)?;
-                recursion_misses(std::os::fd::AsFd::as_fd(program.fd().ok()?))
-            })
-            .sum()
+        self.attached.iter().map(|(probe, variant)| self.lost_runs(probe, variant)).sum()
+    }
+
+    /// Of a probe with a second chance at most what the one or the other was skipped for; of calls nothing,
+    /// since one that both missed is counted as unmatched.
+    fn lost_runs(&self, probe: &Probe, variant: &Variant) -> Option<u64> {
+        if probe.is_second_chance() {
+            return Some(0);
+        }
+        let second = format!("{}{AGAIN}", probe.name);
+        let second = self.attached.iter().find(|(probe, _)| probe.name == second);
+        match second {
+            Some(_) if probe.name.starts_with("sys_") => Some(0),
+            Some((_, second)) => Some(self.skipped(variant)?.min(self.skipped(second)?)),
+            None => self.skipped(variant),
+        }
+    }
+
+    fn skipped(&self, variant: &Variant) -> Option<u64> {
+        let program = self.ebpf.program(variant.program)?;
+        recursion_misses(std::os::fd::AsFd::as_fd(program.fd().ok()?))
     }
 
     /// How large each attached program has become in this kernel.
@@ -186,9 +199,16 @@ impl Observer {
     }
 }
 
+/// aya's view of the kernel's BTF, read once: that takes tens of milliseconds, and each run attaches twice.
+pub(super) fn kernel_btf() -> Result<&'static aya::Btf, LoadError> {
+    static BTF: OnceLock<Result<aya::Btf, String>> = OnceLock::new();
+    let btf = BTF.get_or_init(|| aya::Btf::from_sys_fs().map_err(|error| with_causes(&error)));
+    btf.as_ref().map_err(|why| LoadError::Object(why.clone()))
+}
+
 /// Whether this kernel runs programs of tracepoints with preemption on: `__bpf_trace_run` did so from 7.0.
 /// Nothing in BTF tells, so this is by version; too early costs time, too late is counted as loss.
-fn programs_are_preemptible() -> bool {
+pub fn programs_are_preemptible() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     release.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 7)
 }
@@ -198,6 +218,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
     let (mode, sinks, per) = (whom.mode(), settings.sinks, settings.per.number());
     let target = whom.tgids.first().copied().unwrap_or(0);
     let (cgroup, level) = whom.cgroup.unwrap_or_default();
+    let preemptible = u32::from(programs_are_preemptible());
     let (own, comm, now) = (std::process::id(), whom.comm_words(), monotonic_ns());
     let mut ebpf = EbpfLoader::new()
         .override_global("MODE", &mode, true)
@@ -209,6 +230,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
         .override_global("TARGET_CGROUP", &cgroup, true)
         .override_global("CGROUP_LEVEL", &level, true)
         .override_global("ROLES", &settings.roles[..], true)
+        .override_global("PREEMPTIBLE", &preemptible, true)
         .override_global("MIN_NS", &settings.min_ns, true)
         .override_global("STARTED", &now, true)
         .override_global("PER_KIB", &settings.per_kib[..], true)
@@ -247,14 +269,27 @@ pub(super) fn attach_one(
     variant: &'static Variant,
     btf: &aya::Btf,
 ) -> Result<&'static Variant, String> {
-    let program: &mut BtfTracePoint = ebpf
+    let program = ebpf
         .program_mut(variant.program)
-        .ok_or_else(|| format!("the object has no program {}", variant.program))?
-        .try_into()
-        .map_err(|error: aya::programs::ProgramError| with_causes(&error))?;
-    program.load(variant.tracepoint, btf).map_err(|error| with_causes(&error))?;
-    program.attach().map_err(|error| with_causes(&error))?;
+        .ok_or_else(|| format!("the object has no program {}", variant.program))?;
+    match variant.category {
+        None => by_btf(program, variant.tracepoint, btf),
+        Some(category) => by_perf(program, category, variant.tracepoint),
+    }
+    .map_err(|error| with_causes(&error))?;
     Ok(variant)
+}
+
+fn by_btf(program: &mut Program, tracepoint: &str, btf: &aya::Btf) -> Result<(), ProgramError> {
+    let program: &mut BtfTracePoint = program.try_into()?;
+    program.load(tracepoint, btf)?;
+    program.attach().map(drop)
+}
+
+fn by_perf(program: &mut Program, category: &str, tracepoint: &str) -> Result<(), ProgramError> {
+    let program: &mut TracePoint = program.try_into()?;
+    program.load()?;
+    program.attach(category, tracepoint).map(drop)
 }
 
 /// Lines of the verifier's log that say why; the hundreds before them say how it came there.

@@ -25,8 +25,6 @@ pub enum Group {
     Follow,
     /// Programs that the target executes.
     Exec,
-    /// Once more what must not be missed, where the kernel may skip a program.
-    Again,
 }
 
 /// One tracepoint.
@@ -57,7 +55,19 @@ pub struct Variant {
     pub tracepoint: &'static str,
     /// What the arguments must be.
     pub shape: Shape,
+    /// Attached by perf, as an event of this category, and not by BTF.
+    pub category: Option<&'static str>,
 }
+
+impl Probe {
+    /// Whether it does only what another one was skipped for: see `probes/again.rs` of the eBPF part.
+    pub fn is_second_chance(&self) -> bool {
+        self.name.ends_with(AGAIN)
+    }
+}
+
+/// How the names of second chances end.
+pub const AGAIN: &str = "_again";
 
 /// What a program expects of a tracepoint's arguments.
 #[derive(Debug)]
@@ -84,11 +94,15 @@ const N4: Arg = Arg::Number(4);
 const N8: Arg = Arg::Number(8);
 
 const fn only(program: &'static str, shape: Shape) -> Variant {
-    Variant { program, tracepoint: program, shape }
+    Variant { program, tracepoint: program, shape, category: None }
 }
 
 const fn variant(program: &'static str, tracepoint: &'static str, shape: Shape) -> Variant {
-    Variant { program, tracepoint, shape }
+    Variant { program, tracepoint, shape, category: None }
+}
+
+const fn by_perf(program: &'static str, category: &'static str, tracepoint: &'static str) -> Variant {
+    Variant { program, tracepoint, shape: Begins(&[]), category: Some(category) }
 }
 
 use Shape::{Begins, Exactly};
@@ -115,21 +129,39 @@ pub const PROBES: &[Probe] = &[
     },
     Probe {
         name: "sys_enter_again",
-        group: Group::Again,
+        group: Group::Core,
         required: false,
         since: "7.0",
         feeds: "calls whose first probe the kernel skipped, because a preempted one was under way on that CPU",
         lost: "such calls; they are counted",
-        variants: &[variant("sys_enter_again", "sys_enter", Exactly(&[P, N8]))],
+        variants: &[by_perf("sys_enter_again", "raw_syscalls", "sys_enter")],
     },
     Probe {
         name: "sys_exit_again",
-        group: Group::Again,
+        group: Group::Core,
         required: false,
         since: "7.0",
         feeds: "ends of calls whose first probe the kernel skipped",
         lost: "such calls; they are counted",
-        variants: &[variant("sys_exit_again", "sys_exit", Exactly(&[P, N8]))],
+        variants: &[by_perf("sys_exit_again", "raw_syscalls", "sys_exit")],
+    },
+    Probe {
+        name: "sched_process_fork_again",
+        group: Group::Follow,
+        required: false,
+        since: "7.0",
+        feeds: "children whose first probe the kernel skipped",
+        lost: "such children; they are counted",
+        variants: &[by_perf("sched_process_fork_again", "task", "task_newtask")],
+    },
+    Probe {
+        name: "sched_process_exit_again",
+        group: Group::Core,
+        required: false,
+        since: "7.0",
+        feeds: "ends of threads whose first probe the kernel skipped",
+        lost: "the room of such threads; they are counted",
+        variants: &[by_perf("sched_process_exit_again", "sched", "sched_process_exit")],
     },
     Probe {
         name: "sched_switch",

@@ -9,7 +9,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::bpf::btf::Btf;
-use crate::bpf::loader::Observer;
+use crate::bpf::loader::{Observer, programs_are_preemptible};
 use crate::bpf::probes::{Group, PROBES, Probe};
 use crate::bpf::settings::Settings;
 use crate::check;
@@ -159,6 +159,10 @@ fn probes() -> Vec<Row> {
         Ok(observer) => PROBES
             .iter()
             .map(|probe| {
+                if probe.is_second_chance() && !programs_are_preemptible() {
+                    let why = "not needed: this kernel runs probes with preemption off";
+                    return row(probe.name, Status::Ok, why);
+                }
                 let missing = observer.missing().iter().find(|missing| missing.probe.name == probe.name);
                 judged(probe, missing.map_or(Ok(()), |missing| Err(missing.why.clone())))
             })

@@ -1,6 +1,7 @@
 //! Calls, bytes, errors and sleeps are those that the program counted itself.
 
 use crate::children::{Child, Page, close, ok, pipe, read, unix_pair, voluntary_switches, write};
+use crate::complete::assert_complete;
 use crate::trace::{Trace, process, row};
 
 const TIMES: usize = 500;
@@ -72,7 +73,7 @@ fn calls_bytes_and_errors_are_exactly_the_programs_own() {
     child.run();
     let document = trace.stop();
     child.leave();
-    assert!(document.complete, "{:?}", document.loss);
+    assert_complete(&document);
     let process = process(&document, document.processes[0].pid as i32);
     let (times, sum) = (TIMES as u64, (TIMES * (TIMES + 1) / 2) as u64);
     // Reads: of the pipe, of what was spliced, of what sendfile sent, and of a descriptor that is none.

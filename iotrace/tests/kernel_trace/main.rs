@@ -11,6 +11,7 @@ mod support;
 mod trace;
 
 mod command;
+mod complete;
 mod counts;
 mod descriptors;
 mod ends;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use iotrace::summary::Document;
 
 use crate::children::{Child, close, pipe, read, readv_one, write};
+use crate::complete::assert_complete;
 use crate::trace::{Trace, calls, process, row};
 
 /// Stack of a thread that does next to nothing.
@@ -57,7 +58,7 @@ fn threads_born_and_dying_at_a_thousand_a_second_are_all_counted() {
     let process = process(&document, child.pid);
     let read = row(process, "readv");
     assert_eq!((read.calls, read.bytes, row(process, "write").calls), (THREADS, THREADS, THREADS));
-    assert!(document.complete, "{:?}", document.loss);
+    assert_complete(&document);
     assert!(after < before + (8 << 10), "VmRSS of iotrace: {before} KiB, then {after} KiB");
 }
 
@@ -93,7 +94,7 @@ fn four_thousand_threads_at_once_are_all_counted() {
     let process = process(&document, child.pid);
     let read = row(process, "readv");
     assert_eq!((read.calls, row(process, "write").calls), (THREADS as u64, THREADS as u64));
-    assert!(document.complete, "{:?}", document.loss);
+    assert_complete(&document);
     assert!(read.sleeps > THREADS as u64 / 2 && process.in_flight.is_empty(), "{process:?}");
 }
 
@@ -128,7 +129,7 @@ fn a_fork_bomb_is_counted_to_the_last_child() {
     assert_eq!(reads + document.loss.map_full, CHILDREN + 1, "{:?}", document.loss);
     assert_eq!(document.loss.map_full, 0, "4096 rows are enough for 501 processes");
     assert_eq!(document.processes.len() as u64, CHILDREN + 1);
-    assert!(document.complete, "{:?}", document.loss);
+    assert_complete(&document);
 }
 
 /// With too little room, what found none is counted, and the option that gives more is named.
@@ -180,7 +181,7 @@ fn exec_keeps_the_counts_and_takes_the_new_name() {
     child.go();
     let document = trace.end().document();
     let process = process(&document, child.pid);
-    assert!(document.complete, "{:?}", document.loss);
+    assert_complete(&document);
     assert_eq!(process.comm, "cat", "{process:?}");
     // Whatever way this cat moves data: seven bytes, beside the one from before and its libraries.
     let moved: u64 = process.calls.iter().map(|call| call.bytes).sum();
@@ -215,7 +216,7 @@ fn the_whole_system_under_load_is_complete_and_bounded() {
     let least: Vec<u64> = children.iter().map(|child| child.page.noted(0)).collect();
     let document = trace.stop();
     let most: Vec<u64> = children.iter().map(|child| child.page.noted(0)).collect();
-    assert!(document.complete, "{:?} {:?}", document.loss, document.warnings);
+    assert_complete(&document);
     assert!(after < before + (16 << 10), "VmRSS of iotrace: {before} KiB, then {after} KiB");
     for ((child, least), most) in children.iter().zip(least).zip(most) {
         let process = process(&document, child.pid);
