@@ -1,0 +1,62 @@
+//! A second chance for what must not be missed, where tracepoint programs can be preempted.
+//!
+//! From 7.0 `__bpf_trace_run` no longer turns preemption off, and the kernel skips a program that a preempted
+//! thread is in the middle of on this CPU. These programs hang on the same tracepoints by perf, where
+//! `perf_trace_*` still turns it off (`include/trace/perf.h`), so no thread can be in the middle of them. That
+//! way costs more, so it comes second, and does only what was not done.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::macros::tracepoint;
+use aya_ebpf::programs::TracePointContext;
+use iotrace_ebpf::abi::Stat;
+
+use super::sched;
+use super::syscall::{entered, exited_again};
+use crate::maps::{TGIDS, count};
+use crate::task::current_address;
+
+/// `CLONE_THREAD`: the new one is a thread of the same process.
+const CLONE_THREAD: u64 = 0x1_0000;
+
+/// A field of the event at `offset`, as `events/*/*/format` has it: part of the kernel's user interface.
+#[inline(always)]
+fn field<T: Copy>(ctx: &TracePointContext, offset: usize) -> T {
+    // SAFETY: the verifier checks the offset against what any event has; the kernel fills in the fields.
+    unsafe { ctx.as_ptr().cast::<u8>().add(offset).cast::<T>().read() }
+}
+
+/// `raw_syscalls:sys_enter`: `long id` at 8, `unsigned long args[6]` at 16.
+#[tracepoint]
+pub fn sys_enter_again(ctx: TracePointContext) -> u32 {
+    entered(field(&ctx, 8), true, |n| field(&ctx, 16 + 8 * n as usize));
+    0
+}
+
+/// `raw_syscalls:sys_exit`: `long id` at 8, `long ret` at 16.
+#[tracepoint]
+pub fn sys_exit_again(ctx: TracePointContext) -> u32 {
+    exited_again(field(&ctx, 8), field(&ctx, 16));
+    0
+}
+
+/// `task:task_newtask`, just before `sched_process_fork` and by the same parent: `pid_t pid` at 8,
+/// `clone_flags` at 32.
+#[tracepoint]
+pub fn sched_process_fork_again(ctx: TracePointContext) -> u32 {
+    let parent = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if field::<u64>(&ctx, 32) & CLONE_THREAD == 0
+        && TGIDS.get_ptr(parent).is_some()
+        && TGIDS.insert(field::<u32>(&ctx, 8), 0, 0).is_err()
+    {
+        count(Stat::TargetsFull);
+    }
+    0
+}
+
+/// `sched:sched_process_exit`: of the current thread, whatever the fields.
+#[tracepoint]
+pub fn sched_process_exit_again(_: TracePointContext) -> u32 {
+    sched::ended(current_address(), bpf_get_current_pid_tgid() as u32);
+    0
+}
