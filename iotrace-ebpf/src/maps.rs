@@ -6,7 +6,7 @@ use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use iotrace_ebpf::abi::{
-    Agg, AggKey, ErrorKey, FIELDS, Field, MAX_SYSCALL, STATS, SockState, Stat, WakeKey, mode, sinks,
+    Agg, AggKey, ErrorKey, FIELDS, Field, MAX_SYSCALL, MAYBE, STATS, SockState, Stat, WakeKey, mode, sinks,
 };
 use iotrace_ebpf::thread::{SETS, Task, WAYS};
 
@@ -98,6 +98,11 @@ pub static NEW_TASK: Array<Task> = Array::with_max_entries(1, 0);
 #[map]
 pub static TGIDS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, 0);
 
+/// Whether any process whose id ends like this ever was in [`TGIDS`]: spares nearly everybody else the look-up
+/// there, which is a call and a hash.
+#[map]
+pub static MAYBE_TGIDS: Array<u8> = Array::with_max_entries(MAYBE, 0);
+
 /// Threads of the target (mode `TIDS`).
 #[map]
 pub static TIDS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
@@ -152,6 +157,25 @@ pub struct LastReady {
     pub at: u64,
     /// `current` then.
     pub task: u64,
+}
+
+/// Whether a process is in the list of processes.
+#[inline(always)]
+pub fn is_listed(tgid: u32) -> bool {
+    // SAFETY: one byte that changes once.
+    MAYBE_TGIDS.get_ptr(tgid & (MAYBE - 1)).is_some_and(|maybe| unsafe { *maybe } != 0)
+        && TGIDS.get_ptr(tgid).is_some()
+}
+
+/// Puts a process on the list of processes.
+#[inline(always)]
+pub fn list(tgid: u32) {
+    if TGIDS.insert(tgid, 0, 0).is_err() {
+        count(Stat::TargetsFull);
+    } else if let Some(maybe) = MAYBE_TGIDS.get_ptr_mut(tgid & (MAYBE - 1)) {
+        // SAFETY: whoever writes it writes the same.
+        unsafe { *maybe = 1 };
+    }
 }
 
 /// Counts one loss.

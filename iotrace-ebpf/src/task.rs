@@ -10,8 +10,7 @@ use iotrace_ebpf::abi::{Field, Kind, TaskRecord, mode};
 pub use iotrace_ebpf::thread::Task;
 
 use crate::maps::{
-    self, CGROUP_LEVEL, LAST_READY, LastReady, MODE, SELF_TGID, TARGET_CGROUP, TARGET_COMM, TARGET_TGID,
-    TGIDS, TIDS,
+    self, CGROUP_LEVEL, LAST_READY, LastReady, MODE, SELF_TGID, TARGET_CGROUP, TARGET_COMM, TARGET_TGID, TIDS,
 };
 use crate::sink;
 use crate::threads;
@@ -64,7 +63,7 @@ fn wanted(pid_tgid: u64) -> bool {
     let (tgid, mode) = ((pid_tgid >> 32) as u32, MODE.load());
     (mode & mode::ONE != 0 && tgid == TARGET_TGID.load())
         || (mode & mode::ALL != 0 && tgid != SELF_TGID.load())
-        || (mode & mode::TGIDS != 0 && TGIDS.get_ptr(tgid).is_some())
+        || (mode & mode::TGIDS != 0 && maps::is_listed(tgid))
         || (mode & mode::TIDS != 0 && TIDS.get_ptr(pid_tgid as u32).is_some())
         || (mode & mode::COMM != 0 && tgid != SELF_TGID.load() && named())
         || (mode & mode::CGROUP != 0 && tgid != SELF_TGID.load() && in_cgroup())

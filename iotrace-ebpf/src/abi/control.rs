@@ -114,6 +114,9 @@ pub mod role {
 /// Syscall numbers below this can be traced.
 pub const MAX_SYSCALL: usize = 512;
 
+/// Bytes of the filter before the list of processes, by the end of their ids; a power of two.
+pub const MAYBE: u32 = 4096;
+
 /// Indices of the loss counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

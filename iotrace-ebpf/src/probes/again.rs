@@ -9,11 +9,10 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
-use iotrace_ebpf::abi::Stat;
 
 use super::sched;
 use super::syscall::{entered, exited_again};
-use crate::maps::{TGIDS, count};
+use crate::maps::{is_listed, list};
 use crate::task::current_address;
 
 /// `CLONE_THREAD`: the new one is a thread of the same process.
@@ -45,11 +44,8 @@ pub fn sys_exit_again(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn sched_process_fork_again(ctx: TracePointContext) -> u32 {
     let parent = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if field::<u64>(&ctx, 32) & CLONE_THREAD == 0
-        && TGIDS.get_ptr(parent).is_some()
-        && TGIDS.insert(field::<u32>(&ctx, 8), 0, 0).is_err()
-    {
-        count(Stat::TargetsFull);
+    if field::<u64>(&ctx, 32) & CLONE_THREAD == 0 && is_listed(parent) {
+        list(field(&ctx, 8));
     }
     0
 }

@@ -5,7 +5,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::{Field, SockState, Stat, Wake, mode};
 use iotrace_ebpf::span::Off;
 
-use crate::maps::{MODE, SOCKS, TGIDS, count};
+use crate::maps::{MODE, SOCKS, TGIDS, count, is_listed, list};
 use crate::task::{announce, arg, current, find, just_ready, now, read, tid_of};
 use crate::threads;
 
@@ -78,8 +78,8 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
 pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let parent: u32 = read(arg(&ctx, 0), Field::TaskTgid);
     let child: u32 = read(arg(&ctx, 1), Field::TaskTgid);
-    if parent != child && TGIDS.get_ptr(parent).is_some() && TGIDS.insert(child, 0, 0).is_err() {
-        count(Stat::TargetsFull);
+    if parent != child && is_listed(parent) {
+        list(child);
     }
     0
 }
@@ -118,9 +118,7 @@ pub fn ended(address: u64, tid: u32) {
     if MODE.load() & mode::TGIDS != 0 {
         let tgid: u32 = read(address, Field::TaskTgid);
         // do_exit has counted this thread out already.
-        if TGIDS.get_ptr(tgid).is_some()
-            && read::<u32>(read(address, Field::TaskSignal), Field::SignalLive) == 0
-        {
+        if is_listed(tgid) && read::<u32>(read(address, Field::TaskSignal), Field::SignalLive) == 0 {
             let _ = TGIDS.remove(tgid);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{BtfTracePoint, Program, ProgramError, TracePoint};
 use aya::{Ebpf, EbpfLoader};
-use iotrace_ebpf::abi::{STATS, Stat};
+use iotrace_ebpf::abi::{MAYBE, STATS, Stat};
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
@@ -241,6 +241,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
         .load(OBJECT)
         .map_err(|error| LoadError::Object(with_causes(&error)))?;
     fill(&mut ebpf, "TGIDS", &whom.tgids)?;
+    mark(&mut ebpf, &whom.tgids)?;
     fill(&mut ebpf, "TIDS", &whom.tids)?;
     Ok(ebpf)
 }
@@ -252,6 +253,19 @@ fn fill(ebpf: &mut Ebpf, map: &str, members: &[u32]) -> Result<(), LoadError> {
         HashMap::<_, u32, u32>::try_from(found).map_err(|error| LoadError::Object(with_causes(&error)))?;
     for member in members {
         set.insert(member, 0, 0).map_err(|error| LoadError::Object(with_causes(&error)))?;
+    }
+    Ok(())
+}
+
+/// Sets the filter before the list of processes.
+fn mark(ebpf: &mut Ebpf, members: &[u32]) -> Result<(), LoadError> {
+    let name = "MAYBE_TGIDS";
+    let found =
+        ebpf.map_mut(name).ok_or_else(|| LoadError::Object(format!("the object has no map {name}")))?;
+    let mut filter =
+        Array::<_, u8>::try_from(found).map_err(|error| LoadError::Object(with_causes(&error)))?;
+    for member in members {
+        filter.set(member & (MAYBE - 1), 1, 0).map_err(|error| LoadError::Object(with_causes(&error)))?;
     }
     Ok(())
 }
