@@ -5,8 +5,11 @@
 
 use std::env;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -28,7 +31,7 @@ mod qemu;
 pub use apt::KEYRING;
 
 /// A VM that takes longer hangs: a boot takes seconds.
-const TIMEOUT: u64 = 900;
+const TIMEOUT: u64 = 1500;
 
 /// Arguments of `vm`.
 #[derive(clap::Args)]
@@ -88,37 +91,51 @@ impl<'a> Machine<'a> {
         Ok(Self { cache: cache(workspace), scratch, iotrace: build::release(workspace)?, accel, timeout })
     }
 
-    /// Runs the tests on each kernel. A kernel that cannot be had, or whose VM gives no verdict, counts as
-    /// one failure, and the others still run.
+    /// Runs the tests on each kernel, as many at a time as there are CPUs: a VM under emulation keeps one of
+    /// ours busy. A kernel that cannot be had, or whose VM gives no verdict, counts as one failure, and the
+    /// others still run.
     fn test(&self, tests: &[KernelTest], filter: Option<&str>, series: &[String]) -> Result<Tally> {
-        let mut total = Tally::default();
-        for series in series {
-            let start = Instant::now();
-            let mut tally = Tally::default();
-            let outcome = kernels::get(&self.cache, series).and_then(|kernel| {
-                println!("== VM {}", kernel.release);
-                let verdict = self.boot(&kernel, Job::Tests { tests, filter }, |line| {
-                    tally.take(line);
-                    println!("[{}] {line}", kernel.series);
-                })?;
-                Ok((kernel.release, verdict))
-            });
-            let said = match outcome {
-                Ok((release, Verdict::Success)) if tally.is_success() => format!("{release}: ok"),
-                Ok((release, verdict)) => {
-                    let why = if tally == Tally::default() { ", no test ran" } else { "" };
-                    tally.failed = tally.failed.max(1);
-                    format!("{release}: FAILED ({verdict}{why})")
-                }
-                Err(error) => {
-                    tally.failed = tally.failed.max(1);
-                    format!("{series}: FAILED: {error:#}")
-                }
-            };
-            println!("== VM {said}, {tally}, {:.1} s", start.elapsed().as_secs_f64());
-            total += tally;
-        }
-        Ok(total)
+        let lanes = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(series.len());
+        // The newest kernels take longest.
+        let (waiting, total) = (Mutex::new(series.to_vec()), Mutex::new(Tally::default()));
+        thread::scope(|scope| {
+            for _ in 0..lanes {
+                scope.spawn(|| {
+                    while let Some(series) = next(&waiting) {
+                        let tally = self.test_one(tests, filter, &series);
+                        *total.lock().unwrap_or_else(PoisonError::into_inner) += tally;
+                    }
+                });
+            }
+        });
+        Ok(total.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn test_one(&self, tests: &[KernelTest], filter: Option<&str>, series: &str) -> Tally {
+        let start = Instant::now();
+        let mut tally = Tally::default();
+        let outcome = kernels::get(&self.cache, series).and_then(|kernel| {
+            println!("== VM {}", kernel.release);
+            let verdict = self.boot(&kernel, Job::Tests { tests, filter }, |line| {
+                tally.take(line);
+                println!("[{}] {line}", kernel.series);
+            })?;
+            Ok((kernel.release, verdict))
+        });
+        let said = match outcome {
+            Ok((release, Verdict::Success)) if tally.is_success() => format!("{release}: ok"),
+            Ok((release, verdict)) => {
+                let why = if tally == Tally::default() { ", no test ran" } else { "" };
+                tally.failed = tally.failed.max(1);
+                format!("{release}: FAILED ({verdict}{why})")
+            }
+            Err(error) => {
+                tally.failed = tally.failed.max(1);
+                format!("{series}: FAILED: {error:#}")
+            }
+        };
+        println!("== VM {said}, {tally}, {:.1} s", start.elapsed().as_secs_f64());
+        tally
     }
 
     /// Runs one command on each kernel; the status is the first that is not 0.
@@ -165,6 +182,11 @@ impl<'a> Machine<'a> {
         fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
         verdict
     }
+}
+
+/// The next kernel in the line.
+fn next(waiting: &Mutex<Vec<String>>) -> Option<String> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).pop()
 }
 
 /// CPUs of a VM. Emulated ones take turns of up to 100 ms, so one is the better emulation of a computer:
