@@ -70,6 +70,14 @@ pub static SIGNALS: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static OFFSETS: Global<[u32; FIELDS]> = Global::new([0; FIELDS]);
 
+/// A deliberate fault, see `abi::fault`.
+#[unsafe(no_mangle)]
+pub static FAULT: Global<u32> = Global::new(0);
+
+/// By how much it shifts its mark, ns, in two's complement.
+#[unsafe(no_mangle)]
+pub static FAULT_NS: Global<u64> = Global::new(0);
+
 /// Which thread is where: thread ids, in sets of [`WAYS`]. See [`crate::threads`].
 #[map]
 pub static PLACES: Array<[u32; WAYS]> = Array::with_max_entries(SETS, 0);

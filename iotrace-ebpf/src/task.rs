@@ -10,7 +10,8 @@ use iotrace_ebpf::abi::{Field, Kind, TaskRecord, mode};
 pub use iotrace_ebpf::thread::Task;
 
 use crate::maps::{
-    self, CGROUP_LEVEL, LAST_READY, LastReady, MODE, SELF_TGID, TARGET_CGROUP, TARGET_COMM, TARGET_TGID, TIDS,
+    self, CGROUP_LEVEL, FAULT, FAULT_NS, LAST_READY, LastReady, MODE, SELF_TGID, TARGET_CGROUP, TARGET_COMM,
+    TARGET_TGID, TIDS,
 };
 use crate::sink;
 use crate::threads;
@@ -21,6 +22,12 @@ pub use crate::threads::find;
 pub fn now() -> u64 {
     // SAFETY: no arguments, no preconditions.
     unsafe { bpf_ktime_get_ns() }
+}
+
+/// The moment of a mark: `at`, unless a deliberate fault shifts that kind (`abi::fault`).
+#[inline(always)]
+pub fn mark(kind: u32, at: u64) -> u64 {
+    if FAULT.load() == kind { at.wrapping_add(FAULT_NS.load()) } else { at }
 }
 
 /// The address of the current thread's `task_struct`.

@@ -13,6 +13,7 @@ use crate::bpf::loader::Observer;
 use crate::bpf::probes::Group;
 use crate::bpf::settings::Settings;
 use crate::journal::Journal;
+use crate::summary::CopyFloors;
 use crate::workload::{empty_call_ns, pin};
 
 /// One-byte reads of a kind: enough for a median.
@@ -27,6 +28,10 @@ pub struct Calibration {
     pub floors: [u64; 3],
     /// Added to a traced call that returns at once.
     pub per_call_ns: Option<u64>,
+    /// What such a call takes without any probe.
+    pub untraced_call_ns: Option<u64>,
+    /// Added to such a call of a thread that is not observed; measured with the target's own probes.
+    pub per_other_call_ns: Option<u64>,
     /// Added to a context switch of a traced thread, with the wake-up that led to it.
     pub per_switch_ns: Option<u64>,
 }
@@ -59,11 +64,32 @@ pub fn measure(btf: &Btf) -> Calibration {
     Calibration {
         floors,
         per_call_ns: added(call_before, empty_call_ns().ok()),
+        untraced_call_ns: call_before,
+        per_other_call_ns: None,
         // A round has two switches and two traced calls.
         per_switch_ns: added(switch_before, pingpong_ns().ok())
             .zip(added(call_before, empty_call_ns().ok()))
             .map(|(round, call)| (round / 2).saturating_sub(call)),
     }
+}
+
+impl Calibration {
+    /// The target's probes are attached: what they add to calls of this process, which is not the target.
+    pub fn of_others(&mut self) {
+        self.per_other_call_ns = others(self.untraced_call_ns);
+    }
+
+    /// What is subtracted from marked copies.
+    pub fn copy_floors(&self) -> CopyFloors {
+        // A floor that could not be measured is set to 0: nothing is subtracted then.
+        let [tcp, buffer, receive] = self.floors.map(|floor| (floor > 0).then_some(floor));
+        CopyFloors { tcp, buffer, receive }
+    }
+}
+
+/// What attached probes add to a call of this process, given what it took without them.
+pub fn others(untraced: Option<u64>) -> Option<u64> {
+    Some(empty_call_ns().ok()?.saturating_sub(untraced?))
 }
 
 fn read_tcp() -> io::Result<()> {

@@ -1,5 +1,7 @@
 //! What the user may type.
 
+mod selftest;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::model::{Meanwhile, Model, Transport};
 use crate::report::{Format, Unit};
 use crate::syscall;
+
+pub use self::selftest::{ActArgs, SelftestArgs};
 
 /// Where does I/O block: waiting for the data, or copying it?
 ///
@@ -31,6 +35,8 @@ pub enum Command {
     /// Observe processes that exist, or a command
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(TraceArgs),
+    /// Check iotrace's own numbers against known truth on this kernel
+    Selftest(SelftestArgs),
     /// Say what works here, what does not, why, and what to do
     Doctor(DoctorArgs),
     /// Print the JSON Schema of the JSON output
@@ -38,6 +44,9 @@ pub enum Command {
     /// The observed side of `run`
     #[command(hide = true)]
     Workload(WorkloadArgs),
+    /// The observed side of `selftest`
+    #[command(hide = true)]
+    Act(ActArgs),
     /// Attach programs that do nothing, until killed
     #[command(hide = true)]
     Floor,

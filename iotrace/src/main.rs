@@ -11,6 +11,8 @@ fn main() -> ExitCode {
         Command::Run(args) => cmd::run::main(&args).map(|()| ExitCode::SUCCESS),
         Command::Trace(args) => cmd::trace::main(&args),
         Command::Doctor(args) => cmd::doctor::main(&args).map(|()| ExitCode::SUCCESS),
+        Command::Selftest(args) => cmd::selftest::main(&args).map(|()| ExitCode::SUCCESS),
+        Command::Act(args) => cmd::selftest::act(&args).map(|()| ExitCode::SUCCESS),
         Command::Schema => cmd::output::schema().map(|()| ExitCode::SUCCESS),
         Command::Floor => cmd::floor::main().map(|()| ExitCode::SUCCESS),
         Command::Workload(args) => cmd::workload::main(&args).map(|()| ExitCode::SUCCESS),

@@ -21,6 +21,8 @@ pub fn requests(journal: &Journal, operations: &[Operation], model: Model, log: 
         return None;
     }
     let served = model.is_io_uring().then(|| Served::of(journal, log));
+    // No events at all: the kernel has none, or their tracepoint is missing.
+    let recorded = |count: &dyn Fn(&Served) -> u64| served.as_ref().map(count).filter(|&count| count > 0);
     let times = |time: &dyn Fn(&Operation) -> Option<u64>| {
         operations.iter().filter_map(time).collect::<Histogram>().measured()
     };
@@ -28,8 +30,8 @@ pub fn requests(journal: &Journal, operations: &[Operation], model: Model, log: 
     let copies = model != Model::LinuxAioPoll;
     let completed = |operation: &Operation| operation.transfers.last().map(|transfer| transfer.end);
     Some(Requests {
-        submitted: served.as_ref().map_or(log.counters.submitted, |served| served.submitted),
-        completed: served.as_ref().map_or(log.counters.completed, |served| served.completed),
+        submitted: recorded(&|served| served.submitted).unwrap_or(log.counters.submitted),
+        completed: recorded(&|served| served.completed).unwrap_or(log.counters.completed),
         inline: served.as_ref().map(|served| served.inline),
         polled: served.as_ref().map(|served| served.polled),
         worker: served.as_ref().map(|served| served.worker),

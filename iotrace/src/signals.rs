@@ -24,10 +24,10 @@ pub fn signals(journal: &Journal, log: &Log) -> Signals {
         .map(|signal| signal.head.at.saturating_sub(signal.ready))
         .collect();
     Signals {
-        generated: with(0),
-        coalesced: with(2),
-        not_queued: generated.len() as u64 - with(0) - with(2),
-        delivered: deliveries.len() as u64,
+        generated: Some(with(0)),
+        coalesced: Some(with(2)),
+        not_queued: Some(generated.len() as u64 - with(0) - with(2)),
+        delivered: Some(deliveries.len() as u64),
         handler_runs: log.counters.handler_runs,
         spurious: log.counters.handler_spurious,
         ready_to_generated: ready_to_generated.measured(),

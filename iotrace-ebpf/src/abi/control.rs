@@ -97,6 +97,29 @@ pub mod per {
     pub const FD: u32 = 2;
 }
 
+/// Deliberate faults, one at a time: they show that `iotrace selftest` notices. [`fault::NONE`] is a constant
+/// like any other, so the verifier drops all of this from probes that are meant to be right.
+pub mod fault {
+    /// None.
+    pub const NONE: u32 = 0;
+    /// The enter of every call is shifted.
+    pub const ENTER: u32 = 1;
+    /// The exit.
+    pub const EXIT: u32 = 2;
+    /// The moment a thread leaves the CPU.
+    pub const OUT: u32 = 3;
+    /// The moment it gets it.
+    pub const IN: u32 = 4;
+    /// The wake-up.
+    pub const WAKING: u32 = 5;
+    /// The start of a marked copy.
+    pub const COPY: u32 = 6;
+    /// Readiness of a socket.
+    pub const READY: u32 = 7;
+    /// About one exit in eight is not seen.
+    pub const SKIP_EXIT: u32 = 8;
+}
+
 /// What a traced syscall is, in the table the probes read.
 pub mod role {
     /// Not traced.

@@ -7,12 +7,12 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{CopyRecord, Kind, role, sinks};
+use iotrace_ebpf::abi::{CopyRecord, Kind, fault, role, sinks};
 use iotrace_ebpf::span::Window;
 
 use crate::maps::{FLOORS, sinks_to};
 use crate::sink;
-use crate::task::{Task, arg, current, current_known, now};
+use crate::task::{Task, arg, current, current_known, mark, now};
 
 /// `(const struct sk_buff *skb, int len)`
 #[btf_tracepoint(function = "skb_copy_datagram_iovec")]
@@ -23,7 +23,7 @@ pub fn skb_copy_datagram_iovec(ctx: BtfTracePointContext) -> i32 {
     if task.span.open.begin != 0 {
         ended(task, now(), 0, Floor::Buffer);
     }
-    task.span.copy_begin(now(), bytes);
+    task.span.copy_begin(mark(fault::COPY, now()), bytes);
     0
 }
 

@@ -2,18 +2,18 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{Field, Kind, ReadyRecord, RecvRecord, SockState, Stat, role, sinks};
+use iotrace_ebpf::abi::{Field, Kind, ReadyRecord, RecvRecord, SockState, Stat, fault, role, sinks};
 
 use super::copy::{Floor, ended};
 use crate::maps::{LAST_READY, LastReady, SOCKS, count, sinks_to};
 use crate::sink;
-use crate::task::{Task, arg, current, current_address, now, read};
+use crate::task::{Task, arg, current, current_address, mark, now, read};
 
 /// `(const struct sock *sk)`: data was queued; the sleepers are woken right after it.
 #[btf_tracepoint(function = "sk_data_ready")]
 pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
     let sock = arg(&ctx, 0);
-    let at = now();
+    let at = mark(fault::READY, now());
     if let Some(last) = LAST_READY.get_ptr_mut(0) {
         // SAFETY: the slot belongs to this CPU.
         unsafe { *last = LastReady { sock, at, task: current_address() } };

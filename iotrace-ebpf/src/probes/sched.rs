@@ -2,11 +2,11 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{Field, SockState, Stat, Wake, mode};
+use iotrace_ebpf::abi::{Field, SockState, Stat, Wake, fault, mode};
 use iotrace_ebpf::span::Off;
 
 use crate::maps::{MODE, SOCKS, TGIDS, count, is_listed, list};
-use crate::task::{announce, arg, current, find, just_ready, now, read, tid_of};
+use crate::task::{announce, arg, current, find, just_ready, mark, now, read, tid_of};
 use crate::threads;
 
 /// From 5.18: `(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)`
@@ -38,14 +38,14 @@ fn switch(prev: u32, next: u32, why: Off) -> i32 {
         if task.span.runs(at, task.wake.at) {
             count(Stat::SwitchUnseen);
         }
-        task.span.switch_out(at, why);
+        task.span.switch_out(mark(fault::OUT, at), why);
     }
     if let Some(task) = find(next) {
         if at == 0 {
             at = now();
         }
         let before = task.span.unwoken;
-        task.span.switch_in(at, task.wake.at);
+        task.span.switch_in(mark(fault::IN, at), task.wake.at);
         if task.span.unwoken != before {
             count(Stat::Unwoken);
         }
@@ -57,7 +57,7 @@ fn switch(prev: u32, next: u32, why: Off) -> i32 {
 #[btf_tracepoint(function = "sched_waking")]
 pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let Some(task) = find(tid_of(&ctx, 0)) else { return 0 };
-    let now = now();
+    let now = mark(fault::WAKING, now());
     let mut wake =
         Wake { at: now, tid: aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32, ..Wake::default() };
     if let Some(ready) = just_ready(now) {

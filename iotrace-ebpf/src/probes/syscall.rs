@@ -6,15 +6,15 @@
 use aya_ebpf::bindings::pt_regs;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{CallRecord, EAGAIN, Kind, PollRecord, Stat, Wake, per, role, sinks};
+use iotrace_ebpf::abi::{CallRecord, EAGAIN, Kind, PollRecord, Stat, Wake, fault, per, role, sinks};
 
 use iotrace_ebpf::span::zero;
 
 use crate::aggregate::{self, Finished};
 use crate::file;
-use crate::maps::{PER, PREEMPTIBLE, STARTED, add, count, role_of, sinks_to};
+use crate::maps::{FAULT, PER, PREEMPTIBLE, STARTED, add, count, role_of, sinks_to};
 use crate::sink;
-use crate::task::{Task, arg, current, current_known, now};
+use crate::task::{Task, arg, current, current_known, mark, now};
 
 /// `(struct pt_regs *regs, long id)`
 #[btf_tracepoint(function = "sys_enter")]
@@ -62,7 +62,7 @@ pub fn entered(nr: u64, again: bool, argument: impl Fn(u32) -> u64) -> i32 {
         task.file_id = file::id(task.file);
     }
     // The clock comes last: what this probe does is not the call's time.
-    task.span.enter(now());
+    task.span.enter(mark(fault::ENTER, now()));
     0
 }
 
@@ -134,7 +134,10 @@ fn exited(ret: i64, task: &mut Task) -> i32 {
     if !task.span.is_open() {
         return 0;
     }
-    let now = now();
+    let now = mark(fault::EXIT, now());
+    if FAULT.load() == fault::SKIP_EXIT && (now >> 4) & 7 == 0 {
+        return 0;
+    }
     if task.span.runs(now, task.wake.at) {
         count(Stat::SwitchUnseen);
     }

@@ -236,6 +236,8 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
         .override_global("PER_KIB", &settings.per_kib[..], true)
         .override_global("SIGNALS", &settings.signals, true)
         .override_global("OFFSETS", &offsets[..], true)
+        .override_global("FAULT", &settings.fault.kind, true)
+        .override_global("FAULT_NS", &settings.fault.shift_ns, true)
         .map_max_entries("RECORDS", settings.ring_bytes)
         .map_max_entries("ROWS", settings.rows)
         .load(OBJECT)

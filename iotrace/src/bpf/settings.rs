@@ -1,6 +1,6 @@
 //! What the probes are told before they are loaded: whom to observe, what of it, and where it goes.
 
-use iotrace_ebpf::abi::{FIELDS, Field, MAX_SYSCALL, mode, per, sinks};
+use iotrace_ebpf::abi::{FIELDS, Field, MAX_SYSCALL, fault, mode, per, sinks};
 
 use super::btf::Btf;
 use super::probes::Group;
@@ -83,6 +83,35 @@ impl Per {
     }
 }
 
+/// A deliberate fault of the probes: shows that `iotrace selftest` notices. The default is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fault {
+    /// Which, a constant of `abi::fault`.
+    pub kind: u32,
+    /// By how much a mark is shifted, ns.
+    pub shift_ns: i64,
+}
+
+impl Fault {
+    /// What they are called.
+    pub const NAMES: [(&str, u32); 8] = [
+        ("enter", fault::ENTER),
+        ("exit", fault::EXIT),
+        ("out", fault::OUT),
+        ("in", fault::IN),
+        ("waking", fault::WAKING),
+        ("copy", fault::COPY),
+        ("ready", fault::READY),
+        ("skip-exit", fault::SKIP_EXIT),
+    ];
+
+    /// The one with this name.
+    pub fn named(name: &str, shift_ns: i64) -> Option<Self> {
+        let (_, kind) = Self::NAMES.into_iter().find(|(known, _)| *known == name)?;
+        Some(Self { kind, shift_ns })
+    }
+}
+
 /// Everything.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -108,6 +137,8 @@ pub struct Settings {
     pub rows: u32,
     /// Probes not to attach, by name: what is lost without them can be tried out.
     pub without: Vec<String>,
+    /// What is to go wrong.
+    pub fault: Fault,
 }
 
 impl Settings {
@@ -126,6 +157,7 @@ impl Settings {
             // The aggregates are off; the maps must have a size all the same.
             rows: 1,
             without: Vec::new(),
+            fault: Fault::default(),
         }
     }
 }

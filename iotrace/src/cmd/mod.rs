@@ -4,6 +4,7 @@ pub mod doctor;
 pub mod floor;
 pub mod output;
 pub mod run;
+pub mod selftest;
 pub mod targets;
 pub mod trace;
 pub mod watch;

@@ -14,6 +14,7 @@ use crate::calibrate;
 use crate::check;
 use crate::cli::{ModelArg, RunArgs};
 use crate::cmd::output;
+use crate::degraded;
 use crate::error::Failure;
 use crate::journal::Journal;
 use crate::model::{Meanwhile, Model, Transport};
@@ -180,6 +181,8 @@ struct Outcome {
     loss: Loss,
     /// What a traced call cost, in each run.
     per_call: Vec<u64>,
+    /// What a call of anybody else cost, in each run.
+    per_other_call: Vec<u64>,
     incomplete: bool,
 }
 
@@ -246,7 +249,9 @@ fn observe(
     result: &mut Outcome,
 ) -> Result<End, Failure> {
     let began = Instant::now();
+    let mut other_call = None;
     let say = |observer: &Observer| {
+        other_call = calibrate::others(baseline);
         if args.output.verbose {
             let names: Vec<&str> = observer.attached().collect();
             eprintln!("{}: attached in {:.0?}: {}", spec.model, began.elapsed(), names.join(" "));
@@ -254,9 +259,12 @@ fn observe(
     };
     let recorded = record(OsStr::new("/proc/self/exe"), btf, spec, args.buffer as u32, &args.without, say)?;
     let Some(Recorded { log, mut journal, observer }) = recorded else { return Ok(End::Interrupted) };
-    let (run, warnings) = analysis::run(spec, &log, &mut journal);
+    let (mut run, warnings) = analysis::run(spec, &log, &mut journal);
+    let missing: Vec<&str> = observer.missing().iter().map(|missing| missing.probe.name).collect();
+    degraded::forget(&mut run, &missing);
     result.incomplete |= run.operations.count < spec.messages;
     result.runs.push(run);
+    result.per_other_call.extend(other_call);
     result.warnings.extend(warnings);
     result.observed(&observer, &log, baseline, journal.unknown);
     Ok(End::Finished)
@@ -300,9 +308,13 @@ impl Outcome {
             );
         }
         // Each run has its own probes and its own disturbances; the middle one is told.
-        self.per_call.sort_unstable();
-        let per_call = self.per_call.get(self.per_call.len() / 2).copied();
-        if per_call.is_none() {
+        let middle = |mut costs: Vec<u64>| {
+            costs.sort_unstable();
+            costs.get(costs.len() / 2).copied()
+        };
+        let per_call = middle(std::mem::take(&mut self.per_call));
+        let per_other_call = middle(std::mem::take(&mut self.per_other_call));
+        if per_call.is_none() || per_other_call.is_none() {
             self.warn(
                 "call_overhead_not_measured",
                 "the cost of a traced call could not be measured".to_owned(),
@@ -327,12 +339,15 @@ impl Outcome {
             loss,
             overhead: Overhead {
                 per_call_ns: per_call,
+                per_other_call_ns: per_other_call,
                 per_switch_ns: per_switch,
                 iotrace_cpu_ns: output::own_cpu_ns(),
+                copy_floors_ns: None,
             },
             elapsed_ns: elapsed.as_nanos() as u64,
             runs: self.runs,
             processes: Vec::new(),
+            checks: Vec::new(),
             warnings: self.warnings,
         }
     }

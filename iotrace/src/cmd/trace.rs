@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::bpf::probes::Group;
-use crate::bpf::settings::{Per, Settings, Whom};
+use crate::bpf::settings::{Fault, Per, Settings, Whom};
 use crate::calibrate;
 use crate::check;
 use crate::cli::{PerArg, TraceArgs};
@@ -45,9 +45,10 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     // After the fork: a command starts with the signals as they were.
     session::catch_interrupts().map_err(Failure::while_doing("catching Ctrl-C"))?;
     let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
-    let calibration = calibrate::measure(&btf);
+    let mut calibration = calibrate::measure(&btf);
     let mut observer = attach(args, &mut whom, &btf)?;
     observer.set_floors(calibration.floors);
+    calibration.of_others();
     let mut watch = Watch::new(args, observer, whom, calibration, rows(args));
     if args.output.verbose {
         let names: Vec<&str> = watch.attached().collect();
@@ -128,6 +129,7 @@ pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
         ring_bytes,
         rows: rows(args) as u32,
         without: args.without.clone(),
+        fault: Fault::default(),
     }
 }
 

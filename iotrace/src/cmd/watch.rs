@@ -238,12 +238,15 @@ impl<'a> Watch<'a> {
             loss,
             overhead: Overhead {
                 per_call_ns: self.calibration.per_call_ns,
+                per_other_call_ns: self.calibration.per_other_call_ns,
                 per_switch_ns: self.calibration.per_switch_ns,
                 iotrace_cpu_ns: output::own_cpu_ns(),
+                copy_floors_ns: Some(self.calibration.copy_floors()),
             },
             elapsed_ns,
             runs: Vec::new(),
             processes,
+            checks: Vec::new(),
             warnings,
         }
     }
@@ -302,7 +305,8 @@ impl<'a> Watch<'a> {
                 "this kernel does not count skipped probe runs (since 5.12)".to_owned(),
             );
         }
-        if self.calibration.per_call_ns.is_none() || self.calibration.per_switch_ns.is_none() {
+        let cost = &self.calibration;
+        if [cost.per_call_ns, cost.per_switch_ns, cost.per_other_call_ns].contains(&None) {
             warn("overhead_not_measured", "the cost of observing could not be measured here".to_owned());
         }
         warnings

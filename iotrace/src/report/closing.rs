@@ -36,19 +36,30 @@ pub fn draw(document: &Document, unit: Unit, page: &mut Page) {
 
 fn overhead(document: &Document, unit: Unit, page: &mut Page) {
     let cost = &document.overhead;
-    let added = |ns: Option<u64>| ns.map(|ns| format!("~{}", unit.show(ns)));
-    let text = match (added(cost.per_call_ns), added(cost.per_switch_ns)) {
-        (None, None) => "what observing added: not measured".to_owned(),
-        (Some(call), None) => {
-            format!("observing added {call} per traced call (per context switch not measured)")
-        }
-        (None, Some(switch)) => {
-            format!("observing added {switch} per context switch (per traced call not measured)")
-        }
-        (Some(call), Some(switch)) => {
-            format!("observing added {call} per traced call and {switch} per context switch")
-        }
+    let costs = [
+        (cost.per_call_ns, "per traced call"),
+        (cost.per_other_call_ns, "per call of others"),
+        (cost.per_switch_ns, "per context switch"),
+    ];
+    let known: Vec<String> =
+        costs.iter().filter_map(|(ns, what)| Some(format!("~{} {what}", unit.show((*ns)?)))).collect();
+    let unknown: Vec<&str> = costs.iter().filter(|(ns, _)| ns.is_none()).map(|(_, what)| *what).collect();
+    let mut text = match known.len() {
+        0 => "what observing added: not measured".to_owned(),
+        _ => format!("observing added {}", known.join(", ")),
     };
+    if !known.is_empty() && !unknown.is_empty() {
+        text += &format!(" ({}: not measured)", unknown.join(", "));
+    }
+    if let Some(floors) = &cost.copy_floors_ns {
+        let show = |floor: Option<u64>| floor.map_or("-".to_owned(), |ns| unit.show(ns));
+        text += &format!(
+            "; subtracted from each marked copy: {} (TCP), {} (AF_UNIX), {} (others)",
+            show(floors.tcp),
+            show(floors.buffer),
+            show(floors.receive)
+        );
+    }
     let own = match cost.iotrace_cpu_ns {
         Some(ns) => format!("iotrace used {} of CPU in {}", unit.show(ns), unit.show(document.elapsed_ns)),
         None => "CPU of iotrace: not measured".to_owned(),

@@ -17,7 +17,7 @@ mod timeline;
 mod units;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 

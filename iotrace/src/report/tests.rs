@@ -31,6 +31,7 @@ fn golden_tables() {
     golden("posix-aio.txt", &text(Format::Table, &sample::document(vec![sample::posix_aio()]), plain));
     golden("sqpoll-lossy.txt", &text(Format::Table, &sample::lossy(vec![sample::sqpoll()]), plain));
     golden("several.txt", &text(Format::Table, &sample::document(sample::all()), plain));
+    golden("selftest.txt", &text(Format::Table, &sample::selftest(), plain));
     let us = Options { unit: Unit::Us, ..plain };
     golden("select-us.txt", &text(Format::Table, &sample::document(vec![sample::select()]), us));
     let color = Options { color: true, ..plain };
@@ -166,7 +167,7 @@ fn json_has_the_fields_of_the_interface() {
     has("", "schema command host complete loss overhead elapsed_ns runs warnings");
     has("/host", "kernel arch cpus lockdown tier");
     has("/loss", "records map_full recursion_misses unmatched in_flight_start in_flight_stop");
-    has("/overhead", "per_call_ns per_switch_ns iotrace_cpu_ns");
+    has("/overhead", "per_call_ns per_other_call_ns per_switch_ns iotrace_cpu_ns copy_floors_ns");
     has("/warnings/0", "code text");
     has(
         "/runs/0",
@@ -188,6 +189,14 @@ fn json_has_the_fields_of_the_interface() {
     assert!(json.pointer("/runs/0/operations/phase2/free_ns").unwrap().is_null());
     assert_eq!(json["runs"][0]["model"], "io-uring-sqpoll");
     assert_eq!(json["host"]["tier"], "tracepoint");
+    let checks = text(Format::Json, &sample::selftest(), Options::default());
+    let checks: serde_json::Value = serde_json::from_str(&checks).unwrap();
+    for name in
+        "name oracle expected measured error allowed unit pass skipped since attempts".split_whitespace()
+    {
+        assert!(checks.pointer("/checks/3").unwrap().get(name).is_some(), "{name} is missing");
+    }
+    assert!(checks.pointer("/checks/3/measured").unwrap().is_null(), "a skip is no zero");
 }
 
 #[test]
@@ -200,4 +209,5 @@ fn the_schema_describes_what_is_written() {
     }
     assert_eq!(schema["$id"], crate::summary::SCHEMA);
     assert!(schema["$defs"]["Run"]["properties"].get("verdict").is_some());
+    assert!(schema["$defs"]["Check"]["properties"].get("allowed").is_some());
 }

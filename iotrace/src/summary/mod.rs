@@ -5,6 +5,7 @@
 
 mod operations;
 mod process;
+mod selftest;
 mod strip;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub use self::operations::{
     CopiedIn, Meant, Operations, Phase1, Phase2, ReadySource, Requests, Signals, Verdict,
 };
 pub use self::process::{InFlight, LongCall, ModelUse, Process, Waker};
+pub use self::selftest::Check;
 pub use self::strip::{Lane, Mark, Segment, State, Strip};
 use crate::dist::Dist;
 use crate::model::{Meanwhile, Model, Transport};
@@ -46,6 +48,9 @@ pub struct Document {
     /// Command `trace`: one entry a process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub processes: Vec<Process>,
+    /// Command `selftest`: one entry a figure that was checked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
     /// What the reader must know to read the figures right.
     pub warnings: Vec<Warning>,
 }
@@ -98,10 +103,26 @@ pub struct Loss {
 pub struct Overhead {
     /// Added to each traced call, measured in this run with a call that returns at once.
     pub per_call_ns: Option<u64>,
+    /// Added to each such call of a thread that is not observed: the probes run there, too, and find that out.
+    pub per_other_call_ns: Option<u64>,
     /// Added to each context switch of a traced thread.
     pub per_switch_ns: Option<u64>,
     /// CPU time of iotrace itself, user and system.
     pub iotrace_cpu_ns: Option<u64>,
+    /// Command `trace`: what the marks themselves take, subtracted from each marked copy. `null` elsewhere: `run`
+    /// calibrates each row by itself, see `copy_floor_ns`.
+    pub copy_floors_ns: Option<CopyFloors>,
+}
+
+/// Floors under marked copies, ns, by what ends the copy; `null`: not measured, and nothing is subtracted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CopyFloors {
+    /// `tcp_rcv_space_adjust`: TCP.
+    pub tcp: Option<u64>,
+    /// `consume_skb`: AF_UNIX.
+    pub buffer: Option<u64>,
+    /// `sock_recv_length`, or the exit: buffers that are not used up, large datagrams.
+    pub receive: Option<u64>,
 }
 
 /// Something the reader must know.

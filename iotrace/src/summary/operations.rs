@@ -79,14 +79,14 @@ pub struct Phase2 {
 /// The signal chain of model sigio.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Signals {
-    /// `signal_generate` with result 0.
-    pub generated: u64,
+    /// `signal_generate` with result 0. This and the next three are `null` without their tracepoint.
+    pub generated: Option<u64>,
     /// `signal_generate` with result 2: one was pending already, so this one is lost in it.
-    pub coalesced: u64,
+    pub coalesced: Option<u64>,
     /// Any other result: ignored, queue overflow, information lost.
-    pub not_queued: u64,
+    pub not_queued: Option<u64>,
     /// `signal_deliver` to a handler, or taken by `sigtimedwait`.
-    pub delivered: u64,
+    pub delivered: Option<u64>,
     /// Runs of the handler by the application's own count.
     pub handler_runs: u64,
     /// Runs that found no data.

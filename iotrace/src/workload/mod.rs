@@ -39,11 +39,11 @@ use self::log::Recorder;
 use self::peer::{Peer, Shared};
 use self::reader::Inbox;
 use self::spec::{Connection, Failure, Log, Report, Spec};
-use self::sys::{Stop, failure, gettid, io_failure, set_name};
+use self::sys::{Stop, failure, io_failure};
 use crate::model::Model;
 
 pub use self::refuse::{MAX_DATAGRAM, MAX_MESSAGES, MAX_SIZE, refuse};
-pub use self::sys::{empty_call_ns, own_work, pin};
+pub use self::sys::{empty_call_ns, gettid, now_ns, own_work, pin, set_name, sleep_until};
 
 /// Steps of the multiply-add chain in one unit of own work.
 pub const UNIT_STEPS: u32 = 400;

@@ -95,8 +95,8 @@ fn the_next_best_source_takes_over() {
 fn signals_that_were_not_seen_are_not_made_up() {
     let document = without("signal_deliver", Model::Sigio, Transport::Udp);
     let signals = document.runs[0].operations.signals.as_ref().expect("the model has signals");
-    assert!(signals.generated > 0 && signals.handler_runs > 0, "{signals:?}");
-    assert_eq!(signals.delivered, 0, "{signals:?}");
+    assert!(signals.generated > Some(0) && signals.handler_runs > 0, "{signals:?}");
+    assert_eq!(signals.delivered, None, "{signals:?}");
     assert!(signals.generated_to_delivered.is_none() && signals.delivered_to_read.is_none(), "{signals:?}");
 }
 

@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "aggregate.rs",
     "analysis.rs",
     "calls.rs",
+    "degraded.rs",
     "dist.rs",
     "journal.rs",
     "longest.rs",

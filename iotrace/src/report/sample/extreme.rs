@@ -52,10 +52,10 @@ pub fn extreme() -> Document {
         (operations.calls_per_message, operations.cpu_ns_per_message) = (f64::MAX, u64::MAX);
         operations.joined_to_readiness = Some(u64::MAX);
         operations.signals = Some(Signals {
-            generated: u64::MAX,
-            coalesced: u64::MAX,
-            not_queued: u64::MAX,
-            delivered: u64::MAX,
+            generated: Some(u64::MAX),
+            coalesced: Some(u64::MAX),
+            not_queued: Some(u64::MAX),
+            delivered: Some(u64::MAX),
             handler_runs: u64::MAX,
             spurious: u64::MAX,
             ready_to_generated: Some(huge.clone()),

@@ -1,5 +1,6 @@
 //! Results made by hand, for tests: as real as numbers from a machine, and never different.
 
+mod checks;
 mod extreme;
 
 use std::collections::BTreeMap;
@@ -7,6 +8,7 @@ use std::collections::BTreeMap;
 use crate::dist::{Dist, Histogram};
 use crate::model::{Meanwhile, Model, Transport};
 use crate::summary::*;
+pub use checks::selftest;
 pub use extreme::extreme;
 
 /// `count` values from `p50` to about `p99`, most of them near `p50`.
@@ -191,10 +193,10 @@ pub fn sigio() -> Run {
     run.operations.calls_per_message = 2.0;
     run.operations.cpu_ns_per_message = 1_003_000;
     run.operations.signals = Some(Signals {
-        generated: 197,
-        coalesced: 3,
-        not_queued: 0,
-        delivered: 197,
+        generated: Some(197),
+        coalesced: Some(3),
+        not_queued: Some(0),
+        delivered: Some(197),
         handler_runs: 197,
         spurious: 0,
         ready_to_generated: Some(dist(197, 410, 980)),
@@ -316,10 +318,16 @@ pub fn document(runs: Vec<Run>) -> Document {
         },
         complete: true,
         loss: Loss { in_flight_start: 1, recursion_misses: Some(0), ..Loss::default() },
-        overhead: Overhead { per_call_ns: Some(310), per_switch_ns: None, iotrace_cpu_ns: Some(12_400_000) },
+        overhead: Overhead {
+            per_call_ns: Some(310),
+            per_other_call_ns: Some(24),
+            iotrace_cpu_ns: Some(12_400_000),
+            ..Overhead::default()
+        },
         elapsed_ns: 1_204_000_000,
         runs,
         processes: Vec::new(),
+        checks: Vec::new(),
         warnings: Vec::new(),
     }
 }

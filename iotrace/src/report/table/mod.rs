@@ -1,6 +1,7 @@
 //! The default report: what each run did, call by call and message by message.
 
 mod calls;
+mod checks;
 mod grid;
 mod legend;
 mod operations;
@@ -25,6 +26,7 @@ pub fn draw(document: &Document, unit: Unit, page: &mut Page) {
         operations::draw(run, unit, page);
     }
     processes::draw(&document.processes, unit, page);
+    checks::draw(&document.checks, unit, page);
     if !document.runs.is_empty() {
         legend::draw(page);
     }

@@ -88,12 +88,13 @@ fn costs(run: &Run, unit: Unit) -> String {
 }
 
 fn signal_counts(signals: &Signals) -> String {
+    let known = |number: Option<u64>| number.map_or_else(|| NONE.to_owned(), count);
     format!(
         "{} generated, {} merged into a pending one, {} not queued; {} delivered; the handler ran {}, {} without data",
-        count(signals.generated),
-        count(signals.coalesced),
-        count(signals.not_queued),
-        count(signals.delivered),
+        known(signals.generated),
+        known(signals.coalesced),
+        known(signals.not_queued),
+        known(signals.delivered),
         plural(signals.handler_runs, "time"),
         count(signals.spurious),
     )

@@ -1,0 +1,41 @@
+//! What may be typed after `selftest`, and after its hidden other half.
+
+use clap::Args;
+
+use super::{OutputArgs, duration};
+use crate::bpf::settings::Fault;
+
+/// Options of `selftest`.
+#[derive(Args, Debug)]
+pub struct SelftestArgs {
+    /// Only scenes whose name contains this
+    #[arg(value_name = "SCENE")]
+    pub scenes: Vec<String>,
+    /// Leave a probe out, by its tracepoint's name
+    #[arg(long, value_name = "PROBE", value_delimiter = ',', hide = true)]
+    pub without: Vec<String>,
+    /// Have the probes get one thing wrong: MARK=SHIFT (such as exit=10us), or skip-exit
+    #[arg(long, value_name = "FAULT", value_parser = fault, hide = true)]
+    pub fault: Option<Fault>,
+    /// How the result is shown and where it goes
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Options of the hidden `act`.
+#[derive(Args, Debug)]
+pub struct ActArgs {
+    /// Descriptor of the control pipe.
+    #[arg(long)]
+    pub control: i32,
+    /// Scenes to play.
+    #[arg(long, value_delimiter = ',')]
+    pub scenes: Vec<String>,
+}
+
+fn fault(word: &str) -> Result<Fault, String> {
+    let (name, shift) = word.split_once('=').unwrap_or((word, "0"));
+    let (sign, size) = shift.strip_prefix('-').map_or((1, shift), |size| (-1, size));
+    Fault::named(name, sign * duration(size)?.as_nanos() as i64)
+        .ok_or_else(|| format!("known are {}", Fault::NAMES.map(|(name, _)| name).join(", ")))
+}

@@ -1,0 +1,256 @@
+//! `iotrace selftest`: known truth beside what iotrace makes of it.
+
+use std::ffi::OsStr;
+use std::io::IsTerminal;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use iotrace_ebpf::abi::{Stat, sinks};
+
+use crate::bpf::btf::Btf;
+use crate::bpf::loader::Observer;
+use crate::bpf::probes::Group;
+use crate::bpf::settings::{Per, Settings};
+use crate::calibrate;
+use crate::check;
+use crate::cli::{ActArgs, SelftestArgs};
+use crate::cmd::output;
+use crate::error::Failure;
+use crate::proc;
+use crate::selftest::account::Account;
+use crate::selftest::{self, Observed};
+use crate::session::{self, End};
+use crate::signals::SIGIO;
+use crate::summary::{Check, Document, Loss, Overhead, SCHEMA, Warning};
+use crate::syscall;
+use crate::target::{Held, Identity, pipe};
+use crate::workload;
+
+/// What does not pass is played again: a busy machine may disturb a scene from beginning to end.
+const ATTEMPTS: u32 = 3;
+/// How long all scenes may take: emulated machines are 20 times slower.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Rows of the sums: a few calls of some twenty threads.
+const ROWS: u32 = 512;
+
+/// Plays, compares, prints; fails if a check did.
+pub fn main(args: &SelftestArgs) -> Result<(), Failure> {
+    let mut scenes: Vec<String> = selftest::names()
+        .into_iter()
+        .filter(|name| args.scenes.is_empty() || args.scenes.iter().any(|wanted| name.contains(wanted)))
+        .map(str::to_owned)
+        .collect();
+    if scenes.is_empty() {
+        return Err(Failure::Usage(format!(
+            "there is no such scene; known are {}",
+            selftest::names().join(", ")
+        )));
+    }
+    output::check(&args.output)?;
+    check::prerequisites()?;
+    session::catch_interrupts().map_err(Failure::while_doing("catching Ctrl-C"))?;
+    let started = Instant::now();
+    let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
+    let baseline = workload::empty_call_ns().ok();
+    let (mut checks, mut loss, mut warnings) = (Vec::new(), Loss::default(), Vec::new());
+    let mut other_call = None;
+    for attempt in 1..=ATTEMPTS {
+        say(args, attempt, scenes.len());
+        let found = attempted(&btf, args, &scenes, baseline)?;
+        other_call = other_call.or(found.other_call);
+        if attempt == 1 || scenes.iter().any(|scene| scene == "whole") {
+            (loss, warnings) = (found.loss, found.warnings);
+        }
+        if args.output.verbose {
+            for check in found.checks.iter().filter(|check| check.failed()) {
+                eprintln!("attempt {attempt}: {} {check:?}", check.name);
+            }
+        }
+        checks = merge(checks, found.checks, attempt);
+        let failed = checks.iter().filter(|check: &&Check| check.failed()).map(selftest::scene_of);
+        scenes = failed.map(str::to_owned).collect();
+        scenes.dedup();
+        if scenes.is_empty() {
+            break;
+        }
+    }
+    let failed = checks.iter().filter(|check| check.failed()).count();
+    let document = document(checks, loss, warnings, other_call, started.elapsed(), &btf);
+    output::write(&document, &args.output)?;
+    if failed > 0 {
+        return Err(Failure::Failed(format!(
+            "{failed} checks of the self-test failed: figures of iotrace are not to be trusted here. Try again on a \
+             quieter machine; if they fail again, report them with the output of `iotrace selftest --format json`"
+        )));
+    }
+    if args.output.strict && !document.complete { Err(Failure::Incomplete) } else { Ok(()) }
+}
+
+fn say(args: &SelftestArgs, attempt: u32, scenes: usize) {
+    if !args.output.quiet && std::io::stderr().is_terminal() {
+        let again = if attempt > 1 { " again" } else { "" };
+        eprintln!("playing {scenes} scenes{again} ...");
+    }
+}
+
+/// What one attempt found.
+struct Found {
+    checks: Vec<Check>,
+    loss: Loss,
+    warnings: Vec<Warning>,
+    other_call: Option<u64>,
+}
+
+fn attempted(
+    btf: &Btf,
+    args: &SelftestArgs,
+    scenes: &[String],
+    baseline: Option<u64>,
+) -> Result<Found, Failure> {
+    let (control, keep) = pipe().map_err(Failure::while_doing("making the control pipe"))?;
+    let (fd, list) = (keep.as_raw_fd().to_string(), scenes.join(","));
+    let argv = ["/proc/self/exe", "act", "--control", &fd, "--scenes", &list].map(OsStr::new);
+    let held = Held::spawn(&argv, Identity::behind_sudo(), Some(&keep))
+        .map_err(Failure::while_doing("starting the acting process"))?;
+    drop(keep);
+    let settings = Settings {
+        sinks: sinks::RECORDS | sinks::AGGREGATES,
+        per: Per::Thread,
+        // futex would be every lock and every join of a thread.
+        roles: syscall::roles(|one| one.nr != syscall::FUTEX),
+        signals: 1 << (SIGIO - 1),
+        rows: ROWS,
+        without: args.without.clone(),
+        fault: args.fault.unwrap_or_default(),
+        ..Settings::records(
+            held.pid(),
+            vec![Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix, Group::Signals, Group::Uring],
+        )
+    };
+    let kernel = check::version(&check::host().kernel).unwrap_or_default();
+    let (mut observer, summed) = attach(btf, settings, kernel)?;
+    let other_call = calibrate::others(baseline);
+    if session::interrupted() {
+        return Err(Failure::Interrupted);
+    }
+    let mut running = held.release().map_err(Failure::while_doing("executing the acting process"))?;
+    let mut watched = session::watch(&mut observer, &mut running, control, PATIENCE)
+        .map_err(Failure::while_doing("watching the acting process"))?;
+    match watched.end {
+        End::Interrupted => return Err(Failure::Interrupted),
+        End::Stalled => {
+            return Err(Failure::Failed(format!(
+                "the acting process did not end within {PATIENCE:?} and was killed in scene {}: a wake-up was lost, or \
+                 the machine is overloaded",
+                proc::comm(running.pid()).unwrap_or_default()
+            )));
+        }
+        End::Finished => {}
+    }
+    let account: Account = serde_json::from_slice(&watched.report)
+        .map_err(|_| Failure::Failed("the acting process died without a word".to_owned()))?;
+    watched.journal.sort();
+    let loss = loss(&observer, watched.journal.unknown);
+    let snapshot = summed.then(|| observer.snapshot());
+    let checks = selftest::judge(&Observed {
+        account: &account,
+        journal: &watched.journal,
+        sums: snapshot.as_ref(),
+        loss: &loss,
+        attached: &|name| observer.has(name),
+        kernel,
+    });
+    let missing = observer.missing().iter().map(|missing| Warning {
+        code: "probe_missing".to_owned(),
+        text: format!(
+            "{} is not attached: {}. Without it: {}",
+            missing.probe.name, missing.why, missing.probe.lost
+        ),
+    });
+    Ok(Found { checks, loss, warnings: missing.collect(), other_call })
+}
+
+/// Attaches with both sinks where that is possible; says whether. Two at once are more than a probe of `run` or of
+/// `trace` has: before 6.13 the verifier has no room for both on the stack, which takes it long to find out.
+fn attach(btf: &Btf, settings: Settings, kernel: (u32, u32)) -> Result<(Observer, bool), Failure> {
+    if kernel >= selftest::BOTH_SINKS
+        && let Ok(observer) = Observer::attach(btf, &settings)
+    {
+        return Ok((observer, true));
+    }
+    Ok((Observer::attach(btf, &Settings { sinks: sinks::RECORDS, ..settings })?, false))
+}
+
+fn loss(observer: &Observer, unknown: u64) -> Loss {
+    let count = |stat| observer.count(stat);
+    Loss {
+        records: count(Stat::RecordsLost) + unknown,
+        map_full: count(Stat::TasksFull) + count(Stat::SocksFull) + count(Stat::RowsFull),
+        recursion_misses: observer.recursion_misses(),
+        unmatched: count(Stat::Unmatched),
+        in_flight_start: count(Stat::InFlightStart),
+        in_flight_stop: count(Stat::EndedInCall),
+    }
+}
+
+/// The newer checks of scenes that were played again take the places of the older ones.
+fn merge(older: Vec<Check>, newer: Vec<Check>, attempt: u32) -> Vec<Check> {
+    if older.is_empty() {
+        return newer;
+    }
+    let again = |check: &Check| newer.iter().any(|one| selftest::scene_of(one) == selftest::scene_of(check));
+    let mut merged: Vec<Check> = older.into_iter().filter(|check| !again(check)).collect();
+    merged.extend(newer.iter().cloned().map(|check| Check { attempts: attempt, ..check }));
+    let place = |check: &Check| {
+        selftest::names().iter().position(|name| *name == selftest::scene_of(check)).unwrap_or(usize::MAX)
+    };
+    merged.sort_by_key(place);
+    merged
+}
+
+fn document(
+    checks: Vec<Check>,
+    loss: Loss,
+    warnings: Vec<Warning>,
+    other_call: Option<u64>,
+    elapsed: Duration,
+    btf: &Btf,
+) -> Document {
+    let cost = calibrate::measure(btf);
+    Document {
+        schema: SCHEMA.to_owned(),
+        command: "selftest".to_owned(),
+        host: check::host(),
+        complete: loss.records == 0
+            && loss.map_full == 0
+            && loss.unmatched == 0
+            && loss.recursion_misses.unwrap_or(0) == 0,
+        loss,
+        overhead: Overhead {
+            per_call_ns: cost.per_call_ns,
+            per_other_call_ns: other_call,
+            per_switch_ns: cost.per_switch_ns,
+            iotrace_cpu_ns: output::own_cpu_ns(),
+            // Only differences of copies are compared.
+            copy_floors_ns: None,
+        },
+        elapsed_ns: elapsed.as_nanos() as u64,
+        runs: Vec::new(),
+        processes: Vec::new(),
+        checks,
+        warnings,
+    }
+}
+
+/// `iotrace act`: the observed side, started by the other one and held until the probes are attached.
+pub fn act(args: &ActArgs) -> Result<(), Failure> {
+    // SAFETY: F_GETFD only asks whether the number is an open descriptor.
+    if args.control < 3 || unsafe { libc::fcntl(args.control, libc::F_GETFD) } < 0 {
+        return Err(Failure::Usage(
+            "--control is not an open descriptor; `iotrace selftest` starts this".to_owned(),
+        ));
+    }
+    // SAFETY: open, handed over by the parent for this very use, and owned by nothing else here.
+    let control = unsafe { OwnedFd::from_raw_fd(args.control) };
+    selftest::act(&args.scenes, control).map_err(Failure::while_doing("reporting to iotrace selftest"))
+}

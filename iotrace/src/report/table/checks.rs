@@ -1,0 +1,80 @@
+//! The checks of a self-test: truth and figure side by side.
+
+use super::grid::{Column, grid};
+use crate::report::page::{Page, clip};
+use crate::report::paint::Style;
+use crate::report::units::{Unit, plural};
+use crate::summary::Check;
+
+/// Columns of a name; names are ours, and fit.
+const NAME: usize = 34;
+
+/// Every check, what was skipped and why, and how many passed.
+pub fn draw(checks: &[Check], unit: Unit, page: &mut Page) {
+    if checks.is_empty() {
+        return;
+    }
+    page.gap();
+    let columns = [
+        Column("check", NAME as u16, false),
+        Column("expected", 9, true),
+        Column("measured", 9, true),
+        Column("error", 8, true),
+        Column("allowed", 8, true),
+        Column("unit", 6, false),
+        Column("", 4, false),
+    ];
+    let made = || checks.iter().filter(|check| check.measured.is_some());
+    let rows = made().map(|check| {
+        let number = |number| show(number, &check.unit, unit);
+        vec![
+            clip(&check.name, NAME),
+            number(check.expected),
+            number(check.measured),
+            number(check.error),
+            number(check.allowed),
+            // Times carry their unit.
+            if check.unit == "ns" { String::new() } else { clip(&check.unit, 11) },
+            if check.failed() { "FAIL".to_owned() } else { "ok".to_owned() },
+        ]
+    });
+    let styles = std::iter::once(Style::Dim)
+        .chain(made().map(|check| if check.failed() { Style::Alert } else { Style::Plain }));
+    for (style, line) in styles.zip(grid(&columns, 2, rows.collect())) {
+        page.line(style, line);
+    }
+    page.gap();
+    for check in checks.iter().filter(|check| check.skipped.is_some()) {
+        let (style, word) = if check.failed() { (Style::Alert, "FAIL") } else { (Style::Plain, "skipped") };
+        let since = check.since.as_ref().map_or(String::new(), |since| format!(" (Linux {since} or later)"));
+        let why = check.skipped.as_deref().unwrap_or_default();
+        page.wrap(style, &format!("{word}: "), &format!("{}: {why}{since}", check.name));
+    }
+    for check in checks.iter().filter(|check| check.failed() && check.measured.is_some()) {
+        page.wrap(Style::Alert, "FAIL: ", &format!("{}; truth from: {}", check.name, check.oracle));
+    }
+    let count = |of: fn(&Check) -> bool| checks.iter().filter(|check| of(check)).count() as u64;
+    let again = checks.iter().filter(|check| check.attempts > 1 && !check.failed()).count() as u64;
+    let mut said = format!(
+        "{} passed, {} failed, {} skipped",
+        plural(count(|check| check.pass == Some(true)), "check"),
+        count(Check::failed),
+        count(|check| check.pass.is_none())
+    );
+    if again > 0 {
+        said += &format!("; {again} not in the first attempt");
+    }
+    page.wrap(Style::Title, "selftest: ", &said);
+}
+
+/// A number of a check: a time in the unit that was asked for, anything else as it is.
+fn show(number: Option<i64>, own: &str, unit: Unit) -> String {
+    match number {
+        None => "-".to_owned(),
+        Some(number) if own == "ns" => {
+            let sign = if number < 0 { "-" } else { "" };
+            format!("{sign}{}", unit.show(number.unsigned_abs()))
+        }
+        Some(number) => number.to_string(),
+    }
+}

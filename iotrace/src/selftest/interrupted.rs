@@ -1,0 +1,143 @@
+//! Calls that end without data: restarted after a signal (`SA_RESTART`), or because their time is up.
+
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::evidence::{CLOCK_NS, Evidence};
+use super::stage::{self, Stage, Stop, bracket};
+use crate::workload::gettid;
+
+/// Reads, and signals that hit each of them.
+const READS: usize = 5;
+const SIGNALS: usize = 3;
+/// How long a call waits for what does not come.
+const TIMEOUT_NS: i64 = 5_000_000;
+/// Calls of each kind that do.
+const TIMEOUTS: usize = 3;
+/// Of no use to anybody else here.
+const SIGNAL: i32 = libc::SIGUSR1;
+
+static HANDLED: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn handled(_: libc::c_int) {
+    HANDLED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Reads, each with three signals, then a byte.
+pub fn restart(stage: &mut Stage) -> Result<(), Stop> {
+    // SAFETY: all zeros are a valid action with an empty mask; the handler only adds to an atomic.
+    stage::ok(unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handled as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(SIGNAL, &raw const action, std::ptr::null_mut())
+    })?;
+    let (reader, writer) = stage::pipe()?;
+    let (process, thread) = (std::process::id() as i32, gettid() as i32);
+    let before = HANDLED.load(Ordering::Relaxed);
+    let sender = stage::sender(READS * (SIGNALS + 1), stage::pace_ns(), move |index| {
+        if index % (SIGNALS + 1) == SIGNALS {
+            return stage::write(&writer, &[1]);
+        }
+        // SAFETY: a thread of this process, with a handler for that signal.
+        stage::ok(unsafe { libc::syscall(libc::SYS_tgkill, process, thread, SIGNAL) } as i32)
+    });
+    stage.begin();
+    for _ in 0..READS {
+        stage.scene.calls.push(stage::read(&reader, &mut [0]));
+    }
+    stage.end();
+    stage::joined(sender)?;
+    stage.note("handled", HANDLED.load(Ordering::Relaxed) - before);
+    Ok(())
+}
+
+/// What iotrace makes of it.
+pub fn judge_restart(evidence: &Evidence) {
+    let Some(own) = evidence.scene.calls.first() else {
+        return evidence.exactly("calls", "the program's own count", "calls", 1, 0);
+    };
+    let records = evidence.recorded(own.tid, own.nr, own.fd);
+    let restarts = records.iter().filter(|call| crate::syscall::is_restart(call.ret)).count() as u64;
+    let handled = evidence.scene.fact("handled");
+    evidence.exactly("restarts", "runs of the handler", "restarts", handled, restarts);
+    let entries = READS as u64 + handled;
+    evidence.exactly(
+        "entries",
+        "each call, entered again after each",
+        "entries",
+        entries,
+        records.len() as u64,
+    );
+    // All entries of one call, by the clock around it.
+    let (mut off, mut total) = (Vec::new(), Vec::new());
+    for own in &evidence.scene.calls {
+        let slack = CLOCK_NS as u64;
+        let within = own.before_ns.saturating_sub(slack)..=own.after_ns + slack;
+        let parts = || records.iter().filter(|call| within.contains(&call.enter)).map(|call| &call.parts);
+        let range = ((own.elapsed() - own.cpu_ns as i64).max(0), own.elapsed());
+        off.push((parts().map(|parts| (parts.wait + parts.lock + parts.runq) as i64).sum(), range));
+        total.push((parts().map(|parts| parts.total as i64).sum(), range));
+    }
+    evidence.ranges("off-cpu", "CLOCK_MONOTONIC less CLOCK_THREAD_CPUTIME_ID", off);
+    evidence.ranges("total", "CLOCK_MONOTONIC around the call; handlers run between its entries", total);
+}
+
+/// A `poll` and a receive that nobody answers.
+pub fn timeout(stage: &mut Stage) -> Result<(), Stop> {
+    let (reader, _writer) = stage::unix_pair()?;
+    let fd = reader.as_raw_fd();
+    let limit = libc::timeval { tv_sec: 0, tv_usec: TIMEOUT_NS / 1000 };
+    // SAFETY: a timeval, as long as it says.
+    stage::ok(unsafe {
+        let (option, length) = (libc::SO_RCVTIMEO, size_of::<libc::timeval>() as u32);
+        libc::setsockopt(fd, libc::SOL_SOCKET, option, (&raw const limit).cast(), length)
+    })?;
+    stage.begin();
+    for _ in 0..TIMEOUTS {
+        let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        let ms = (TIMEOUT_NS / 1_000_000) as i32;
+        // SAFETY: one descriptor to look at.
+        let own = bracket(libc::SYS_poll, None, || unsafe {
+            libc::syscall(libc::SYS_poll, &raw mut poll, 1, ms) as isize
+        });
+        stage.scene.calls.push(own);
+        stage.scene.calls.push(stage::recv(&reader, &mut [0], 0));
+    }
+    stage.end();
+    Ok(())
+}
+
+/// What iotrace makes of it.
+pub fn judge_timeout(evidence: &Evidence) {
+    let again = -i64::from(libc::EAGAIN);
+    let (poll, recv) = (libc::SYS_poll as u32, libc::SYS_recvfrom as u32);
+    for (name, nr, ret) in [("poll", poll, 0), ("recv", recv, again)] {
+        let seen = evidence.pairs(|own| own.nr == nr);
+        let timed_out =
+            seen.iter().filter(|one| one.record.ret == ret && one.own.ret == ret && one.record.sleeps > 0);
+        let count = timed_out.count() as u64;
+        evidence.exactly(
+            &format!("{name}-timeouts"),
+            "the program's own count",
+            "calls",
+            TIMEOUTS as u64,
+            count,
+        );
+        evidence.ranges(
+            &format!("{name}-total"),
+            "the timeout that was asked for, and the clock after the call",
+            seen.iter()
+                // The kernel's socket timeouts are in ticks: up to 10 ms on top, which the clock tells.
+                .map(|one| {
+                    let least = (one.own.elapsed() - one.own.cpu_ns as i64).max(TIMEOUT_NS - CLOCK_NS);
+                    (one.record.parts.total as i64, (least, one.own.elapsed()))
+                })
+                .collect(),
+        );
+    }
+    let Some(snapshot) = evidence.summed("poll-timeouts-summed") else { return };
+    let sums = snapshot.rows.iter().filter(|(key, _)| key.nr == poll);
+    let empty: u64 = sums.map(|(_, row)| row.empty_slept).sum();
+    evidence.exactly("poll-timeouts-summed", "the program's own count", "calls", TIMEOUTS as u64, empty);
+}

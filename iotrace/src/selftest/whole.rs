@@ -1,0 +1,214 @@
+//! The whole: every call is there once, its parts add up, its edges lie between the program's clocks, and the sums
+//! of the kernel are those of its records.
+
+use std::collections::HashMap;
+
+use iotrace_ebpf::abi::AGG_WAITS;
+
+use super::account::Bracket;
+use super::evidence::{CLOCK_NS, Evidence};
+use super::stage::{self, Stage, Stop, bracket};
+use crate::aggregate::Row;
+use crate::workload::gettid;
+
+/// Threads that call as fast as they can.
+const THREADS: usize = 3;
+/// Reads and writes of each.
+const CALLS: usize = 400;
+/// Calls that return at once, each between clocks.
+const QUICK: usize = 200;
+
+/// Several threads, many calls, each counted; and quick ones, each timed.
+pub fn play(stage: &mut Stage) -> Result<(), Stop> {
+    let (reader, _writer) = stage::unix_pair()?;
+    stage.begin();
+    let work = || {
+        std::thread::spawn(|| -> std::io::Result<u32> {
+            let (reader, writer) = stage::pipe()?;
+            let mut byte = [0];
+            for _ in 0..CALLS {
+                stage::write(&writer, &[1])?;
+                // Unmarked: counted, not timed.
+                let taken = stage::read(&reader, &mut byte);
+                if taken.ret != 1 {
+                    return Err(std::io::Error::from_raw_os_error(-taken.ret as i32));
+                }
+            }
+            Ok(gettid())
+        })
+    };
+    let threads: Vec<_> = (0..THREADS).map(|_| work()).collect();
+    for (index, thread) in threads.into_iter().enumerate() {
+        let tid = stage::joined(thread)?;
+        stage.note(&format!("thread-{index}"), u64::from(tid));
+    }
+    for _ in 0..QUICK {
+        stage.scene.calls.push(quick(&reader));
+    }
+    stage.end();
+    Ok(())
+}
+
+/// A `poll` for room, which there is: it returns 1, so that it is none of the calls that are folded.
+fn quick(reader: &std::os::fd::OwnedFd) -> Bracket {
+    use std::os::fd::AsRawFd;
+    let fd = reader.as_raw_fd();
+    let mut poll = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one descriptor to look at.
+    bracket(libc::SYS_poll, None, || unsafe { libc::syscall(libc::SYS_poll, &raw mut poll, 1, -1) as isize })
+}
+
+/// What iotrace makes of it.
+pub fn judge(evidence: &Evidence) {
+    counts(evidence);
+    edges(evidence);
+    sums(evidence);
+    losses(evidence);
+}
+
+fn counts(evidence: &Evidence) {
+    let own = "the program's own count";
+    let entries = |tid: u32, nr: u32| {
+        let of =
+            evidence.journal.calls.iter().filter(move |one| (one.call.head.tid, one.call.nr) == (tid, nr));
+        of.map(|one| one.count).sum::<u64>()
+    };
+    let mut counted = 0;
+    for index in 0..THREADS {
+        let tid = evidence.scene.fact(&format!("thread-{index}")) as u32;
+        let by_size = evidence.journal.calls.iter().filter(|one| {
+            (one.call.head.tid, one.call.nr) == (tid, libc::SYS_read as u32)
+                && one.call.ret == 1
+                && one.call.arg2 == 1
+        });
+        counted += by_size.count() as u64 + entries(tid, libc::SYS_write as u32);
+    }
+    evidence.exactly("calls-of-threads", own, "calls", (2 * THREADS * CALLS) as u64, counted);
+    let quick = evidence.pairs(|_| true);
+    let seen = evidence.scene.calls.first().map_or(0, |own| evidence.recorded(own.tid, own.nr, None).len());
+    evidence.exactly("calls", own, "calls", QUICK as u64, seen as u64);
+    // Calls that return at once take some time, and not more than the clocks around them say.
+    evidence.ranges(
+        "quick-total",
+        "CLOCK_MONOTONIC around a call that returns at once",
+        quick.iter().map(|one| (one.record.parts.total as i64, (1, one.own.elapsed()))).collect(),
+    );
+}
+
+/// No call may begin before the program's clock was read, nor end after it was read again.
+fn edges(evidence: &Evidence) {
+    let beyond = |one: &super::evidence::Seen| {
+        let early = one.own.before_ns as i64 - one.record.enter as i64;
+        let late = one.record.head.at as i64 - one.own.after_ns as i64;
+        early.max(late)
+    };
+    let pairs = evidence.pairs(|_| true);
+    let worst = pairs.iter().map(beyond).max().unwrap_or(i64::MAX).max(0);
+    evidence.near("edges", "CLOCK_MONOTONIC around each call: how far beyond", "ns", (0, worst), CLOCK_NS);
+}
+
+/// Everything that was recorded, not of this scene alone.
+fn sums(evidence: &Evidence) {
+    let mut rows: HashMap<(u32, u32), Row> = HashMap::new();
+    let (mut wrong, mut elapsed) = (0, 0);
+    for entry in &evidence.journal.calls {
+        let (call, parts) = (&entry.call, &entry.call.parts);
+        let sum = parts.wait + parts.lock + parts.runq + parts.copy + parts.work;
+        wrong += u64::from(sum != parts.total);
+        // Folded polls have pauses between them.
+        elapsed += u64::from(entry.count == 1 && call.head.at.wrapping_sub(call.enter) != parts.total);
+        let waits = crate::syscall::role_of(call.nr, call.arg2, call.arg3)
+            == crate::summary::Role::Completion
+            && call.nr == crate::syscall::IO_URING_ENTER;
+        let nr = if waits { call.nr | AGG_WAITS } else { call.nr };
+        let row = rows.entry((call.head.tid, nr)).or_default();
+        row.calls += entry.count;
+        row.parts.total += parts.total;
+        row.parts.wait += parts.wait;
+        row.parts.lock += parts.lock;
+        row.parts.runq += parts.runq;
+    }
+    evidence.exactly(
+        "parts",
+        "wait + lock + runq + copy + work is the total of each call",
+        "calls",
+        0,
+        wrong,
+    );
+    evidence.exactly("exit-less-enter", "is the total of each call", "calls", 0, elapsed);
+    let Some(snapshot) = evidence.summed("sums") else { return };
+    let of = |row: &Row| [row.calls, row.parts.total, row.parts.wait, row.parts.lock, row.parts.runq];
+    let same = |((tid, nr), row): (&(u32, u32), &Row)| {
+        let summed = snapshot.rows.iter().find(|(key, _)| (key.tid, key.nr) == (*tid, *nr));
+        summed.is_some_and(|(_, summed)| of(summed) == of(row))
+    };
+    let differing = rows.iter().filter(|&one| !same(one)).count() + snapshot.rows.len().abs_diff(rows.len());
+    evidence.exactly("sums", "the kernel's sums are those of its records", "rows", 0, differing as u64);
+}
+
+/// What was lost.
+fn losses(evidence: &Evidence) {
+    let loss = evidence.loss;
+    let lost = loss.records + loss.map_full + loss.unmatched;
+    evidence.exactly("lost", "nothing may be lost", "losses", 0, lost);
+    match loss.recursion_misses {
+        Some(misses) => evidence.exactly("skipped-probe-runs", "nothing may be lost", "runs", 0, misses),
+        None => evidence.skip("skipped-probe-runs", "this kernel does not count them", Some((5, 12))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use iotrace_ebpf::abi::{CallRecord, Head, Kind};
+    use iotrace_ebpf::span::Parts;
+
+    use super::*;
+    use crate::aggregate::Snapshot;
+    use crate::journal::Journal;
+    use crate::record::Record;
+    use crate::selftest::account::Scene;
+    use crate::summary::Loss;
+
+    fn judged(exit: u64, work: u64) -> Vec<(String, bool)> {
+        let own =
+            Bracket { tid: 1, nr: 7, before_ns: 100_000, after_ns: 110_000, ret: 1, ..Bracket::default() };
+        let scene = Scene { name: "whole".into(), to_ns: u64::MAX / 2, calls: vec![own], ..Scene::default() };
+        let mut journal = Journal::default();
+        let head = Head { kind: Kind::Call as u32, tid: 1, tgid: 1, reserved: 0, at: exit };
+        let parts = Parts { total: exit - 101_000, work, ..Parts::default() };
+        journal.add(Record::Call(CallRecord {
+            head,
+            enter: 101_000,
+            parts,
+            ret: 1,
+            nr: 7,
+            ..CallRecord::default()
+        }));
+        let evidence = Evidence {
+            scene: &scene,
+            journal: &journal,
+            sums: Some(&Snapshot::default()),
+            loss: &Loss::default(),
+            attached: &|_| true,
+            checks: RefCell::default(),
+        };
+        edges(&evidence);
+        sums(&evidence);
+        evidence.checks.into_inner().into_iter().map(|one| (one.name, one.pass == Some(true))).collect()
+    }
+
+    #[test]
+    fn a_mark_outside_its_bracket_and_parts_that_do_not_add_up_are_noticed() {
+        let named =
+            |checks: &[(String, bool)], name: &str| checks.iter().find(|one| one.0 == name).unwrap().1;
+        let fine = judged(109_000, 8_000);
+        assert!(named(&fine, "whole/edges") && named(&fine, "whole/parts"), "{fine:?}");
+        assert!(!named(&fine, "whole/sums"), "the kernel summed nothing up: {fine:?}");
+        let late = judged(119_000, 18_000);
+        assert!(!named(&late, "whole/edges") && named(&late, "whole/parts"), "{late:?}");
+        let missing = judged(109_000, 7_000);
+        assert!(!named(&missing, "whole/parts"), "{missing:?}");
+    }
+}
