@@ -17,6 +17,8 @@ mod degraded;
 mod doctor;
 mod document;
 mod ends;
+mod losses;
+mod missing;
 mod models;
 mod recorded;
 mod refusals;

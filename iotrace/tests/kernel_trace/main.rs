@@ -16,6 +16,7 @@ mod counts;
 mod descriptors;
 mod ends;
 mod in_flight;
+mod missing;
 mod sources;
 mod storms;
 mod targets;

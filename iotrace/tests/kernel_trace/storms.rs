@@ -153,6 +153,36 @@ fn rows_that_do_not_fit_are_counted_and_said() {
     assert!(said.text.contains("--rows"), "{}", said.text);
 }
 
+/// More sockets than there is room for (16,384): those that find none are counted, their calls are there all the
+/// same, and `--strict` fails.
+#[test]
+#[ignore = "needs root"]
+fn sockets_that_find_no_room_are_counted_and_strict_fails() {
+    const SOCKETS: u64 = 16_384 + 200;
+    if !crate::support::has("sock_recv_length", (6, 3), crate::children::has_tracepoint("sock_recv_length")) {
+        return;
+    }
+    let child = Child::fork(|page| {
+        let room = libc::rlimit { rlim_cur: 40_000, rlim_max: 40_000 };
+        // SAFETY: a valid limit; the child's own.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const room) }, 0);
+        page.gate();
+        for _ in 0..SOCKETS {
+            // Kept open: an address that is used again would find its room.
+            let (here, there) = crate::children::unix_pair();
+            assert_eq!((write(there, 1), readv_one(here)), (1, 1));
+        }
+    });
+    let trace = Trace::of(&[child.pid], &["--strict", "-e", "trace=readv"]);
+    child.run();
+    trace.signal(libc::SIGINT);
+    let outcome = trace.end();
+    assert_eq!(outcome.status.code(), Some(3), "{}", outcome.stderr);
+    let document = outcome.document();
+    assert!(document.loss.map_full >= SOCKETS - 16_384 && !document.complete, "{:?}", document.loss);
+    assert_eq!(counted(&document, "readv"), SOCKETS, "the calls themselves are not lost");
+}
+
 /// Before, across and after `execve`, and by a thread that does not lead the process.
 #[test]
 #[ignore = "needs root"]

@@ -1,0 +1,107 @@
+//! `iotrace selftest`: green on every kernel, and red as soon as one figure is made wrong.
+
+#[path = "support/program.rs"]
+mod program;
+
+use iotrace::summary::{Check, Document};
+use program::{Ran, iotrace};
+
+fn selftest(args: &[&str]) -> (Ran, Document) {
+    let ran = iotrace(["selftest", "--format", "json"].iter().chain(args));
+    let document =
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {ran:?}"));
+    (ran, document)
+}
+
+fn failed(document: &Document) -> Vec<&Check> {
+    document.checks.iter().filter(|check| check.failed()).collect()
+}
+
+/// Whether this is a virtual machine under emulation: everything but the shift is slower there.
+fn in_vm() -> bool {
+    std::env::var_os("IOTRACE_VM").is_some()
+}
+
+/// Runs it with a fault, which must be noticed. In a VM only the scenes that notice every one of them.
+fn noticed(fault: &str) -> Document {
+    let scenes: &[&str] = if in_vm() { &["whole", "wait-pipe", "wait-unix"] } else { &[] };
+    let (ran, document) = selftest(&[scenes, &["--fault", fault]].concat());
+    assert_eq!(ran.code, Some(1), "{fault} was not noticed: {:?}", document.checks);
+    assert!(!failed(&document).is_empty(), "{fault}");
+    assert!(ran.stderr.contains("not to be trusted"), "{fault}: {}", ran.stderr);
+    document
+}
+
+#[test]
+#[ignore = "needs root"]
+fn every_check_passes_here() {
+    let (ran, document) = selftest(&["-v"]);
+    assert_eq!(ran.code, Some(0), "{:?}: {}", failed(&document), ran.stderr);
+    assert_eq!((document.command.as_str(), document.checks.len() > 90), ("selftest", true));
+    assert!(in_vm() || document.elapsed_ns < 30_000_000_000, "{} ns", document.elapsed_ns);
+    for check in &document.checks {
+        let numbers = [check.expected, check.measured, check.error, check.allowed];
+        if check.skipped.is_some() {
+            assert_eq!((numbers, check.pass), ([None; 4], None), "{check:?}");
+        } else {
+            let (error, allowed) = check.error.zip(check.allowed).expect("measured");
+            assert!(error <= allowed && check.pass == Some(true), "{check:?}");
+            assert!(!check.oracle.is_empty() && !check.unit.is_empty(), "{check:?}");
+        }
+    }
+    // What is skipped for its age is what this kernel is too old for; the newest skips nothing of that kind.
+    let release = document.host.kernel.as_str();
+    let running = iotrace::check::version(release).expect("a release");
+    for check in document.checks.iter().filter(|check| check.skipped.is_some()) {
+        let since = check.since.as_deref().map(|since| iotrace::check::version(since).expect("a version"));
+        assert!(since.is_none_or(|since| running < since), "{release}: {check:?}");
+    }
+}
+
+/// Each fault is one mark, shifted by as little as 10 us. To attach takes long in a VM: few faults there.
+#[test]
+#[ignore = "needs root"]
+fn a_mark_that_is_shifted_fails_it() {
+    if in_vm() {
+        noticed("exit=1ms");
+        noticed("waking=-1ms");
+        return;
+    }
+    for mark in ["enter", "exit", "out", "in", "waking", "copy", "ready"] {
+        for sign in ["", "-"] {
+            noticed(&format!("{mark}={sign}10us"));
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn exits_that_are_not_seen_fail_it() {
+    let document = noticed("skip-exit");
+    let names: Vec<&str> = failed(&document).iter().map(|check| check.name.as_str()).collect();
+    assert!(names.contains(&"whole/calls-of-threads"), "{names:?}");
+    assert!(document.loss.unmatched > 0 && !document.complete, "{:?}", document.loss);
+}
+
+/// A missing probe leaves checks out; it does not make them pass.
+#[test]
+#[ignore = "needs root"]
+fn without_a_probe_its_checks_are_skipped_with_the_reason() {
+    let (_, document) = selftest(&["uring-inline", "--without", "io_uring_complete"]);
+    let [check] = &document.checks[..] else { panic!("one check: {:?}", document.checks) };
+    assert!(check.skipped.as_ref().is_some_and(|why| why.contains("io_uring_complete")), "{check:?}");
+    assert!(check.measured.is_none() && check.pass.is_none(), "{check:?}");
+    assert!(document.warnings.iter().any(|warning| warning.code == "probe_missing"));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_table_names_truth_figure_and_allowance() {
+    let ran = iotrace(["selftest", "wait-pipe"]);
+    for words in ["expected", "measured", "allowed", "wait-pipe/wake-up", "selftest: ", "complete: "] {
+        assert!(ran.stdout.contains(words), "no {words}: {}", ran.stdout);
+    }
+    let ran = iotrace(["selftest", "no-such-scene"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("wait-pipe"), "the scenes are named: {}", ran.stderr);
+}
