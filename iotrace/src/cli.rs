@@ -1,6 +1,7 @@
 //! What the user may type.
 
 mod selftest;
+mod study;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::study::StudyArgs;
 use crate::model::{Meanwhile, Model, Transport};
 use crate::report::{Format, Unit};
 use crate::syscall;
@@ -37,6 +39,9 @@ pub enum Command {
     Trace(TraceArgs),
     /// Check iotrace's own numbers against known truth on this kernel
     Selftest(SelftestArgs),
+    /// Experiments on how this kernel does I/O; without a name: list them
+    #[command(after_help = study::EXAMPLES)]
+    Study(StudyArgs),
     /// Say what works here, what does not, why, and what to do
     Doctor(DoctorArgs),
     /// Print the JSON Schema of the JSON output

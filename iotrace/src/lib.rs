@@ -29,6 +29,7 @@ pub mod selftest;
 pub mod session;
 pub mod signals;
 pub mod strip;
+pub mod study;
 pub mod summary;
 pub mod syscall;
 pub mod target;

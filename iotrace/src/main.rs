@@ -10,6 +10,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => cmd::run::main(&args).map(|()| ExitCode::SUCCESS),
         Command::Trace(args) => cmd::trace::main(&args),
+        Command::Study(args) => cmd::study::main(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => cmd::doctor::main(&args).map(|()| ExitCode::SUCCESS),
         Command::Selftest(args) => cmd::selftest::main(&args).map(|()| ExitCode::SUCCESS),
         Command::Act(args) => cmd::selftest::act(&args).map(|()| ExitCode::SUCCESS),

@@ -5,6 +5,7 @@ pub mod floor;
 pub mod output;
 pub mod run;
 pub mod selftest;
+pub mod study;
 pub mod targets;
 pub mod trace;
 pub mod watch;

@@ -38,6 +38,11 @@ pub fn write(document: &Document, args: &OutputArgs) -> Result<(), Failure> {
     }
 }
 
+/// Draws the figure of a study into a file.
+pub fn figure(document: &Document, path: &Path) -> Result<(), Failure> {
+    to_file(path, |out| report::svg(document, out))
+}
+
 /// Writes the whole after its intervals: in JSON a line like theirs, the last one, so that all of the output
 /// is one document a line; unless it goes to a file of its own.
 pub fn after_intervals(document: &Document, args: &OutputArgs) -> Result<(), Failure> {
@@ -103,7 +108,7 @@ fn beside(path: &Path) -> std::path::PathBuf {
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::Failed(format!(
-        "cannot write {}: {error}. Name another file with -o, or leave it out to print to the terminal",
+        "cannot write {}: {error}. Name another file with -o (or --svg), or leave it out to print to the terminal",
         path.display()
     ))
 }

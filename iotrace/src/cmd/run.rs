@@ -348,6 +348,7 @@ impl Outcome {
             runs: self.runs,
             processes: Vec::new(),
             checks: Vec::new(),
+            studies: Vec::new(),
             warnings: self.warnings,
         }
     }

@@ -247,6 +247,7 @@ impl<'a> Watch<'a> {
             runs: Vec::new(),
             processes,
             checks: Vec::new(),
+            studies: Vec::new(),
             warnings,
         }
     }

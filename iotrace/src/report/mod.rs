@@ -11,7 +11,10 @@ mod header;
 mod json;
 mod page;
 mod paint;
+mod scale;
 mod schema;
+mod study;
+mod svg;
 mod table;
 mod timeline;
 mod units;
@@ -27,6 +30,7 @@ use clap::ValueEnum;
 
 pub use json::line;
 pub use schema::schema;
+pub use svg::write as svg;
 pub use units::Unit;
 
 use crate::summary::Document;

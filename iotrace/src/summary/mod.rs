@@ -7,6 +7,7 @@ mod operations;
 mod process;
 mod selftest;
 mod strip;
+mod study;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,9 @@ pub use self::operations::{
 pub use self::process::{InFlight, LongCall, ModelUse, Process, Waker};
 pub use self::selftest::Check;
 pub use self::strip::{Lane, Mark, Segment, State, Strip};
+pub use self::study::{
+    Arm, Axis, Claim, Crossover, Environment, Evidence, Fit, Measure, Ruling, Source, Study,
+};
 use crate::dist::Dist;
 use crate::model::{Meanwhile, Model, Transport};
 
@@ -51,6 +55,9 @@ pub struct Document {
     /// Command `selftest`: one entry a figure that was checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
+    /// Command `study`: one entry a study.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub studies: Vec<Study>,
     /// What the reader must know to read the figures right.
     pub warnings: Vec<Warning>,
 }

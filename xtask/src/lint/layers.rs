@@ -39,6 +39,8 @@ const PURE: &[&str] = &[
     "retired.rs",
     "signals.rs",
     "strip.rs",
+    "study/sheet.rs",
+    "study/stats.rs",
     "summary/",
     "syscall.rs",
     "transfer.rs",

@@ -328,6 +328,7 @@ pub fn document(runs: Vec<Run>) -> Document {
         runs,
         processes: Vec::new(),
         checks: Vec::new(),
+        studies: Vec::new(),
         warnings: Vec::new(),
     }
 }

@@ -2,7 +2,7 @@
 
 mod calls;
 mod checks;
-mod grid;
+pub(super) mod grid;
 mod legend;
 mod operations;
 mod phases;
@@ -10,7 +10,7 @@ mod processes;
 
 use super::page::Page;
 use super::units::Unit;
-use super::{closing, figure, header};
+use super::{closing, figure, header, study};
 use crate::summary::Document;
 
 /// All runs, how to read them, the figure that compares them, and what to know.
@@ -32,6 +32,9 @@ pub fn draw(document: &Document, unit: Unit, page: &mut Page) {
     }
     if document.runs.len() > 1 {
         figure::draw(&document.runs, unit, page);
+    }
+    for one in &document.studies {
+        study::draw(one, page);
     }
     closing::draw(document, unit, page);
 }

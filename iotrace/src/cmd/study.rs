@@ -1,0 +1,99 @@
+//! `iotrace study`: experiments on kernel behaviour.
+
+use std::io::{self, Write};
+use std::time::Instant;
+
+use crate::check;
+use crate::cli::{OutputArgs, StudyArgs};
+use crate::cmd::output;
+use crate::error::Failure;
+use crate::report::{Format, Unit};
+use crate::session;
+use crate::study::{self, Experiment, Lab, Options};
+use crate::summary::{Document, Overhead, SCHEMA, Study};
+
+/// Lists the studies, or carries one out.
+pub fn main(args: &StudyArgs) -> Result<(), Failure> {
+    let Some(name) = &args.name else { return list() };
+    let experiment = study::named(name)?;
+    let options = Options {
+        repeats: args.repeats,
+        quick: args.quick,
+        connections: args.connections,
+        arms: args.arms.clone(),
+        quiet: args.quiet,
+    };
+    study::check(experiment, &options)?;
+    let to = output_args(args);
+    output::check(&to)?;
+    let figure = args.svg.as_ref().map(|path| OutputArgs { output: Some(path.clone()), ..to.clone() });
+    figure.as_ref().map_or(Ok(()), output::check)?;
+    check::prerequisites()?;
+    session::catch_interrupts().map_err(Failure::while_doing("catching Ctrl-C"))?;
+    let document = carry_out(experiment, options)?;
+    if let Some(path) = &args.svg {
+        output::figure(&document, path)?;
+    }
+    output::write(&document, &to)?;
+    if args.strict && !document.complete { Err(Failure::Incomplete) } else { Ok(()) }
+}
+
+/// The studies, one a line.
+fn list() -> Result<(), Failure> {
+    let lines: Vec<String> =
+        study::ALL.iter().map(|one| format!("{:<10} {}\n", one.name, one.question)).collect();
+    match io::stdout().write_all(lines.concat().as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(Failure::while_doing("writing the list")),
+    }
+}
+
+fn carry_out(experiment: &Experiment, options: Options) -> Result<Document, Failure> {
+    let began = Instant::now();
+    let mut lab = Lab::new(experiment, options);
+    let mut environment = lab.environment();
+    let outcome = (experiment.run)(&mut lab)?;
+    // The study may have raised it.
+    environment.descriptors = lab.environment().descriptors;
+    let study = Study {
+        name: experiment.name.to_owned(),
+        question: experiment.question.to_owned(),
+        environment,
+        measures: outcome.sheet.measures(),
+        arms: outcome.sheet.arms(),
+        fits: outcome.fits,
+        crossovers: outcome.crossovers,
+        claims: outcome.claims,
+        findings: outcome.findings,
+    };
+    let loss = lab.loss;
+    Ok(Document {
+        schema: SCHEMA.to_owned(),
+        command: "study".to_owned(),
+        host: check::host(),
+        complete: loss.records == 0
+            && loss.map_full == 0
+            && loss.unmatched == 0
+            && loss.recursion_misses.unwrap_or(0) == 0,
+        loss,
+        overhead: Overhead { iotrace_cpu_ns: output::own_cpu_ns(), ..Overhead::default() },
+        elapsed_ns: began.elapsed().as_nanos() as u64,
+        runs: Vec::new(),
+        processes: Vec::new(),
+        studies: vec![study],
+        warnings: lab.warnings,
+    })
+}
+
+fn output_args(args: &StudyArgs) -> OutputArgs {
+    OutputArgs {
+        format: if args.format == crate::cli::DoctorFormat::Json { Format::Json } else { Format::Table },
+        timeline: false,
+        output: args.output.clone(),
+        unit: Unit::Auto,
+        color: args.color,
+        quiet: args.quiet,
+        verbose: false,
+        strict: args.strict,
+    }
+}

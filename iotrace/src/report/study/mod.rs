@@ -1,0 +1,94 @@
+//! A study: its conditions, its tables and plots, its lines, its verdicts.
+
+mod claims;
+mod plot;
+mod quantity;
+mod samples;
+
+use super::page::{Page, columns};
+use super::paint::Style;
+use super::units::{count, plural};
+use crate::summary::{Environment, Measure, Source, Study};
+
+pub use quantity::{point, quantity};
+pub use samples::names as arm_names;
+
+/// The whole study.
+pub fn draw(study: &Study, page: &mut Page) {
+    page.gap();
+    let text = format!("── {} ", study.name);
+    let rule = "─".repeat(page.width().saturating_sub(columns(&text)));
+    page.line(Style::Title, text + &rule);
+    page.wrap(Style::Plain, "   ", &study.question);
+    page.wrap(Style::Dim, "   ", &conditions(&study.environment));
+    for measure in &study.measures {
+        page.gap();
+        page.wrap(Style::Title, "   ", &heading(measure));
+        samples::draw(study, measure, page);
+        plot::draw(study, measure, page);
+        lines(study, measure, page);
+    }
+    claims::draw(&study.claims, page);
+    if !study.findings.is_empty() {
+        page.gap();
+    }
+    for finding in &study.findings {
+        page.wrap(Style::Plain, "   - ", finding);
+    }
+}
+
+fn heading(measure: &Measure) -> String {
+    format!("{}: {} [{}]", measure.name, measure.title, source(measure.source))
+}
+
+/// Where figures come from, in a word or two.
+pub fn source(source: Source) -> &'static str {
+    match source {
+        Source::Clock => "its own clock",
+        Source::Ebpf => "eBPF",
+        Source::Count => "counted",
+    }
+}
+
+/// The environment in one line.
+pub fn conditions(environment: &Environment) -> String {
+    let mut text = format!(
+        "median of {} after {} of warm-up, arms interleaved, 95 % interval from order statistics",
+        plural(u64::from(environment.repeats), "round"),
+        environment.warmup
+    );
+    if environment.quick {
+        text += ", reduced size";
+    }
+    for (name, value) in [("CPU", &environment.cpu), ("clock", &environment.clocksource)] {
+        if let Some(value) = value {
+            text += &format!("; {name} {value}");
+        }
+    }
+    if let Some(load) = environment.load {
+        text += &format!("; load {load:.2}");
+    }
+    text + &format!("; at most {} descriptors", count(environment.descriptors))
+}
+
+/// Slopes and crossings of a measure.
+fn lines(study: &Study, measure: &Measure, page: &mut Page) {
+    for fit in study.fits.iter().filter(|fit| fit.measure == measure.name) {
+        let mut text = format!("{}: {}", fit.arm, quantity(fit.slope, &fit.unit));
+        if let Some([low, high]) = fit.ci95 {
+            let short = fit.unit.split(' ').next().unwrap_or_default();
+            text += &format!(" (95 %: {} to {})", quantity(low, short), quantity(high, short));
+        }
+        text += &format!(", {} at 0", quantity(fit.intercept, &measure.unit));
+        page.wrap(Style::Plain, "   slope  ", &text);
+    }
+    for one in study.crossovers.iter().filter(|one| one.measure == measure.name) {
+        let Some(x) = one.x else { continue };
+        let mut text =
+            format!("{} costs more than {} from {} {} on", one.arm, one.other, point(x.round()), one.unit);
+        if let Some([low, high]) = one.ci95 {
+            text += &format!(" (95 %: {} to {})", point(low.round()), point(high.round()));
+        }
+        page.wrap(Style::Plain, "   cross  ", &text);
+    }
+}

@@ -1,0 +1,97 @@
+//! iotrace's probes on this very process: the experiment makes calls, the kernel's records say where their
+//! time went.
+
+use iotrace_ebpf::abi::{CallRecord, Stat};
+
+use crate::bpf::btf::Btf;
+use crate::bpf::loader::Observer;
+use crate::bpf::probes::Group;
+use crate::bpf::settings::Settings;
+use crate::error::Failure;
+use crate::journal::Journal;
+use crate::signals::SIGIO;
+use crate::summary::Loss;
+use crate::syscall;
+
+/// Probes attached to this process.
+pub struct Watching {
+    observer: Observer,
+    unknown: u64,
+}
+
+impl Watching {
+    /// Attaches probes of these groups. `futex` is traced only if asked for: it is every lock, too.
+    pub fn attach(groups: Vec<Group>, futex: bool) -> Result<Self, Failure> {
+        let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
+        let settings = Settings {
+            roles: syscall::input_roles(futex),
+            signals: 1 << (SIGIO - 1),
+            ..Settings::records(std::process::id(), groups)
+        };
+        Ok(Self { observer: Observer::attach(&btf, &settings)?, unknown: 0 })
+    }
+
+    /// Does `what`, and hands back what the kernel recorded meanwhile.
+    pub fn during<T>(&mut self, what: impl FnOnce() -> T) -> (T, Journal) {
+        self.observer.drain(|_| {});
+        let done = what();
+        let mut journal = Journal::default();
+        self.observer.drain(|item| journal.take(item));
+        self.unknown += journal.unknown;
+        (done, journal)
+    }
+
+    /// The probes that are not there, and what that means.
+    pub fn missing(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.observer.missing().iter().map(|missing| {
+            let text = format!(
+                "{} is not attached: {}. Without it: {}",
+                missing.probe.name, missing.why, missing.probe.lost
+            );
+            (missing.probe.name, text)
+        })
+    }
+
+    /// What was lost so far.
+    pub fn loss(&self) -> Loss {
+        let count = |stat| self.observer.count(stat);
+        Loss {
+            records: count(Stat::RecordsLost) + self.unknown,
+            map_full: count(Stat::TasksFull) + count(Stat::SocksFull),
+            recursion_misses: self.observer.recursion_misses(),
+            unmatched: count(Stat::Unmatched),
+            in_flight_start: count(Stat::InFlightStart),
+            in_flight_stop: count(Stat::EndedInCall),
+        }
+    }
+}
+
+/// Calls of a thread, in order of their exits.
+pub fn calls_of(journal: &Journal, tid: u32) -> impl Iterator<Item = &CallRecord> {
+    journal.calls.iter().map(|entry| &entry.call).filter(move |call| call.head.tid == tid)
+}
+
+/// On the CPU in the call before its first sleep: for a readiness call, the first look at its descriptors.
+/// `None` if it did not sleep.
+pub fn before_sleep(call: &CallRecord) -> Option<u64> {
+    (call.first_out > 0).then(|| call.first_out.saturating_sub(call.enter))
+}
+
+/// On the CPU in the call after it was switched in last: the second look. `None` if it did not sleep.
+pub fn after_sleep(call: &CallRecord) -> Option<u64> {
+    (call.first_out > 0 && call.last_in > call.first_out).then(|| call.head.at.saturating_sub(call.last_in))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_cut_at_its_sleep() {
+        let mut call = CallRecord { enter: 100, first_out: 140, last_in: 900, ..CallRecord::default() };
+        call.head.at = 960;
+        assert_eq!((before_sleep(&call), after_sleep(&call)), (Some(40), Some(60)));
+        let awake = CallRecord { enter: 100, last_in: 100, ..CallRecord::default() };
+        assert_eq!((before_sleep(&awake), after_sleep(&awake)), (None, None));
+    }
+}

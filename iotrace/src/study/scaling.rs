@@ -1,0 +1,281 @@
+//! What it costs to ask many descriptors which of them can be read.
+//!
+//! Timed from outside, without probes: one call with nothing ready, with one ready, with all ready. Through
+//! the kernel's records: a call that sleeps, cut into the first look before it sleeps and the second look
+//! after it was woken.
+
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use super::ask::{Asker, WAYS};
+use super::crowd::Crowd;
+use super::observe::{Watching, after_sleep, before_sleep, calls_of};
+use super::sheet::Sheet;
+use super::{Experiment, Lab, Outcome, clock, limits, stats};
+use crate::bpf::probes::Group;
+use crate::error::Failure;
+use crate::proc;
+use crate::summary::{Axis, Crossover, Source};
+use crate::syscall;
+
+/// The study.
+pub const SCALING: Experiment = Experiment {
+    name: "scaling",
+    question: "What does it cost to ask which descriptors are ready, by how many there are?",
+    arms: &WAYS,
+    connections: Some(10_000),
+    run,
+};
+
+/// `restart_syscall`: what a `poll` goes on as that task work (a closed io_uring's) interrupted.
+const RESTARTED: u32 = 219;
+/// Points of the axis, as far as there are connections.
+const POINTS: [usize; 9] = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000];
+/// Calls that sleep, for one sample.
+const SLEEPS: usize = 5;
+
+fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
+    let most = lab.connections(300) as usize;
+    // epoll, io_uring and the sender have a descriptor of their own.
+    limits::make_room(most as u64 + 8, &format!("study scaling with {most} connections"))?;
+    let crowd = Crowd::new(most)?;
+    let ways = possible(lab, &crowd)?;
+    let arms: Vec<(&str, usize)> =
+        points(most).into_iter().flat_map(|size| ways.iter().map(move |&way| (way, size))).collect();
+    let mut sheet = declared();
+    lab.rounds("asking", &mut sheet, arms.len(), |index, sheet| {
+        let (way, size) = arms[index];
+        timed(&crowd, way, size, sheet).map_err(Failure::while_doing(&format!("asking {size} by {way}")))
+    })?;
+    let mut watching = lab.watch(&[Group::Core, Group::Again], false)?;
+    lab.rounds("sleeping", &mut sheet, arms.len(), |index, sheet| {
+        let (way, size) = arms[index];
+        slept(&crowd, way, size, &mut watching, sheet)
+            .map_err(Failure::while_doing(&format!("sleeping on {size} by {way}")))
+    })?;
+    lab.unwatch(watching);
+    Ok(conclude(sheet, &ways))
+}
+
+/// Points up to `most`, and `most` itself.
+fn points(most: usize) -> Vec<usize> {
+    let mut points: Vec<usize> = POINTS.into_iter().filter(|&point| point < most).collect();
+    points.push(most);
+    points
+}
+
+/// The arms that this kernel has.
+fn possible(lab: &mut Lab, crowd: &Crowd) -> Result<Vec<&'static str>, Failure> {
+    let mut ways = Vec::new();
+    for way in WAYS {
+        if !lab.wants(way) {
+            continue;
+        }
+        match Asker::new(way, &crowd.fds(1)) {
+            Ok(_) => ways.push(way),
+            Err(error) => lab.leave_out(
+                way,
+                &format!("the kernel refused it: {error} (io_uring: see sysctl kernel.io_uring_disabled)"),
+            )?,
+        }
+    }
+    Ok(ways)
+}
+
+fn declared() -> Sheet {
+    let mut sheet = Sheet::default();
+    sheet.order(&WAYS);
+    let mut declare = |name, title, source, label: &str, per: &str| {
+        let axis = Axis { label: label.to_owned(), per: per.to_owned(), log: true };
+        sheet.measure(name, title, "ns", source, Some(axis));
+    };
+    declare("idle", "one call, nothing ready", Source::Clock, "connections", "idle fd");
+    declare("one-ready", "one call, one of them ready", Source::Clock, "connections", "idle fd");
+    declare("all-ready", "one call, all of them ready", Source::Clock, "ready descriptors", "ready fd");
+    declare(
+        "first-look",
+        "in a call that sleeps, on the CPU before the sleep",
+        Source::Ebpf,
+        "connections",
+        "idle fd",
+    );
+    declare(
+        "second-look",
+        "in a call that sleeps, on the CPU after it was woken",
+        Source::Ebpf,
+        "connections",
+        "idle fd",
+    );
+    sheet
+}
+
+/// The calls that do not sleep.
+fn timed(crowd: &Crowd, way: &str, size: usize, sheet: &mut Sheet) -> std::io::Result<()> {
+    let mut asker = Asker::new(way, &crowd.fds(size))?;
+    for (measure, ready) in [("idle", 0), ("one-ready", 1), ("all-ready", size)] {
+        crowd.fill(ready)?;
+        // What came since it was set up is told first; io_uring's requests are made again by the next call.
+        asker.ask(false)?;
+        // The asker is needed by both, one after the other.
+        let asker = std::cell::RefCell::new(&mut asker);
+        let ns = clock::call_ns(
+            || asker.borrow().rearm(),
+            || {
+                let found = asker.borrow_mut().ask(false)?;
+                if found == ready { Ok(()) } else { Err(unexpected(found, ready)) }
+            },
+        )?;
+        sheet.add(measure, way, Some(size as f64), ns);
+        crowd.drain(ready);
+        asker.borrow_mut().ask(false)?;
+    }
+    Ok(())
+}
+
+fn unexpected(found: usize, ready: usize) -> std::io::Error {
+    std::io::Error::other(format!("{found} descriptors were said to be ready, not {ready}"))
+}
+
+/// A call that sleeps until another thread sends to the last connection.
+fn slept(
+    crowd: &Crowd,
+    way: &str,
+    size: usize,
+    watching: &mut Watching,
+    sheet: &mut Sheet,
+) -> std::io::Result<()> {
+    let mut asker = Asker::new(way, &crowd.fds(size))?;
+    let own = tid();
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for _ in 0..SLEEPS {
+        let (done, journal) = watching.during(|| woken(crowd, size - 1, || asker.ask(true).map(drop)));
+        done?;
+        crowd.drain(size);
+        // What is left over of an earlier arrival is told here.
+        asker.ask(false)?;
+        let Some(call) = calls_of(&journal, own).filter(|call| call.ret >= 0).last() else { continue };
+        first.extend(before_sleep(call).map(|ns| ns as f64));
+        second.extend(after_sleep(call).map(|ns| ns as f64));
+    }
+    for (measure, samples) in [("first-look", first), ("second-look", second)] {
+        if let Some(ns) = stats::median(&samples) {
+            sheet.add(measure, way, Some(size as f64), ns);
+        }
+    }
+    Ok(())
+}
+
+/// Does what sleeps, while another thread sends as soon as it does.
+fn woken(crowd: &Crowd, index: usize, sleeps: impl FnOnce() -> std::io::Result<()>) -> std::io::Result<()> {
+    let (pid, sleeper) = (std::process::id(), tid());
+    let (over, ended) = channel::<()>();
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(move || {
+            let asleep = || {
+                let call = proc::sleeping_in(pid, sleeper);
+                call.is_some_and(|nr| syscall::by_nr(nr).is_some() || nr == RESTARTED)
+            };
+            while !asleep() {
+                // It may have ended with an error: then nobody waits any more.
+                let pause = ended.recv_timeout(Duration::from_micros(100));
+                if pause != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                    return Ok(());
+                }
+            }
+            crowd.send(index)
+        });
+        let slept = sleeps();
+        drop(over);
+        slept.and(sender.join().unwrap_or_else(|_| Err(std::io::Error::other("the sender panicked"))))
+    })
+}
+
+fn tid() -> u32 {
+    // SAFETY: takes no arguments and cannot fail.
+    unsafe { libc::gettid() as u32 }
+}
+
+fn conclude(sheet: Sheet, ways: &[&str]) -> Outcome {
+    let mut outcome = Outcome::default();
+    for measure in sheet.measures() {
+        outcome.fits.extend(ways.iter().filter_map(|way| sheet.fit(&measure.name, way)));
+    }
+    for other in ["epoll", "io-uring"] {
+        for way in ["select", "poll"] {
+            if ways.contains(&way) && ways.contains(&other) {
+                outcome.crossovers.push(sheet.crossover("one-ready", way, other));
+            }
+        }
+    }
+    let slope = |measure: &str, arm: &str| {
+        outcome.fits.iter().find(|fit| fit.measure == measure && fit.arm == arm).map(|fit| fit.slope)
+    };
+    let mut findings = Vec::new();
+    for way in ["select", "poll"] {
+        if let (Some(own), Some(epoll)) = (slope("idle", way), slope("idle", "epoll")) {
+            findings.push(format!(
+                "An idle descriptor costs {way} {own:.1} ns in every call, and epoll {epoll:.3} ns."
+            ));
+        }
+    }
+    for crossover in &outcome.crossovers {
+        findings.push(match crossover.x {
+            Some(x) => format!(
+                "{} passes {} at about {x:.0} connections here, one of them ready.",
+                crossover.other, crossover.arm
+            ),
+            None => apart(&sheet, crossover),
+        });
+    }
+    if let Some(ready) = slope("all-ready", "epoll") {
+        findings.push(format!("A ready descriptor costs epoll {ready:.0} ns: it is linear in those."));
+    }
+    outcome.findings = findings;
+    outcome.sheet = sheet;
+    outcome
+}
+
+/// Which of two that do not cross is the cheaper.
+fn apart(sheet: &Sheet, crossover: &Crossover) -> String {
+    let arms = sheet.arms();
+    let at = |arm: &str| {
+        let of_arm = arms.iter().filter(|one| one.measure == crossover.measure && one.name == arm);
+        of_arm.filter_map(|one| one.median).collect::<Vec<f64>>()
+    };
+    let (own, other) = (at(&crossover.arm), at(&crossover.other));
+    let above = own.iter().zip(&other).filter(|(own, other)| own > other).count();
+    format!(
+        "With one ready, {} costs more than {} at {above} of {} points: there is no one place where it passes it.",
+        crossover.arm,
+        crossover.other,
+        own.len()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_end_at_what_was_asked_for() {
+        assert_eq!(points(10_000), POINTS);
+        assert_eq!(points(40), [1, 3, 10, 30, 40]);
+        assert_eq!(points(1), [1]);
+    }
+
+    #[test]
+    fn the_conclusion_is_made_from_the_figures() {
+        let mut sheet = declared();
+        sheet.begin(0);
+        for size in [1.0, 100.0, 1000.0] {
+            sheet.add("one-ready", "poll", Some(size), 100.0 + 20.0 * size);
+            sheet.add("one-ready", "epoll", Some(size), 300.0);
+            sheet.add("idle", "poll", Some(size), 100.0 + 25.0 * size);
+            sheet.add("idle", "epoll", Some(size), 200.0);
+        }
+        let outcome = conclude(sheet, &["poll", "epoll"]);
+        assert!(outcome.findings.iter().any(|text| text.contains("poll 25.0 ns")), "{:?}", outcome.findings);
+        assert!(outcome.findings.iter().any(|text| text.contains("epoll passes poll at about 10 ")));
+        assert_eq!(outcome.fits.len(), 4);
+    }
+}
