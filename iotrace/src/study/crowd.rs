@@ -5,8 +5,6 @@ use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
-use crate::error::Failure;
-
 /// UDP sockets, each connected to one sender: a connection for the price of one descriptor.
 pub struct Crowd {
     sockets: Vec<UdpSocket>,
@@ -15,21 +13,18 @@ pub struct Crowd {
 
 impl Crowd {
     /// `size` connections over loopback.
-    pub fn new(size: usize) -> Result<Self, Failure> {
-        let make = || -> io::Result<Self> {
-            let sender = UdpSocket::bind("127.0.0.1:0")?;
-            let to = sender.local_addr()?;
-            let sockets = (0..size)
-                .map(|_| {
-                    let socket = UdpSocket::bind("127.0.0.1:0")?;
-                    socket.connect(to)?;
-                    socket.set_nonblocking(true)?;
-                    Ok(socket)
-                })
-                .collect::<io::Result<_>>()?;
-            Ok(Self { sockets, sender })
-        };
-        make().map_err(Failure::while_doing(&format!("making {size} connections over UDP")))
+    pub fn new(size: usize) -> io::Result<Self> {
+        let sender = UdpSocket::bind("127.0.0.1:0")?;
+        let to = sender.local_addr()?;
+        let sockets = (0..size)
+            .map(|_| {
+                let socket = UdpSocket::bind("127.0.0.1:0")?;
+                socket.connect(to)?;
+                socket.set_nonblocking(true)?;
+                Ok(socket)
+            })
+            .collect::<io::Result<_>>()?;
+        Ok(Self { sockets, sender })
     }
 
     /// The descriptors of the first `size`.
@@ -49,6 +44,12 @@ impl Crowd {
             self.send(index)?;
         }
         (0..size).try_for_each(|index| arrived(self.sockets[index].as_raw_fd()))
+    }
+
+    /// Reads once from one of them.
+    pub fn take(&self, index: usize) {
+        // What is not there shows in the records.
+        let _ = self.sockets[index].recv(&mut [0; 4]);
     }
 
     /// Reads what is there.

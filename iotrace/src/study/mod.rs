@@ -8,14 +8,18 @@
 //! To add one: a file with `run(&mut Lab) -> Result<Outcome, Failure>` and a line in [`ALL`].
 
 pub mod ask;
+pub mod claims;
 pub mod clock;
+pub mod copy;
 pub mod crowd;
 pub mod lab;
 pub mod limits;
 pub mod observe;
+pub mod pair;
 pub mod scaling;
 pub mod sheet;
 pub mod stats;
+pub mod triggers;
 
 pub use self::lab::{Lab, Options};
 pub use self::sheet::Sheet;
@@ -54,7 +58,7 @@ pub struct Outcome {
 }
 
 /// Every study, in the order in which they are listed.
-pub const ALL: &[Experiment] = &[scaling::SCALING];
+pub const ALL: &[Experiment] = &[scaling::SCALING, copy::COPY, triggers::TRIGGERS, claims::CLAIMS];
 
 /// The study of this name.
 ///

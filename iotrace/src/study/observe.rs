@@ -71,6 +71,12 @@ pub fn calls_of(journal: &Journal, tid: u32) -> impl Iterator<Item = &CallRecord
     journal.calls.iter().map(|entry| &entry.call).filter(move |call| call.head.tid == tid)
 }
 
+/// The calling thread's id.
+pub fn own_tid() -> u32 {
+    // SAFETY: takes no arguments and cannot fail.
+    unsafe { libc::gettid() as u32 }
+}
+
 /// On the CPU in the call before its first sleep: for a readiness call, the first look at its descriptors.
 /// `None` if it did not sleep.
 pub fn before_sleep(call: &CallRecord) -> Option<u64> {

@@ -5,11 +5,11 @@
 //! after it was woken.
 
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ask::{Asker, WAYS};
 use super::crowd::Crowd;
-use super::observe::{Watching, after_sleep, before_sleep, calls_of};
+use super::observe::{Watching, after_sleep, before_sleep, calls_of, own_tid};
 use super::sheet::Sheet;
 use super::{Experiment, Lab, Outcome, clock, limits, stats};
 use crate::bpf::probes::Group;
@@ -31,6 +31,8 @@ pub const SCALING: Experiment = Experiment {
 const RESTARTED: u32 = 219;
 /// Points of the axis, as far as there are connections.
 const POINTS: [usize; 9] = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000];
+/// How long a call may take to fall asleep, even under emulation.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Calls that sleep, for one sample.
 const SLEEPS: usize = 5;
 
@@ -38,7 +40,8 @@ fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
     let most = lab.connections(300) as usize;
     // epoll, io_uring and the sender have a descriptor of their own.
     limits::make_room(most as u64 + 8, &format!("study scaling with {most} connections"))?;
-    let crowd = Crowd::new(most)?;
+    let crowd =
+        Crowd::new(most).map_err(Failure::while_doing(&format!("making {most} connections over UDP")))?;
     let ways = possible(lab, &crowd)?;
     let arms: Vec<(&str, usize)> =
         points(most).into_iter().flat_map(|size| ways.iter().map(move |&way| (way, size))).collect();
@@ -145,7 +148,7 @@ fn slept(
     sheet: &mut Sheet,
 ) -> std::io::Result<()> {
     let mut asker = Asker::new(way, &crowd.fds(size))?;
-    let own = tid();
+    let own = own_tid();
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for _ in 0..SLEEPS {
         let (done, journal) = watching.during(|| woken(crowd, size - 1, || asker.ask(true).map(drop)));
@@ -166,8 +169,12 @@ fn slept(
 }
 
 /// Does what sleeps, while another thread sends as soon as it does.
-fn woken(crowd: &Crowd, index: usize, sleeps: impl FnOnce() -> std::io::Result<()>) -> std::io::Result<()> {
-    let (pid, sleeper) = (std::process::id(), tid());
+pub(super) fn woken(
+    crowd: &Crowd,
+    index: usize,
+    sleeps: impl FnOnce() -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let (pid, sleeper) = (std::process::id(), own_tid());
     let (over, ended) = channel::<()>();
     std::thread::scope(|scope| {
         let sender = scope.spawn(move || {
@@ -175,7 +182,9 @@ fn woken(crowd: &Crowd, index: usize, sleeps: impl FnOnce() -> std::io::Result<(
                 let call = proc::sleeping_in(pid, sleeper);
                 call.is_some_and(|nr| syscall::by_nr(nr).is_some() || nr == RESTARTED)
             };
-            while !asleep() {
+            // Whoever cannot be seen sleeping gets its byte all the same: nobody may wait for ever.
+            let began = Instant::now();
+            while !asleep() && began.elapsed() < PATIENCE {
                 // It may have ended with an error: then nobody waits any more.
                 let pause = ended.recv_timeout(Duration::from_micros(100));
                 if pause != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
@@ -188,11 +197,6 @@ fn woken(crowd: &Crowd, index: usize, sleeps: impl FnOnce() -> std::io::Result<(
         drop(over);
         slept.and(sender.join().unwrap_or_else(|_| Err(std::io::Error::other("the sender panicked"))))
     })
-}
-
-fn tid() -> u32 {
-    // SAFETY: takes no arguments and cannot fail.
-    unsafe { libc::gettid() as u32 }
 }
 
 fn conclude(sheet: Sheet, ways: &[&str]) -> Outcome {

@@ -1,0 +1,31 @@
+//! The same bytes in more and more socket buffers: what each buffer costs the reader.
+//!
+//! A stream of AF_UNIX keeps what each send brought in a buffer of its own, and one read empties many.
+
+use std::io;
+
+use super::pair;
+use crate::model::Transport;
+use crate::study::clock;
+use crate::study::sheet::Sheet;
+
+/// Buffers that the bytes are divided into.
+pub const POINTS: [usize; 6] = [1, 2, 4, 8, 16, 32];
+/// All bytes.
+const BYTES: usize = 32 << 10;
+
+/// Times the one read.
+pub fn timed(buffers: usize, sheet: &mut Sheet) -> io::Result<()> {
+    let pair = pair(Transport::Unix)?;
+    let mut buffer = vec![0; BYTES];
+    let piece = vec![1; BYTES / buffers];
+    let ns = clock::call_ns(
+        || (0..buffers).try_for_each(|_| pair.write(&piece)),
+        || match pair.read(&mut buffer)? {
+            BYTES => Ok(()),
+            got => Err(io::Error::other(format!("one read brought {got} of {BYTES} bytes"))),
+        },
+    )?;
+    sheet.add("buffers", "unix", Some(buffers as f64), ns);
+    Ok(())
+}

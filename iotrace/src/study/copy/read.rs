@@ -1,0 +1,83 @@
+//! Reading a message that is all there: nothing to wait for, so what it takes is phase 2 and the call.
+
+use std::io;
+
+use super::pair;
+use crate::bpf::loader::monotonic_ns;
+use crate::model::Transport;
+use crate::study::observe::{Watching, calls_of, own_tid};
+use crate::study::pair::Pair;
+use crate::study::sheet::Sheet;
+use crate::study::stats;
+
+/// Messages of one sample, at least and at most, and the time for them.
+const MESSAGES: (usize, usize) = (3, 31);
+const BUDGET_NS: u64 = 3_000_000;
+/// One-byte messages whose copies are the floor.
+const FLOOR: usize = 9;
+
+/// Times the read calls of a message, the fastest tenth of a few.
+pub fn timed(transport: Transport, size: usize, sheet: &mut Sheet) -> io::Result<()> {
+    let pair = pair(transport)?;
+    let mut buffer = vec![1; size.min(pair.piece)];
+    let mut times: Vec<f64> = Vec::new();
+    let began = monotonic_ns();
+    while times.len() < MESSAGES.0 || (times.len() < MESSAGES.1 && monotonic_ns() - began < BUDGET_NS) {
+        times.push(message(&pair, size, &mut buffer)? as f64);
+    }
+    times.sort_by(f64::total_cmp);
+    sheet.add("read", &transport.to_string(), Some(size as f64), times[times.len() / 10]);
+    Ok(())
+}
+
+/// Sends and reads a message piece by piece; the time in the reads.
+fn message(pair: &Pair, size: usize, buffer: &mut [u8]) -> io::Result<u64> {
+    let (mut left, mut time) = (size, 0);
+    while left > 0 {
+        let piece = left.min(buffer.len());
+        pair.write(&buffer[..piece])?;
+        // A datagram is there as a whole or not at all, and FIONREAD may tell a part of it.
+        pair.arrived(if piece == pair.piece { 1.max(piece / 2) } else { piece })?;
+        let start = monotonic_ns();
+        pair.read_all(&mut buffer[..piece])?;
+        time += monotonic_ns() - start;
+        left -= piece;
+    }
+    Ok(time)
+}
+
+/// The copies of a message between their marks, less the floor of each.
+pub fn observed(
+    transport: Transport,
+    size: usize,
+    watching: &mut Watching,
+    sheet: &mut Sheet,
+) -> io::Result<()> {
+    let pair = pair(transport)?;
+    let mut buffer = vec![1; size.min(pair.piece)];
+    let mut raw = |size: usize, times: usize| -> io::Result<Vec<(f64, f64)>> {
+        let mut found = Vec::new();
+        for _ in 0..times {
+            let (done, journal) = watching.during(|| message(&pair, size, &mut buffer));
+            done?;
+            let (mut copy, mut copies) = (0, 0);
+            for call in calls_of(&journal, own_tid()).filter(|call| call.ret > 0 && call.fd == pair.reader())
+            {
+                copy += call.parts.copy;
+                copies += call.copies;
+            }
+            if copies > 0 {
+                found.push((copy as f64, f64::from(copies)));
+            }
+        }
+        Ok(found)
+    };
+    let floors: Vec<f64> = raw(1, FLOOR)?.iter().map(|(copy, copies)| copy / copies).collect();
+    let Some(floor) = stats::median(&floors) else { return Ok(()) };
+    let times: Vec<f64> =
+        raw(size, MESSAGES.0)?.iter().map(|(copy, copies)| (copy - floor * copies).max(0.0)).collect();
+    if let Some(time) = stats::median(&times) {
+        sheet.add("phase-2", &transport.to_string(), Some(size as f64), time);
+    }
+    Ok(())
+}
