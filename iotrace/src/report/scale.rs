@@ -17,7 +17,10 @@ impl Scale {
         let low = shown.iter().copied().min_by(f64::total_cmp)?;
         let high = shown.iter().copied().max_by(f64::total_cmp)?;
         let (low, high) = match (log, low == high) {
-            (true, _) => (decade(low, f64::floor), decade(high * 1.000_001, f64::ceil)),
+            (true, _) => {
+                let low = decade(low, f64::floor);
+                (low, decade(high, f64::ceil).max(low * 10.0))
+            }
             (false, true) => (low.min(0.0), high.max(low.min(0.0) + 1.0)),
             (false, false) => (low.min(0.0), high),
         };
@@ -49,8 +52,11 @@ impl Scale {
     }
 }
 
+/// The power of ten below or above; one that a value is but for rounding is that.
 fn decade(value: f64, round: fn(f64) -> f64) -> f64 {
-    10f64.powf(round(value.log10()))
+    let power = value.log10();
+    let near = power.round();
+    10f64.powf(if (power - near).abs() < 1e-9 { near } else { round(power) })
 }
 
 /// 1, 2 or 5 times a power of ten, not below the value.
@@ -73,6 +79,7 @@ mod tests {
         assert_eq!(scale.marks(), [1.0, 10.0, 100.0, 1000.0]);
         assert!((scale.place(10.0).unwrap() - 1.0 / 3.0).abs() < 1e-9);
         assert_eq!((scale.place(0.0), scale.place(-1.0), scale.place(1e9)), (None, None, None));
+        assert_eq!(Scale::of([1.0, 10_000.0], true).unwrap().marks().last(), Some(&10_000.0));
         let one = Scale::of([10.0], true).unwrap();
         assert!(one.place(10.0).is_some(), "{one:?}");
     }

@@ -48,6 +48,19 @@ fn golden_timeline_and_json() {
 }
 
 #[test]
+fn golden_study() {
+    golden("study.txt", &text(Format::Table, &sample::study(), Options::default()));
+    let mut picture = Vec::new();
+    svg(&sample::study(), &mut picture).unwrap();
+    let picture = String::from_utf8(picture).unwrap();
+    golden("study.svg", &picture);
+    // Nothing from elsewhere, and no text that is taken for markup.
+    assert!(
+        !picture.contains("href") && !picture.contains("url(") && picture.contains("level &lt;&amp;&gt;")
+    );
+}
+
+#[test]
 fn the_samples_keep_the_sum_rule() {
     for call in sample::all().iter().flat_map(|run| &run.calls) {
         assert_eq!(call.wait_ns + call.lock_ns + call.runq_ns + call.copy_ns + call.work_ns, call.total_ns);

@@ -60,7 +60,7 @@ impl Asker {
         let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
         let events = vec![libc::epoll_event { events: 0, u64: 0 }; fds.len().max(1)];
         let asker = Self(Way::Epoll { epoll, fds: fds.to_vec(), events, flags });
-        asker.control(libc::EPOLL_CTL_ADD)?;
+        asker.control(libc::EPOLL_CTL_ADD, fds.len())?;
         Ok(asker)
     }
 
@@ -74,10 +74,10 @@ impl Asker {
         Ok(Self(Way::Uring { ring, fds: fds.to_vec() }))
     }
 
-    /// `epoll_ctl` for all descriptors.
-    fn control(&self, operation: libc::c_int) -> io::Result<()> {
+    /// `epoll_ctl` for the first `most` descriptors.
+    fn control(&self, operation: libc::c_int, most: usize) -> io::Result<()> {
         let Way::Epoll { epoll, fds, flags, .. } = &self.0 else { return Ok(()) };
-        for (&fd, index) in fds.iter().zip(0..) {
+        for (&fd, index) in fds.iter().take(most).zip(0..) {
             let mut event = libc::epoll_event { events: *flags, u64: index };
             // SAFETY: a valid epoll_event, and both descriptors are open.
             if unsafe { libc::epoll_ctl(epoll.as_raw_fd(), operation, fd, &raw mut event) } != 0 {
@@ -87,12 +87,12 @@ impl Asker {
         Ok(())
     }
 
-    /// An edge-triggered way has told of what is there, and would not again: makes it look once more, as a new
-    /// arrival would. Nothing for the others.
-    pub fn rearm(&self) -> io::Result<()> {
+    /// An edge-triggered way has told of what is there, and would not again: makes it look once more at the
+    /// first `most`, as new arrivals would. Nothing for the others.
+    pub fn rearm(&self, most: usize) -> io::Result<()> {
         match &self.0 {
             Way::Epoll { flags, .. } if flags & libc::EPOLLET as u32 != 0 => {
-                self.control(libc::EPOLL_CTL_MOD)
+                self.control(libc::EPOLL_CTL_MOD, most)
             }
             _ => Ok(()),
         }
@@ -177,7 +177,7 @@ mod tests {
             assert_eq!(asker.ask(false).unwrap(), 0, "{way}");
             crowd.fill(3).unwrap();
             assert_eq!(asker.ask(true).unwrap(), 3, "{way}");
-            asker.rearm().unwrap();
+            asker.rearm(3).unwrap();
             assert_eq!(asker.ask(false).unwrap(), 3, "{way}: what is not read is told again");
             crowd.drain(70);
         }

@@ -31,6 +31,9 @@ pub const SCALING: Experiment = Experiment {
 const RESTARTED: u32 = 219;
 /// Points of the axis, as far as there are connections.
 const POINTS: [usize; 9] = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000];
+/// Lines are drawn through the points up to here: beyond it caches no longer hold the sockets, and what a
+/// descriptor costs is what the memory makes of it.
+const CACHED: f64 = 1000.0;
 /// How long a call may take to fall asleep, even under emulation.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Calls that sleep, for one sample.
@@ -122,7 +125,7 @@ fn timed(crowd: &Crowd, way: &str, size: usize, sheet: &mut Sheet) -> std::io::R
         // The asker is needed by both, one after the other.
         let asker = std::cell::RefCell::new(&mut asker);
         let ns = clock::call_ns(
-            || asker.borrow().rearm(),
+            || asker.borrow().rearm(ready),
             || {
                 let found = asker.borrow_mut().ask(false)?;
                 if found == ready { Ok(()) } else { Err(unexpected(found, ready)) }
@@ -202,7 +205,7 @@ pub(super) fn woken(
 fn conclude(sheet: Sheet, ways: &[&str]) -> Outcome {
     let mut outcome = Outcome::default();
     for measure in sheet.measures() {
-        outcome.fits.extend(ways.iter().filter_map(|way| sheet.fit(&measure.name, way)));
+        outcome.fits.extend(ways.iter().filter_map(|way| sheet.fit(&measure.name, way, CACHED)));
     }
     for other in ["epoll", "io-uring"] {
         for way in ["select", "poll"] {
@@ -218,8 +221,9 @@ fn conclude(sheet: Sheet, ways: &[&str]) -> Outcome {
     for way in ["select", "poll"] {
         if let (Some(own), Some(epoll)) = (slope("idle", way), slope("idle", "epoll")) {
             findings.push(format!(
-                "An idle descriptor costs {way} {own:.1} ns in every call, and epoll {epoll:.3} ns."
+                "An idle descriptor costs {way} {own:.1} ns in every call, and epoll {epoll:.2} ns."
             ));
+            findings.extend(beyond(&sheet, way, own));
         }
     }
     for crossover in &outcome.crossovers {
@@ -237,6 +241,17 @@ fn conclude(sheet: Sheet, ways: &[&str]) -> Outcome {
     outcome.findings = findings;
     outcome.sheet = sheet;
     outcome
+}
+
+/// What a descriptor costs where there are so many that caches do not hold them, if it was measured.
+fn beyond(sheet: &Sheet, way: &str, slope: f64) -> Option<String> {
+    let arms = sheet.arms();
+    let of_way = arms.iter().filter(|arm| arm.measure == "idle" && arm.name == way);
+    let last = of_way.max_by(|one, other| one.x.unwrap_or(0.0).total_cmp(&other.x.unwrap_or(0.0)))?;
+    let (x, median) = (last.x?, last.median?);
+    let each = median / x;
+    (x > CACHED && each > 1.2 * slope)
+        .then(|| format!("With {x:.0} connections each costs {way} {each:.0} ns: memory, not the scan."))
 }
 
 /// Which of two that do not cross is the cheaper.

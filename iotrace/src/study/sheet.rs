@@ -35,7 +35,7 @@ impl Sheet {
     }
 
     /// The samples that follow are of this round.
-    pub(super) fn begin(&mut self, round: usize) {
+    pub fn begin(&mut self, round: usize) {
         self.round = round;
     }
 
@@ -146,12 +146,17 @@ impl Sheet {
         self.series.iter().map(|one| one.samples.len()).max().unwrap_or(0)
     }
 
-    /// The line through an arm's points; `None` where no round has two.
-    pub fn fit(&self, measure: &str, arm: &str) -> Option<Fit> {
+    /// The line through an arm's points up to `most`; `None` where no round has two.
+    pub fn fit(&self, measure: &str, arm: &str, most: f64) -> Option<Fit> {
+        let mut range = [f64::INFINITY, f64::NEG_INFINITY];
         let mut points = 0;
         let lines: Vec<Line> = (0..self.rounds())
             .filter_map(|round| {
-                let of_round = self.points(measure, arm, round);
+                let mut of_round = self.points(measure, arm, round);
+                of_round.retain(|(x, _)| *x <= most);
+                for (x, _) in &of_round {
+                    range = [range[0].min(*x), range[1].max(*x)];
+                }
                 points = points.max(of_round.len() as u32);
                 stats::line(&of_round)
             })
@@ -167,6 +172,7 @@ impl Sheet {
             ci95: stats::median_ci95(&slopes),
             intercept: stats::median(&intercepts)?,
             points,
+            range,
         })
     }
 
@@ -229,10 +235,11 @@ mod tests {
     #[test]
     fn lines_are_fitted_round_by_round() {
         let sheet = sheet();
-        let fit = sheet.fit("idle", "poll").unwrap();
+        let fit = sheet.fit("idle", "poll", f64::INFINITY).unwrap();
         assert!((fit.slope - 30.0).abs() < 1e-9 && (fit.intercept - 204.0).abs() < 1e-9, "{fit:?}");
-        assert_eq!((fit.unit.as_str(), fit.points), ("ns per fd", 3));
-        assert_eq!(sheet.fit("idle", "nobody"), None);
+        assert_eq!((fit.unit.as_str(), fit.points, fit.range), ("ns per fd", 3, [1.0, 100.0]));
+        assert_eq!(sheet.fit("idle", "poll", 10.0).unwrap().range, [1.0, 10.0]);
+        assert_eq!(sheet.fit("idle", "nobody", f64::INFINITY), None);
         let crossover = sheet.crossover("idle", "poll", "epoll");
         assert!(crossover.x.is_some_and(|x| (6.0..7.0).contains(&x)), "{crossover:?}");
         assert_eq!(sheet.crossover("idle", "epoll", "poll").x, None);

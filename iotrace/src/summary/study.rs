@@ -126,6 +126,8 @@ pub struct Fit {
     pub intercept: f64,
     /// Points of each round.
     pub points: u32,
+    /// Smallest and largest x of these points.
+    pub range: [f64; 2],
 }
 
 /// Where the lines between the points of two arms cross.

@@ -53,7 +53,7 @@ pub fn source(source: Source) -> &'static str {
 /// The environment in one line.
 pub fn conditions(environment: &Environment) -> String {
     let mut text = format!(
-        "median of {} after {} of warm-up, arms interleaved, 95 % interval from order statistics",
+        "Median of {} after {} of warm-up, arms interleaved, 95 % interval from order statistics",
         plural(u64::from(environment.repeats), "round"),
         environment.warmup
     );
@@ -79,7 +79,8 @@ fn lines(study: &Study, measure: &Measure, page: &mut Page) {
             let short = fit.unit.split(' ').next().unwrap_or_default();
             text += &format!(" (95 %: {} to {})", quantity(low, short), quantity(high, short));
         }
-        text += &format!(", {} at 0", quantity(fit.intercept, &measure.unit));
+        let end = point(fit.range[1]);
+        text += &format!(", {} at 0; up to {end}", quantity(fit.intercept, &measure.unit));
         page.wrap(Style::Plain, "   slope  ", &text);
     }
     for one in study.crossovers.iter().filter(|one| one.measure == measure.name) {

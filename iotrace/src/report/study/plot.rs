@@ -46,12 +46,12 @@ pub fn draw(study: &Study, measure: &Measure, page: &mut Page) {
         let edge = if mark.is_some() { '┤' } else { '│' };
         page.line(Style::Plain, format!("{label:>MARGIN$} {edge}{}", line.iter().collect::<String>()));
     }
-    let (mut edge, mut labels) = (vec!['─'; width], vec![' '; width + 8]);
+    let (mut edge, mut labels) = (vec!['─'; width], vec![' '; width]);
     for mark in x.marks() {
         let Some(at) = column(mark) else { continue };
         edge[at] = '┴';
         let text: Vec<char> = point(mark).chars().collect();
-        let from = at.saturating_sub(text.len() / 2);
+        let from = at.saturating_sub(text.len() / 2).min(width - text.len().min(width));
         // A label that would touch its neighbour is left out.
         let clear = from.saturating_sub(1)..(from + text.len() + 1).min(labels.len());
         if labels[clear].iter().all(|&c| c == ' ') && from + text.len() <= labels.len() {

@@ -138,9 +138,11 @@ fn conclude(sheet: Sheet, transports: &[Transport], sent: zerocopy::Completions)
     let mut findings = Vec::new();
     for transport in transports {
         let name = transport.to_string();
-        outcome.fits.extend(sheet.fit("read", &name));
-        outcome.fits.extend(sheet.fit("phase-2", &name));
-        if let (Some(fit), Some(one)) = (sheet.fit("read", &name), sheet.median("read", &name, Some(1.0))) {
+        outcome.fits.extend(sheet.fit("read", &name, f64::INFINITY));
+        outcome.fits.extend(sheet.fit("phase-2", &name, f64::INFINITY));
+        if let (Some(fit), Some(one)) =
+            (sheet.fit("read", &name, f64::INFINITY), sheet.median("read", &name, Some(1.0)))
+        {
             findings.push(format!(
                 "Over {name} a byte costs {:.3} ns and a read of one byte {one:.0} ns: from about {:.0} bytes on the \
                  bytes cost more than the call.",
@@ -161,12 +163,12 @@ fn conclude(sheet: Sheet, transports: &[Transport], sent: zerocopy::Completions)
             outcome.crossovers.push(crossover);
         }
     }
-    if let Some(fit) = sheet.fit("buffers", "unix") {
+    if let Some(fit) = sheet.fit("buffers", "unix", f64::INFINITY) {
         findings.push(format!("Each buffer that the same bytes lie in costs {:.0} ns.", fit.slope));
         outcome.fits.push(fit);
     }
     for arm in ["copying", "MSG_ZEROCOPY"] {
-        outcome.fits.extend(sheet.fit("send", arm));
+        outcome.fits.extend(sheet.fit("send", arm, f64::INFINITY));
     }
     findings.extend(sent.finding());
     (outcome.findings, outcome.sheet) = (findings, sheet);

@@ -1,0 +1,28 @@
+//! Study triggers: counts, which are the same on every kernel.
+
+use crate::{median, study};
+
+#[test]
+#[ignore = "needs root"]
+fn level_repeats_edge_tells_once_and_exclusive_wakes_fewer() {
+    let study = study("triggers", &[]);
+    for (arm, returns, left) in [
+        ("level, nothing read", 6.0, 4.0),
+        ("level, a part read", 4.0, 0.0),
+        ("level, everything read", 1.0, 0.0),
+        ("edge, nothing read", 1.0, 4.0),
+        ("edge, a part read", 1.0, 3.0),
+        ("edge, everything read", 1.0, 0.0),
+        ("oneshot, nothing read", 1.0, 4.0),
+    ] {
+        assert_eq!(median(&study, "returns", arm, None), returns, "{arm}");
+        assert_eq!(median(&study, "left", arm, None), left, "{arm}");
+    }
+    let woken = |arm| median(&study, "woken", arm, Some(4.0));
+    assert_eq!(woken("an epoll each"), 4.0, "everybody is woken for one arrival");
+    assert!(woken("EPOLLEXCLUSIVE") < 4.0 && woken("EPOLLEXCLUSIVE") >= 1.0);
+    for arm in ["an epoll each", "EPOLLEXCLUSIVE", "one epoll, level", "one epoll, edge"] {
+        assert_eq!(median(&study, "woken", arm, Some(1.0)), 1.0, "{arm}: a single thread is woken once");
+        assert!(median(&study, "told", arm, Some(4.0)) >= 1.0, "{arm}: somebody has to be told");
+    }
+}
