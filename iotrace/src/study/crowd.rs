@@ -1,13 +1,14 @@
 //! Many connections of which few or all have something to read.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// UDP sockets, each connected to one sender: a connection for the price of one descriptor.
 pub struct Crowd {
     sockets: Vec<UdpSocket>,
+    addresses: Vec<SocketAddr>,
     sender: UdpSocket,
 }
 
@@ -16,7 +17,7 @@ impl Crowd {
     pub fn new(size: usize) -> io::Result<Self> {
         let sender = UdpSocket::bind("127.0.0.1:0")?;
         let to = sender.local_addr()?;
-        let sockets = (0..size)
+        let sockets: Vec<UdpSocket> = (0..size)
             .map(|_| {
                 let socket = UdpSocket::bind("127.0.0.1:0")?;
                 socket.connect(to)?;
@@ -24,7 +25,8 @@ impl Crowd {
                 Ok(socket)
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { sockets, sender })
+        let addresses = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?;
+        Ok(Self { sockets, addresses, sender })
     }
 
     /// The descriptors of the first `size`.
@@ -34,8 +36,7 @@ impl Crowd {
 
     /// Sends a byte to one of them.
     pub fn send(&self, index: usize) -> io::Result<()> {
-        let to = self.sockets[index].local_addr()?;
-        self.sender.send_to(&[1], to).map(drop)
+        self.sender.send_to(&[1], self.addresses[index]).map(drop)
     }
 
     /// Sends a byte to each of the first `size`, and waits until all are there.
@@ -43,7 +44,7 @@ impl Crowd {
         for index in 0..size {
             self.send(index)?;
         }
-        (0..size).try_for_each(|index| arrived(self.sockets[index].as_raw_fd()))
+        arrived(&self.fds(size))
     }
 
     /// Reads once from one of them.
@@ -52,24 +53,32 @@ impl Crowd {
         let _ = self.sockets[index].recv(&mut [0; 4]);
     }
 
-    /// Reads what is there.
+    /// Reads once from each of the first `size`: what [`Self::fill`] brought.
     pub fn drain(&self, size: usize) {
-        let mut byte = [0; 4];
-        for socket in &self.sockets[..size] {
-            while socket.recv(&mut byte).is_ok() {}
-        }
+        (0..size).for_each(|index| self.take(index));
     }
 }
 
-/// Waits until the descriptor has something to read; what the loopback delivers may come a moment later.
-pub fn arrived(fd: RawFd) -> io::Result<()> {
+/// Waits until all have something to read; what loopback delivers may come a moment later.
+fn arrived(fds: &[RawFd]) -> io::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(5);
-    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    // SAFETY: one valid pollfd.
-    match unsafe { libc::poll(&raw mut poll, 1, PATIENCE.as_millis() as libc::c_int) } {
-        1 => Ok(()),
-        0 => Err(io::Error::new(io::ErrorKind::TimedOut, "what was sent over loopback did not arrive")),
-        _ => Err(io::Error::last_os_error()),
+    let entry = |&fd: &RawFd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let mut list: Vec<libc::pollfd> = fds.iter().map(entry).collect();
+    let began = Instant::now();
+    loop {
+        // SAFETY: as many valid entries as it says.
+        let found = unsafe { libc::poll(list.as_mut_ptr(), list.len() as libc::nfds_t, 0) };
+        if found < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if found as usize == list.len() {
+            return Ok(());
+        }
+        if began.elapsed() > PATIENCE {
+            let text = format!("{found} of {} bytes sent over loopback arrived", list.len());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
+        std::thread::yield_now();
     }
 }
 

@@ -37,7 +37,7 @@ const CACHED: f64 = 1000.0;
 /// How long a call may take to fall asleep, even under emulation.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Calls that sleep, for one sample.
-const SLEEPS: usize = 5;
+const SLEEPS: usize = 3;
 
 fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
     let most = lab.connections(300) as usize;
@@ -156,7 +156,7 @@ fn slept(
     for _ in 0..SLEEPS {
         let (done, journal) = watching.during(|| woken(crowd, size - 1, || asker.ask(true).map(drop)));
         done?;
-        crowd.drain(size);
+        crowd.take(size - 1);
         // What is left over of an earlier arrival is told here.
         asker.ask(false)?;
         let Some(call) = calls_of(&journal, own).filter(|call| call.ret >= 0).last() else { continue };
