@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
+use crate::bpf::btf::Btf;
+use crate::calibrate;
 use crate::check;
 use crate::cli::{OutputArgs, StudyArgs};
 use crate::cmd::output;
@@ -55,6 +57,9 @@ fn carry_out(experiment: &Experiment, options: Options) -> Result<Document, Fail
     let outcome = (experiment.run)(&mut lab)?;
     // The study may have raised it.
     environment.descriptors = lab.environment().descriptors;
+    // After the study: what it takes must not delay it.
+    let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
+    let calibration = calibrate::measure(&btf);
     let study = Study {
         name: experiment.name.to_owned(),
         question: experiment.question.to_owned(),
@@ -76,7 +81,11 @@ fn carry_out(experiment: &Experiment, options: Options) -> Result<Document, Fail
             && loss.unmatched == 0
             && loss.recursion_misses.unwrap_or(0) == 0,
         loss,
-        overhead: Overhead { iotrace_cpu_ns: output::own_cpu_ns(), ..Overhead::default() },
+        overhead: Overhead {
+            per_call_ns: calibration.per_call_ns,
+            per_switch_ns: calibration.per_switch_ns,
+            iotrace_cpu_ns: output::own_cpu_ns(),
+        },
         elapsed_ns: began.elapsed().as_nanos() as u64,
         runs: Vec::new(),
         processes: Vec::new(),

@@ -250,8 +250,9 @@ fn beyond(sheet: &Sheet, way: &str, slope: f64) -> Option<String> {
     let last = of_way.max_by(|one, other| one.x.unwrap_or(0.0).total_cmp(&other.x.unwrap_or(0.0)))?;
     let (x, median) = (last.x?, last.median?);
     let each = median / x;
-    (x > CACHED && each > 1.2 * slope)
-        .then(|| format!("With {x:.0} connections each costs {way} {each:.0} ns: memory, not the scan."))
+    (x > CACHED && each > 1.2 * slope).then(|| {
+        format!("With {x:.0} connections each costs {way} {each:.0} ns, {:.1} times as much.", each / slope)
+    })
 }
 
 /// Which of two that do not cross is the cheaper.
