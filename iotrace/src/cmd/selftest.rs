@@ -237,6 +237,7 @@ fn document(
         elapsed_ns: elapsed.as_nanos() as u64,
         runs: Vec::new(),
         processes: Vec::new(),
+        studies: Vec::new(),
         checks,
         warnings,
     }

@@ -60,6 +60,14 @@ fn carry_out(experiment: &Experiment, options: Options) -> Result<Document, Fail
     // After the study: what it takes must not delay it.
     let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
     let calibration = calibrate::measure(&btf);
+    lab.warn(
+        "other_call_overhead_not_measured",
+        "what the probes add to calls of other processes is not measured in a study: iotrace trace does"
+            .to_owned(),
+    );
+    if calibration.per_call_ns.is_none() || calibration.per_switch_ns.is_none() {
+        lab.warn("overhead_not_measured", "the cost of observing could not be measured here".to_owned());
+    }
     let study = Study {
         name: experiment.name.to_owned(),
         question: experiment.question.to_owned(),
@@ -83,12 +91,16 @@ fn carry_out(experiment: &Experiment, options: Options) -> Result<Document, Fail
         loss,
         overhead: Overhead {
             per_call_ns: calibration.per_call_ns,
+            // A study observes itself; what its probes add to others is a question for `trace`.
+            per_other_call_ns: None,
             per_switch_ns: calibration.per_switch_ns,
             iotrace_cpu_ns: output::own_cpu_ns(),
+            copy_floors_ns: None,
         },
         elapsed_ns: began.elapsed().as_nanos() as u64,
         runs: Vec::new(),
         processes: Vec::new(),
+        checks: Vec::new(),
         studies: vec![study],
         warnings: lab.warnings,
     })

@@ -53,7 +53,7 @@ fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
         let (way, size) = arms[index];
         timed(&crowd, way, size, sheet).map_err(Failure::while_doing(&format!("asking {size} by {way}")))
     })?;
-    let mut watching = lab.watch(&[Group::Core, Group::Again], false)?;
+    let mut watching = lab.watch(&[Group::Core], false)?;
     lab.rounds("sleeping", &mut sheet, arms.len(), |index, sheet| {
         let (way, size) = arms[index];
         slept(&crowd, way, size, &mut watching, sheet)

@@ -91,7 +91,7 @@ fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
     })?;
     let arms: Vec<(usize, usize)> =
         threads.iter().flat_map(|&count| (0..SLEEPERS.len()).map(move |way| (way, count))).collect();
-    let mut watching = lab.watch(&[Group::Core, Group::Again], false)?;
+    let mut watching = lab.watch(&[Group::Core], false)?;
     lab.rounds("counting wake-ups", &mut sheet, arms.len(), |index, sheet| {
         let (way, count) = arms[index];
         let (name, own, flags) = SLEEPERS[way];

@@ -18,11 +18,13 @@ fn level_repeats_edge_tells_once_and_exclusive_wakes_fewer() {
         assert_eq!(median(&study, "returns", arm, None), returns, "{arm}");
         assert_eq!(median(&study, "left", arm, None), left, "{arm}");
     }
-    let woken = |arm| median(&study, "woken", arm, Some(4.0));
-    assert_eq!(woken("an epoll each"), 4.0, "everybody is woken for one arrival");
-    assert!(woken("EPOLLEXCLUSIVE") < 4.0 && woken("EPOLLEXCLUSIVE") >= 1.0);
+    // A thread that is woken on its way to sleep, but still runs, has not slept: where programs can be
+    // preempted, there are a few of those.
+    let woken = |arm, threads| median(&study, "woken", arm, Some(threads));
+    assert!(woken("an epoll each", 4.0) > 2.0, "all are woken for one arrival, not one of them");
+    assert!(woken("EPOLLEXCLUSIVE", 4.0) < woken("an epoll each", 4.0) / 1.5);
     for arm in ["an epoll each", "EPOLLEXCLUSIVE", "one epoll, level", "one epoll, edge"] {
-        assert_eq!(median(&study, "woken", arm, Some(1.0)), 1.0, "{arm}: a single thread is woken once");
-        assert!(median(&study, "told", arm, Some(4.0)) >= 1.0, "{arm}: somebody has to be told");
+        assert!((0.5..=1.0).contains(&woken(arm, 1.0)), "{arm}: a single thread is woken once");
+        assert!(median(&study, "told", arm, Some(4.0)) > 0.5, "{arm}: somebody has to be told");
     }
 }

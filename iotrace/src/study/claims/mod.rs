@@ -122,7 +122,7 @@ fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
         attempt(alone[index], sheet, None, &mut failed);
         Ok(())
     })?;
-    let groups = [Group::Core, Group::Again, Group::Sockets, Group::Copy, Group::CopyUnix];
+    let groups = [Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix];
     let mut watching = lab.watch(&groups, false)?;
     lab.rounds("observing", &mut sheet, observed.len(), |index, sheet| {
         attempt(observed[index], sheet, Some(&mut watching), &mut failed);

@@ -79,7 +79,7 @@ fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
         .map_err(failed("copying"))
     })?;
     if !observed.is_empty() {
-        let groups = [Group::Core, Group::Again, Group::Sockets, Group::Copy, Group::CopyUnix];
+        let groups = [Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix];
         let mut watching = lab.watch(&groups, false)?;
         lab.rounds("observing", &mut sheet, observed.len(), |index, sheet| {
             match observed[index] {
