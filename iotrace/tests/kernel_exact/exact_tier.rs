@@ -69,6 +69,24 @@ fn half_a_pair_of_hooks_is_none() {
     }
 }
 
+/// Without the hooks around a small datagram its copy is estimated; those around a buffer are there still.
+#[test]
+#[ignore = "needs root"]
+fn without_the_hooks_of_datagrams_their_copies_are_estimated() {
+    if !has_hooks() {
+        return;
+    }
+    for (probe, size, source) in [
+        ("__skb_recv_udp", "1000", CopySource::Estimated),
+        ("skb_consume_udp", "1000", CopySource::Estimated),
+        ("skb_consume_udp", "40000", CopySource::Exact),
+    ] {
+        let document = result(&run(&["--transport", "udp", "--size", size, "--without", probe]));
+        assert_eq!(document.host.tier, Tier::Exact, "{document:?}");
+        assert_eq!(document.runs[0].operations.phase2.source, source, "{probe} {size}: {document:?}");
+    }
+}
+
 /// Wherever a request is carried out, hooks see its copy; before the sender is done or after.
 #[test]
 #[ignore = "needs root"]
