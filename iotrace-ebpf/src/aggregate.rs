@@ -152,7 +152,11 @@ fn copied(row: &mut Agg, task: &Task, call: &Finished, parts: &mut Parts) {
     } else if moves && call.ret > 0 && bytes > 0 {
         let begin = if call.last_in > call.enter { call.last_in } else { call.enter };
         let end = if task.recv_at > begin { task.recv_at } else { call.exit };
-        let window = end.saturating_sub(begin);
+        let mut window = end.saturating_sub(begin);
+        if task.span.preempts + task.span.locks > 0 {
+            // The CPU may have been lost in the copy: then all time on it is the bound.
+            window = parts.work;
+        }
         row.windows += 1;
         row.window_ns += window;
         let slopes = PER_KIB.load();

@@ -6,8 +6,10 @@ use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use iotrace_ebpf::abi::{
-    Agg, AggKey, ErrorKey, FIELDS, Field, MAX_SYSCALL, MAYBE, STATS, SockState, Stat, WakeKey, mode, sinks,
+    Agg, AggKey, ErrorKey, FIELDS, FLOORS_OF, Field, MAX_SYSCALL, MAYBE, STATS, SockState, Stat, WakeKey,
+    mode, sinks,
 };
+use iotrace_ebpf::span::Window;
 use iotrace_ebpf::thread::{SETS, Task, WAYS};
 
 /// How the target is recognised, see `abi::mode`.
@@ -65,6 +67,10 @@ pub static PER_KIB: Global<[u64; 2]> = Global::new([0; 2]);
 /// Signals whose life is recorded: bit n-1 for signal n.
 #[unsafe(no_mangle)]
 pub static SIGNALS: Global<u64> = Global::new(0);
+
+/// Exact tier: its copies are records beside those that tracepoints mark, to compare the two.
+#[unsafe(no_mangle)]
+pub static BESIDE: Global<u32> = Global::new(0);
 
 /// Offsets of kernel fields, by `abi::Field`.
 #[unsafe(no_mangle)]
@@ -145,7 +151,11 @@ pub static WAKES: PerCpuHashMap<WakeKey, u64> = PerCpuHashMap::with_max_entries(
 
 /// Floors under marked copies, see `Floor`; calibrated after loading.
 #[map]
-pub static FLOORS: Array<u64> = Array::with_max_entries(3, 0);
+pub static FLOORS: Array<u64> = Array::with_max_entries(FLOORS_OF as u32, 0);
+
+/// Copies that are open beside the marked ones, by thread; see [`BESIDE`].
+#[map]
+pub static BESIDES: HashMap<u32, Beside> = HashMap::with_max_entries(256, 0);
 
 /// Records on their way to user space. The size is set at load time.
 #[map]
@@ -184,6 +194,16 @@ pub fn list(tgid: u32) {
         // SAFETY: whoever writes it writes the same.
         unsafe { *maybe = 1 };
     }
+}
+
+/// See [`BESIDES`].
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Beside {
+    /// The copy; `off` is how long its thread had been away, until it ends.
+    pub window: Window,
+    /// Which function opened it.
+    pub by: u64,
 }
 
 /// Counts one loss.

@@ -242,6 +242,12 @@ impl Span {
         }
     }
 
+    /// Time away from the CPU so far, in the open call or since the last one: grows, until a call begins.
+    #[inline(always)]
+    pub fn away(&self) -> u64 {
+        self.wait + self.lock + self.runq + self.idle_runq + self.idle_sleep
+    }
+
     /// A copy of `bytes` begins; a copy that is still open has ended here, and is returned.
     #[inline(always)]
     pub fn copy_begin(&mut self, now: u64, bytes: u64) -> Option<Window> {

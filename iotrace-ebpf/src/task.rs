@@ -60,7 +60,7 @@ pub fn current_known() -> Option<&'static mut Task> {
 
 /// With one process for a target, a comparison with a constant spares everybody else the look-up.
 #[inline(always)]
-fn excluded(pid_tgid: u64) -> bool {
+pub fn excluded(pid_tgid: u64) -> bool {
     MODE.load() == mode::ONE && (pid_tgid >> 32) as u32 != TARGET_TGID.load()
 }
 
@@ -122,10 +122,10 @@ pub fn just_ready(now: u64) -> Option<LastReady> {
     (last.task == current_address() && now.saturating_sub(last.at) < 20_000 && last.sock != 0).then_some(last)
 }
 
-/// Argument `n` of a tracepoint as a plain number.
+/// Argument `n` of a tracepoint, or of a function that is entered or left, as a plain number.
 #[inline(always)]
-pub fn arg(ctx: &BtfTracePointContext, n: usize) -> u64 {
-    // SAFETY: the loader attaches a program only where BTF says the tracepoint has this argument.
+pub fn arg(ctx: &impl EbpfContext, n: usize) -> u64 {
+    // SAFETY: the loader attaches a program only where BTF says that there is such an argument.
     unsafe { ctx.as_ptr().cast::<u64>().add(n).read() }
 }
 

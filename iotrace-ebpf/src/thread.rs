@@ -57,6 +57,10 @@ pub struct Task {
     pub tgid: u32,
     /// 1: the first probe at the end of the last call has run (only where it may be skipped).
     pub ended: u32,
+    /// Exact tier: which function opened the copy (`probes/exact.rs`); says nothing while none is open.
+    pub copying: u32,
+    /// Spare.
+    pub reserved: u32,
 }
 
 impl Task {

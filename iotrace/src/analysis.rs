@@ -85,11 +85,8 @@ fn summarise(
 
 fn phase2(operations: &[Operation]) -> Phase2 {
     let sum = |part: &dyn Fn(&Operation) -> u64| operations.iter().map(part).sum::<u64>();
-    let source = match operations {
-        [] => CopySource::None,
-        all if all.iter().all(|one| one.copy_source == CopySource::Marked) => CopySource::Marked,
-        _ => CopySource::Estimated,
-    };
+    // As the least certain of them.
+    let source = operations.iter().map(|one| one.copy_source).max().unwrap_or(CopySource::None);
     let measured = source != CopySource::None;
     Phase2 {
         blocked_ns: measured.then(|| sum(&|one| one.copy_blocked)),

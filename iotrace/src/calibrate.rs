@@ -4,16 +4,18 @@
 //! iotrace observes its own thread for it, with the same probes, for a few milliseconds.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
+
+use iotrace_ebpf::abi::FLOORS_OF;
 
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::bpf::probes::Group;
-use crate::bpf::settings::Settings;
+use crate::bpf::settings::{Settings, Wish};
 use crate::journal::Journal;
-use crate::summary::CopyFloors;
+use crate::summary::{CopyFloors, Tier};
 use crate::workload::{empty_call_ns, pin};
 
 /// One-byte reads of a kind: enough for a median.
@@ -24,8 +26,9 @@ const LARGE: usize = 32 << 10;
 /// What was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calibration {
-    /// Floors under marked copies: ended by TCP, by the freed buffer, by the end of the receive.
-    pub floors: [u64; 3],
+    /// Floors under marked copies: ended by TCP, by the freed buffer, by the end of the receive; by hooks on
+    /// the copy of a socket buffer, on that of a small datagram.
+    pub floors: [u64; FLOORS_OF],
     /// Added to a traced call that returns at once.
     pub per_call_ns: Option<u64>,
     /// What such a call takes without any probe.
@@ -36,13 +39,19 @@ pub struct Calibration {
     pub per_switch_ns: Option<u64>,
 }
 
-/// Measures with probes of its own attached, and detaches them.
+/// Measures with tracepoints of its own attached, and detaches them.
 pub fn measure(btf: &Btf) -> Calibration {
+    measure_by(btf, &[], Wish::Tracepoint)
+}
+
+/// The same, with function hooks as they will be used.
+pub fn measure_by(btf: &Btf, hooks: &[Group], tier: Wish) -> Calibration {
     let call_before = empty_call_ns().ok();
     let switch_before = pingpong_ns().ok();
-    let groups = vec![Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix];
-    let settings = Settings { ring_bytes: 1 << 20, ..Settings::records(std::process::id(), groups) };
+    let groups = [&[Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix], hooks].concat();
+    let settings = Settings { ring_bytes: 1 << 20, tier, ..Settings::records(std::process::id(), groups) };
     let Ok(mut observer) = Observer::attach(btf, &settings) else { return Calibration::default() };
+    let exact = observer.tier() == Tier::Exact;
     let mut floor = |reads: fn() -> io::Result<()>| {
         observer.drain(|_| {});
         let mut journal = Journal::default();
@@ -59,7 +68,10 @@ pub fn measure(btf: &Btf) -> Calibration {
         raw.sort_unstable();
         raw.get(raw.len() / 2).copied().unwrap_or(0)
     };
-    let floors = [floor(read_tcp), floor(read_unix), floor(read_unix_in_part)];
+    let floors = match exact {
+        true => [0, 0, 0, floor(read_tcp), floor(read_udp)],
+        false => [floor(read_tcp), floor(read_unix), floor(read_unix_in_part), 0, 0],
+    };
     let added = |before: Option<u64>, after: Option<u64>| Some(after?.saturating_sub(before?));
     Calibration {
         floors,
@@ -82,8 +94,9 @@ impl Calibration {
     /// What is subtracted from marked copies.
     pub fn copy_floors(&self) -> CopyFloors {
         // A floor that could not be measured is set to 0: nothing is subtracted then.
-        let [tcp, buffer, receive] = self.floors.map(|floor| (floor > 0).then_some(floor));
-        CopyFloors { tcp, buffer, receive }
+        let [tcp, buffer, receive, hooked_buffer, hooked_datagram] =
+            self.floors.map(|floor| (floor > 0).then_some(floor));
+        CopyFloors { tcp, buffer, receive, hooked_buffer, hooked_datagram }
     }
 }
 
@@ -109,6 +122,16 @@ fn read_unix() -> io::Result<()> {
 fn read_unix_in_part() -> io::Result<()> {
     let (mut sender, mut reader) = UnixStream::pair()?;
     one_byte_reads(&mut sender, &mut reader, 2)
+}
+
+fn read_udp() -> io::Result<()> {
+    let (sender, reader) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+    sender.connect(reader.local_addr()?)?;
+    for _ in 0..READS {
+        sender.send(&[0])?;
+        reader.recv(&mut [0])?;
+    }
+    Ok(())
 }
 
 fn one_byte_reads(sender: &mut impl Write, reader: &mut impl Read, sent: usize) -> io::Result<()> {

@@ -43,6 +43,7 @@ struct Sums {
     runq: u64,
     copy: u64,
     upper: u64,
+    exact: u64,
     marked: u64,
     estimated: u64,
     fd: Option<Option<Fd>>,
@@ -117,6 +118,7 @@ impl Sums {
         self.phase2.add(copied.ns);
         match copied.source {
             CopySource::Estimated => self.estimated += 1,
+            CopySource::Exact => self.exact += 1,
             _ => self.marked += 1,
         }
     }
@@ -137,10 +139,11 @@ impl Sums {
     }
 
     fn row(mut self, role: Role, nr: u32, thread_role: ThreadRole) -> Call {
-        let source = match (self.marked, self.estimated) {
-            (0, 0) => CopySource::None,
+        let source = match (self.exact, self.marked, self.estimated) {
+            (0, 0, 0) => CopySource::None,
+            (_, 0, 0) => CopySource::Exact,
             // One window without marks makes the sum an estimate.
-            (_, 0) => CopySource::Marked,
+            (_, _, 0) => CopySource::Marked,
             _ => CopySource::Estimated,
         };
         self.floors.sort_unstable();

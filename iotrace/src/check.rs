@@ -76,15 +76,15 @@ pub fn lockdown() -> String {
     chosen.unwrap_or("unknown").to_owned()
 }
 
-/// The machine, as the result names it.
-pub fn host() -> Host {
+/// The machine, as the result names it, and what timed the copies.
+pub fn host(tier: Tier) -> Host {
     let word = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     Host {
         kernel: word("/proc/sys/kernel/osrelease"),
         arch: std::env::consts::ARCH.to_owned(),
         cpus: std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32),
         lockdown: lockdown(),
-        tier: Tier::Tracepoint,
+        tier,
     }
 }
 

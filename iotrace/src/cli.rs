@@ -2,6 +2,7 @@
 
 mod selftest;
 mod study;
+mod tier;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::report::{Format, Unit};
 use crate::syscall;
 
 pub use self::selftest::{ActArgs, SelftestArgs};
+pub use self::tier::TierArg;
 
 /// Where does I/O block: waiting for the data, or copying it?
 ///
@@ -100,6 +102,9 @@ pub struct RunArgs {
     /// Loopback port of the reader (tcp, udp); 0: any
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,
+    /// Which hooks time the copy
+    #[arg(long, value_enum, default_value_t = TierArg::Auto)]
+    pub tier: TierArg,
     /// Leave a probe out, by its tracepoint's name: see what is lost without it
     #[arg(long, value_name = "PROBE", value_delimiter = ',', hide_short_help = true)]
     pub without: Vec<String>,
@@ -164,6 +169,9 @@ pub struct TraceArgs {
     /// Most rows kept in the kernel [default: as many as fit 32 MiB, 512 to 4096]
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub rows: Option<u32>,
+    /// Which hooks time the copy
+    #[arg(long, value_enum, default_value_t = TierArg::Auto)]
+    pub tier: TierArg,
     /// Leave a probe out, by its tracepoint's name: see what is lost without it
     #[arg(long, value_name = "PROBE", value_delimiter = ',', hide_short_help = true)]
     pub without: Vec<String>,

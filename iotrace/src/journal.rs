@@ -89,6 +89,10 @@ pub struct Journal {
     pub names: HashMap<u32, String>,
     /// Processes of those threads.
     pub processes: HashMap<u32, u32>,
+    /// Copies of the exact tier beside marked ones.
+    pub beside: Vec<CopyRecord>,
+    /// Whether function hooks marked the copies.
+    pub exact: bool,
     /// Items that could not be decoded.
     pub unknown: u64,
     /// The last entry of each thread, to extend a stretch.
@@ -109,6 +113,7 @@ impl Journal {
         match record {
             Record::Call(call) => self.add_call(call),
             Record::Copy(copy) => self.copies.push(copy),
+            Record::Exact(copy) => self.beside.push(copy),
             Record::Ready(ready) => self.ready.push(ready),
             Record::Signal(signal) => self.signals.push(signal),
             Record::Uring(event) => self.uring.push(event),

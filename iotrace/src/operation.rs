@@ -106,7 +106,8 @@ pub fn operations(
         calls.filter(|entry| entry.call.fd == reference.fd && entry.exit() < log.measure_from_ns)
     });
     let reference = reads.filter(|entry| entry.call.ret > 0).map(|entry| seen_in(&entry.call));
-    let copies = Copies::of(calibration, seen(mine.get(first..).unwrap_or_default()), reference);
+    let copies =
+        Copies::of(calibration, seen(mine.get(first..).unwrap_or_default()), reference).exact(journal.exact);
     let signs = Signs::of(journal, transfers);
     let counted = log.messages.iter().zip(mine).skip(first).enumerate();
     let operations = counted
@@ -155,14 +156,12 @@ fn operation(
         threads.between(thread, first.end, message.have_ns).filter(|entry| entry.enter() >= first.end);
     phase1.blocked_ns += again.map(|entry| entry.call.parts.wait).sum::<u64>();
     let (mut copy_blocked, mut copy_free, mut copy_upper) = (0, 0, 0);
-    let mut copy_source = CopySource::Marked;
+    let mut copy_source = CopySource::Exact;
     for transfer in &transfers {
         let copied = copies.copied(transfer.seen);
         *if transfer.place.is_app() { &mut copy_blocked } else { &mut copy_free } += copied.ns;
         copy_upper += copied.upper;
-        if copied.source == CopySource::Estimated {
-            copy_source = CopySource::Estimated;
-        }
+        copy_source = copy_source.max(copied.source);
     }
     let joined = threads
         .before(thread, first.enter)

@@ -64,6 +64,8 @@ pub struct Copied {
 pub struct Copies {
     /// Median of a marked one-byte copy.
     marked: Option<u64>,
+    /// Whether the marks are function hooks.
+    exact: bool,
     /// Median window around a one-byte message, by what it begins with.
     windows: HashMap<Before, u64>,
     /// The estimate for windows of one kind and size class.
@@ -106,12 +108,19 @@ impl Copies {
         copies
     }
 
+    /// The same, with marks made by function hooks or not.
+    #[must_use]
+    pub fn exact(self, exact: bool) -> Self {
+        Self { exact, ..self }
+    }
+
     /// The copy of a transfer, floor subtracted.
     pub fn copied(&self, seen: Seen) -> Copied {
         match seen {
             Seen::Marked { raw, copies } => {
                 let floor = self.marked.unwrap_or(0).saturating_mul(copies);
-                Copied { ns: raw.saturating_sub(floor), source: CopySource::Marked, upper: raw }
+                let source = if self.exact { CopySource::Exact } else { CopySource::Marked };
+                Copied { ns: raw.saturating_sub(floor), source, upper: raw }
             }
             Seen::Window { upper, before, bytes } => {
                 let estimate = match self.reference {
@@ -172,7 +181,12 @@ pub fn seen_in(call: &CallRecord) -> Seen {
     let begin = call.enter.max(call.last_in);
     let end = if call.recv_at > begin { call.recv_at } else { call.head.at };
     let before = if call.sleeps > 0 { Before::Slept } else { Before::Running };
-    Seen::Window { upper: end - begin, before, bytes: call.recv_bytes.max(call.ret.max(0) as u64) }
+    // Where the CPU was lost after the sleep, it may have been in the copy: then all time on it is the bound.
+    let upper = match call.preempts + call.locks {
+        0 => end - begin,
+        _ => call.parts.copy + call.parts.work,
+    };
+    Seen::Window { upper, before, bytes: call.recv_bytes.max(call.ret.max(0) as u64) }
 }
 
 #[cfg(test)]
@@ -204,6 +218,15 @@ mod tests {
         let copies = Copies::of([Seen::Marked { raw: 300, copies: 1 }], [], []);
         let copied = copies.copied(Seen::Marked { raw: 2000, copies: 3 });
         assert_eq!(copied, Copied { ns: 1100, source: CopySource::Marked, upper: 2000 });
+    }
+
+    #[test]
+    fn what_function_hooks_saw_is_exact() {
+        let copies = Copies::of([Seen::Marked { raw: 100, copies: 1 }], [], []).exact(true);
+        let seen = Seen::Marked { raw: 2000, copies: 3 };
+        assert_eq!(copies.copied(seen), Copied { ns: 1700, source: CopySource::Exact, upper: 2000 });
+        let window = copies.copied(window(900, Before::Running));
+        assert_eq!(window.source, CopySource::Estimated, "no hook saw that one");
     }
 
     #[test]
@@ -242,6 +265,10 @@ mod tests {
         call.head.at = 1000;
         call.sleeps = 1;
         assert_eq!(seen_in(&call), Seen::Window { upper: 400, before: Before::Slept, bytes: 8 });
+        call.preempts = 1;
+        call.parts.work = 450;
+        assert_eq!(seen_in(&call), Seen::Window { upper: 450, before: Before::Slept, bytes: 8 });
+        call.preempts = 0;
         call.recv_at = 0;
         assert_eq!(seen_in(&call), Seen::Window { upper: 500, before: Before::Slept, bytes: 8 });
     }

@@ -25,6 +25,8 @@ pub struct Names {
     pub ended_threads: HashMap<u32, u64>,
     /// Entries that stand for all processes that ended under a name: it, and how many they were.
     pub stand_ins: HashMap<u32, (String, u64)>,
+    /// Whether function hooks marked the copies.
+    pub exact: bool,
     /// The longest calls, where calls are recorded one by one.
     pub longest: Longest,
 }
@@ -111,6 +113,7 @@ fn call(key: &AggKey, row: &Row, snapshot: &Snapshot, names: &Names) -> Call {
     }
     let source = match (row.marked, row.windows) {
         (0, 0) => CopySource::None,
+        (_, 0) if names.exact => CopySource::Exact,
         (_, 0) => CopySource::Marked,
         _ => CopySource::Estimated,
     };

@@ -12,6 +12,8 @@ pub enum Record {
     Call(CallRecord),
     /// A copy outside a data call.
     Copy(CopyRecord),
+    /// A copy of the exact tier beside a marked one.
+    Exact(CopyRecord),
     /// Data became ready on a socket.
     Ready(ReadyRecord),
     /// A signal was generated or delivered.
@@ -34,6 +36,7 @@ impl Record {
         Some(match Kind::try_from(head.kind).ok()? {
             Kind::Call => Record::Call(read(bytes)?),
             Kind::Copy => Record::Copy(read(bytes)?),
+            Kind::Exact => Record::Exact(read(bytes)?),
             Kind::Ready => Record::Ready(read(bytes)?),
             Kind::Signal => Record::Signal(read(bytes)?),
             Kind::Uring => Record::Uring(read(bytes)?),
@@ -49,7 +52,7 @@ impl Record {
     pub fn head(&self) -> &Head {
         match self {
             Record::Call(record) => &record.head,
-            Record::Copy(record) => &record.head,
+            Record::Copy(record) | Record::Exact(record) => &record.head,
             Record::Ready(record) => &record.head,
             Record::Signal(record) => &record.head,
             Record::Uring(record) => &record.head,

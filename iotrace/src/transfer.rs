@@ -108,6 +108,26 @@ fn by_call(journal: &Journal, entry: &Entry, model: Model, log: &Log) -> Option<
     })
 }
 
+/// The request of a user data under way.
+#[derive(Clone, Copy, Default)]
+struct Begun {
+    /// When it was submitted.
+    submitted: u64,
+    /// When it was last started on, or its thread was told to.
+    started: u64,
+    /// Whether the former: where functions are hooked.
+    issued: bool,
+}
+
+impl Begun {
+    fn again(&mut self, at: u64, issued: bool) {
+        if self.submitted == 0 {
+            self.submitted = at; // before anyone watched
+        }
+        (self.started, self.issued) = (at, issued);
+    }
+}
+
 /// What one thread has received and copied, and not yet completed.
 #[derive(Default)]
 struct Pending {
@@ -147,8 +167,7 @@ fn by_request(journal: &Journal, log: &Log) -> Vec<Transfer> {
     steps.sort_by_key(Step::at);
 
     let mut threads: HashMap<u32, Pending> = HashMap::new();
-    // When the request of this user data was submitted, and when it was last started on.
-    let mut begun: HashMap<u64, (u64, u64)> = HashMap::new();
+    let mut begun: HashMap<u64, Begun> = HashMap::new();
     let mut all = Vec::new();
     for step in steps {
         match step {
@@ -165,10 +184,14 @@ fn by_request(journal: &Journal, log: &Log) -> Vec<Transfer> {
             Step::Recv(recv) => threads.entry(recv.head.tid).or_default().busy_until = recv.head.at,
             Step::Uring(event) => match UringEvent::try_from(event.event) {
                 Ok(UringEvent::Submit) => {
-                    begun.insert(event.user_data, (event.head.at, event.head.at));
+                    let at = event.head.at;
+                    begun.insert(event.user_data, Begun { submitted: at, started: at, issued: false });
                 }
                 Ok(UringEvent::TaskAdd) => {
-                    begun.entry(event.user_data).or_insert((event.head.at, 0)).1 = event.head.at;
+                    begun.entry(event.user_data).or_default().again(event.head.at, false);
+                }
+                Ok(UringEvent::Issue) => {
+                    begun.entry(event.user_data).or_default().again(event.head.at, true);
                 }
                 Ok(UringEvent::Complete) if event.res > 0 => {
                     let pending = threads.entry(event.head.tid).or_default();
@@ -195,7 +218,7 @@ impl Pending {
         seen
     }
 
-    fn complete(&mut self, event: &UringRecord, begun: (u64, u64), journal: &Journal, log: &Log) -> Transfer {
+    fn complete(&mut self, event: &UringRecord, begun: Begun, journal: &Journal, log: &Log) -> Transfer {
         let (end_of_window, last_in, nr, tid, sock, marked, first, last) = match self.received.pop_front() {
             Some((recv, seen, first, last)) => {
                 (recv.head.at, recv.last_in, recv.nr, recv.head.tid, recv.sock, seen, first, last)
@@ -205,11 +228,11 @@ impl Pending {
                 (event.head.at, event.last_in, event.nr, event.head.tid, 0, seen, self.first, self.last)
             }
         };
-        let on_cpu = begun.1.max(last_in).max(self.busy_until).min(end_of_window);
+        let on_cpu = begun.started.max(last_in).max(self.busy_until).min(end_of_window);
         self.busy_until = end_of_window;
         let before = if last_in == on_cpu {
             Before::Slept
-        } else if begun.1 > begun.0 && begun.1 == on_cpu {
+        } else if begun.started > begun.submitted && begun.started == on_cpu && !begun.issued {
             Before::Kicked
         } else {
             Before::Running
@@ -227,7 +250,7 @@ impl Pending {
         Transfer {
             tid,
             connection: event.user_data as u32,
-            enter: begun.0,
+            enter: begun.submitted,
             on_cpu,
             copy_from: if is_marked { first } else { on_cpu },
             copy_to: if is_marked { last } else { end_of_window },

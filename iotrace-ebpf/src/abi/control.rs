@@ -58,6 +58,9 @@ pub enum Field {
     FileOps,
 }
 
+/// Kinds of marks that end a copy, each with a floor.
+pub const FLOORS_OF: usize = 5;
+
 /// Number of [`Field`]s.
 pub const FIELDS: usize = Field::FileOps as usize + 1;
 

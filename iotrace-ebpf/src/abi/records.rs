@@ -24,6 +24,8 @@ pub enum Kind {
     Poll = 8,
     /// [`FileRecord`]
     File = 9,
+    /// [`CopyRecord`] of the exact tier, beside a marked one
+    Exact = 10,
 }
 
 impl TryFrom<u32> for Kind {
@@ -40,6 +42,7 @@ impl TryFrom<u32> for Kind {
             7 => Kind::Recv,
             8 => Kind::Poll,
             9 => Kind::File,
+            10 => Kind::Exact,
             other => return Err(other),
         })
     }

@@ -16,6 +16,8 @@ pub enum UringEvent {
     QueueAsync = 4,
     /// The CQE was written.
     Complete = 5,
+    /// The kernel begins to read for it, where functions can be hooked; again each time it tries.
+    Issue = 6,
 }
 
 impl TryFrom<u32> for UringEvent {
@@ -28,6 +30,7 @@ impl TryFrom<u32> for UringEvent {
             3 => UringEvent::TaskAdd,
             4 => UringEvent::QueueAsync,
             5 => UringEvent::Complete,
+            6 => UringEvent::Issue,
             other => return Err(other),
         })
     }

@@ -58,6 +58,10 @@ pub enum Floor {
     Buffer = 1,
     /// `sock_recv_length`
     Receive = 2,
+    /// The return of `skb_copy_datagram_iter`
+    HookedBuffer = 3,
+    /// `skb_consume_udp`
+    HookedDatagram = 4,
 }
 
 /// Closes the open copy, if there is one. A copy that no data call accounts for is recorded by itself.

@@ -92,7 +92,7 @@ fn submitted(ring: u64, req: u64, user_data: u64) -> i32 {
 }
 
 #[inline(always)]
-fn of_request(kind: UringEvent, req: u64, res: i64) -> i32 {
+pub(super) fn of_request(kind: UringEvent, req: u64, res: i64) -> i32 {
     event(kind, read(req, Field::ReqCtx), req, read(req, Field::ReqUserData), res)
 }
 

@@ -12,7 +12,12 @@ use crate::task::{Task, arg, current, current_address, mark, now, read};
 /// `(const struct sock *sk)`: data was queued; the sleepers are woken right after it.
 #[btf_tracepoint(function = "sk_data_ready")]
 pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
-    let sock = arg(&ctx, 0);
+    readied(arg(&ctx, 0))
+}
+
+/// Data was queued on a socket.
+#[inline(always)]
+pub(super) fn readied(sock: u64) -> i32 {
     let at = mark(fault::READY, now());
     if let Some(last) = LAST_READY.get_ptr_mut(0) {
         // SAFETY: the slot belongs to this CPU.
@@ -40,14 +45,19 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
 /// `(struct sock *sk, int ret, int flags)`: after every `sock_recvmsg`, failed ones too.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
-    let ret = arg(&ctx, 1) as i32;
+    received(arg(&ctx, 1) as i32, || arg(&ctx, 0))
+}
+
+/// A receive has returned.
+#[inline(always)]
+pub(super) fn received(ret: i32, sock: impl FnOnce() -> u64) -> i32 {
     // Nothing came: only a record, or a copy that failed, has a use for that.
     if ret <= 0 && !sinks_to(sinks::RECORDS) {
         return 0;
     }
     let Some(task) = current() else { return 0 };
     let at = now();
-    let sock = arg(&ctx, 0);
+    let sock = sock();
     match SOCKS.get_ptr_mut(sock) {
         // SAFETY: as in `sk_data_ready`.
         Some(state) if ret > 0 => picked_up(task, sock, unsafe { &mut *state }),

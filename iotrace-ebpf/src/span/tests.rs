@@ -182,3 +182,19 @@ fn states_are_tested_by_bit() {
     assert_eq!(Off::of(true, 0x1), Off::Preempted, "preempted on the way to sleep");
     assert_eq!(Off::of(false, 0), Off::Preempted, "yielded");
 }
+
+#[test]
+fn time_away_can_be_told_between_two_moments_of_a_call() {
+    let mut span = Span::ZERO;
+    span.switch_out(900, Off::Wait);
+    span.switch_in(950, 920);
+    assert_eq!(span.away(), 50, "outside any call");
+    span.enter(1000);
+    assert_eq!(span.away(), 0, "a call begins anew");
+    span.switch_out(1010, Off::Preempted);
+    span.switch_in(1025, 0);
+    let before = span.away();
+    span.switch_out(1030, Off::Lock);
+    span.switch_in(1047, 1040);
+    assert_eq!((before, span.away() - before), (15, 17));
+}

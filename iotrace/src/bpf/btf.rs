@@ -48,6 +48,7 @@ const TYPEDEF: u32 = 8;
 const VOLATILE: u32 = 9;
 const CONST: u32 = 10;
 const RESTRICT: u32 = 11;
+const FUNC: u32 = 12;
 const FUNC_PROTO: u32 = 13;
 const VAR: u32 = 14;
 const DATASEC: u32 = 15;
@@ -106,12 +107,22 @@ impl Btf {
         Some(offset / 8)
     }
 
+    /// The arguments of a function; `None` if none of that name is described here.
+    pub fn function(&self, name: &str) -> Option<Vec<Arg>> {
+        let proto = self.target(self.find(FUNC, name)?)?;
+        self.params(proto, 0)
+    }
+
     /// The arguments of a tracepoint, without the leading `void *__data`; `None` if it has none here.
     pub fn tracepoint(&self, name: &str) -> Option<Vec<Arg>> {
         let pointer = self.target(self.find(TYPEDEF, &format!("btf_trace_{name}"))?)?;
         let proto = self.target(self.stripped(pointer))?;
+        self.params(proto, 1)
+    }
+
+    fn params(&self, proto: u32, first: u32) -> Option<Vec<Arg>> {
         let at = self.at(proto)?;
-        let params = (1..self.count(proto)?).map(|n| u32_at(&self.data, at + 12 + n as usize * 8 + 4));
+        let params = (first..self.count(proto)?).map(|n| u32_at(&self.data, at + 12 + n as usize * 8 + 4));
         params.map(|id| self.arg(id?)).collect()
     }
 

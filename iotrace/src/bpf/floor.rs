@@ -3,13 +3,15 @@
 
 use aya::{Ebpf, EbpfLoader};
 
-use super::loader::{LoadError, OBJECT, attach_one, kernel_btf, with_causes};
-use super::probes::{Shape, Variant};
+use super::hook::with_causes;
+use super::loader::{LoadError, OBJECT, attach_one, kernel_btf};
+use super::probes::{Hook, Shape, Variant};
 
-static PAIR: [Variant; 2] = [
-    Variant { program: "floor_exit", tracepoint: "sys_exit", shape: Shape::Begins(&[]), category: None },
-    Variant { program: "floor_enter", tracepoint: "sys_enter", shape: Shape::Begins(&[]), category: None },
-];
+static PAIR: [Variant; 2] = [empty("floor_exit", "sys_exit"), empty("floor_enter", "sys_enter")];
+
+const fn empty(program: &'static str, tracepoint: &'static str) -> Variant {
+    Variant { program, tracepoint, hook: Hook::Tracepoint, shape: Shape::Begins(&[]) }
+}
 
 /// The empty pair, attached. Dropping it detaches both.
 pub struct Floor {

@@ -3,15 +3,17 @@
 use std::sync::OnceLock;
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
-use aya::programs::{BtfTracePoint, Program, ProgramError, TracePoint};
 use aya::{Ebpf, EbpfLoader};
-use iotrace_ebpf::abi::{MAYBE, STATS, Stat};
+use iotrace_ebpf::abi::{FLOORS_OF, MAYBE, STATS, Stat};
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
+use super::exact::{self, Refused};
+use super::hook::with_causes;
 use super::probes::{AGAIN, PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
-use super::settings::{Settings, offsets};
+use super::settings::{Settings, Wish, offsets};
+use crate::summary::Tier;
 
 /// The object that `build.rs` made.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/iotrace.bpf.o"));
@@ -37,6 +39,9 @@ pub enum LoadError {
         /// What it feeds.
         lost: &'static str,
     },
+    /// The exact tier was asked for, and this kernel does not let programs hook its functions.
+    #[error("--tier exact: {0}")]
+    Exact(Refused),
     /// Built with `IOTRACE_SKIP_EBPF=1`.
     #[error("this build has no probes (IOTRACE_SKIP_EBPF was set): build again without it")]
     NoObject,
@@ -57,13 +62,17 @@ pub struct Observer {
     records: RingBuf<MapData>,
     attached: Vec<(&'static Probe, &'static Variant)>,
     missing: Vec<Missing>,
+    refused: Option<Refused>,
+    tier: Tier,
 }
 
-/// The variant of a probe that fits this kernel, or why none does.
-pub fn choose(btf: &Btf, probe: &'static Probe) -> Result<&'static Variant, String> {
+/// The variant of a probe that fits this kernel, or why none does. Functions are hooked only where the
+/// exact tier may be used.
+pub fn choose(btf: &Btf, probe: &'static Probe, tier: Wish) -> Result<&'static Variant, String> {
     let mut seen = None;
-    for variant in probe.variants {
-        let Some(args) = btf.tracepoint(variant.tracepoint) else { continue };
+    let allowed = |variant: &&Variant| tier != Wish::Tracepoint || !variant.hook.is_function();
+    for variant in probe.variants.iter().filter(allowed) {
+        let Some(args) = variant.hook.arguments(btf, variant.tracepoint) else { continue };
         if variant.shape.fits(&args) {
             return Ok(variant);
         }
@@ -86,10 +95,11 @@ impl Observer {
         }
         let mut ebpf = load_object(btf, settings)?;
         let kernel_btf = kernel_btf()?;
-        let (mut attached, mut missing) = (Vec::new(), Vec::new());
+        let exact::Outcome { mut attached, mut missing, groups, refused } =
+            exact::attach(&mut ebpf, btf, kernel_btf, settings)?;
+        let tier = exact::tier(&attached, settings.tier);
         let again = programs_are_preemptible();
-        let wanted =
-            |probe: &&Probe| settings.groups.contains(&probe.group) && (again || !probe.is_second_chance());
+        let wanted = |probe: &&Probe| groups.contains(&probe.group) && (again || !probe.is_second_chance());
         let (enters, others): (Vec<_>, Vec<_>) =
             PROBES.iter().filter(wanted).partition(|probe| probe.name.starts_with("sys_enter"));
         // The enters come last: a call that is seen to begin must be seen to the end. Programs of one
@@ -98,7 +108,8 @@ impl Observer {
             let outcome = if settings.without.iter().any(|name| name == probe.name) {
                 Err("switched off with --without".to_owned())
             } else {
-                choose(btf, probe).and_then(|variant| attach_one(&mut ebpf, variant, kernel_btf))
+                choose(btf, probe, settings.tier)
+                    .and_then(|variant| attach_one(&mut ebpf, variant, kernel_btf))
             };
             match outcome {
                 Ok(variant) => attached.push((probe, variant)),
@@ -112,7 +123,7 @@ impl Observer {
             .take_map("RECORDS")
             .and_then(|map| RingBuf::try_from(map).ok())
             .ok_or_else(|| LoadError::Object("the object has no ring buffer".to_owned()))?;
-        Ok(Self { ebpf, records, attached, missing })
+        Ok(Self { ebpf, records, attached, missing, refused, tier })
     }
 
     /// Hands over every record that is there.
@@ -127,7 +138,17 @@ impl Observer {
         &self.missing
     }
 
-    /// Names of the tracepoints that are attached.
+    /// Which hooks time the copy.
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Why function hooks do not, where they were tried.
+    pub fn refused(&self) -> Option<&Refused> {
+        self.refused.as_ref()
+    }
+
+    /// Names of the tracepoints and functions that are attached.
     pub fn attached(&self) -> impl Iterator<Item = &'static str> {
         self.attached.iter().map(|(_, variant)| variant.tracepoint)
     }
@@ -138,7 +159,7 @@ impl Observer {
     }
 
     /// Sets the floors under marked copies, by what ends them.
-    pub fn set_floors(&mut self, floors: [u64; 3]) {
+    pub fn set_floors(&mut self, floors: [u64; FLOORS_OF]) {
         let map = self.ebpf.map_mut("FLOORS").and_then(|map| Array::<_, u64>::try_from(map).ok());
         let Some(mut array) = map else { return };
         for (index, floor) in (0..).zip(floors) {
@@ -235,6 +256,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
         .override_global("STARTED", &now, true)
         .override_global("PER_KIB", &settings.per_kib[..], true)
         .override_global("SIGNALS", &settings.signals, true)
+        .override_global("BESIDE", &u32::from(settings.tier == Wish::Both), true)
         .override_global("OFFSETS", &offsets[..], true)
         .override_global("FAULT", &settings.fault.kind, true)
         .override_global("FAULT_NS", &settings.fault.shift_ns, true)
@@ -288,44 +310,6 @@ pub(super) fn attach_one(
     let program = ebpf
         .program_mut(variant.program)
         .ok_or_else(|| format!("the object has no program {}", variant.program))?;
-    match variant.category {
-        None => by_btf(program, variant.tracepoint, btf),
-        Some(category) => by_perf(program, category, variant.tracepoint),
-    }
-    .map_err(|error| with_causes(&error))?;
+    variant.hook.attach(program, variant.tracepoint, btf)?;
     Ok(variant)
-}
-
-fn by_btf(program: &mut Program, tracepoint: &str, btf: &aya::Btf) -> Result<(), ProgramError> {
-    let program: &mut BtfTracePoint = program.try_into()?;
-    program.load(tracepoint, btf)?;
-    program.attach().map(drop)
-}
-
-fn by_perf(program: &mut Program, category: &str, tracepoint: &str) -> Result<(), ProgramError> {
-    let program: &mut TracePoint = program.try_into()?;
-    program.load()?;
-    program.attach(category, tracepoint).map(drop)
-}
-
-/// Lines of the verifier's log that say why; the hundreds before them say how it came there.
-const LOG_LINES: usize = 6;
-
-/// An error and its causes in one line, the verifier's log cut to its end.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    let lines: Vec<&str> = text.lines().collect();
-    if lines.len() <= LOG_LINES {
-        return text;
-    }
-    let first = lines[0].split(" Verifier output:").next().unwrap_or_default();
-    format!("{first} The verifier: ... {}", lines[lines.len() - LOG_LINES..].join("; "))
 }

@@ -2,7 +2,9 @@
 
 pub mod aggregates;
 pub mod btf;
+pub mod exact;
 pub mod floor;
+pub mod hook;
 pub mod loader;
 pub mod probes;
 mod prog_info;

@@ -5,6 +5,7 @@
 //! chosen by version.
 
 use super::btf::Arg;
+pub use super::hook::{Hook, Shape};
 
 /// What a probe is for; a run asks for the groups its question uses, and nothing else is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,12 @@ pub enum Group {
     Follow,
     /// Programs that the target executes.
     Exec,
+    /// Exact tier: the copy out of a socket buffer, from the entry to the return of what copies it.
+    ExactSockets,
+    /// Exact tier: the copy of a small UDP datagram.
+    ExactDatagrams,
+    /// Exact tier: when io_uring begins to carry out a request.
+    ExactUring,
 }
 
 /// One tracepoint.
@@ -51,12 +58,12 @@ pub struct Probe {
 pub struct Variant {
     /// The program in the object.
     pub program: &'static str,
-    /// The tracepoint it attaches to.
+    /// The tracepoint, or the function, that it attaches to.
     pub tracepoint: &'static str,
+    /// Which of these it is.
+    pub hook: Hook,
     /// What the arguments must be.
     pub shape: Shape,
-    /// Attached by perf, as an event of this category, and not by BTF.
-    pub category: Option<&'static str>,
 }
 
 impl Probe {
@@ -69,40 +76,39 @@ impl Probe {
 /// How the names of second chances end.
 pub const AGAIN: &str = "_again";
 
-/// What a program expects of a tracepoint's arguments.
-#[derive(Debug)]
-pub enum Shape {
-    /// Exactly these.
-    Exactly(&'static [Arg]),
-    /// These, and maybe more that the program does not read.
-    Begins(&'static [Arg]),
-}
-
-impl Shape {
-    /// Whether `args` will do.
-    pub fn fits(&self, args: &[Arg]) -> bool {
-        match self {
-            Exactly(wanted) => args == *wanted,
-            Begins(wanted) => args.starts_with(wanted),
-        }
-    }
-}
-
 const P: Arg = Arg::Pointer;
 const N1: Arg = Arg::Number(1);
 const N4: Arg = Arg::Number(4);
 const N8: Arg = Arg::Number(8);
 
 const fn only(program: &'static str, shape: Shape) -> Variant {
-    Variant { program, tracepoint: program, shape, category: None }
+    variant(program, program, shape)
 }
 
 const fn variant(program: &'static str, tracepoint: &'static str, shape: Shape) -> Variant {
-    Variant { program, tracepoint, shape, category: None }
+    Variant { program, tracepoint, hook: Hook::Tracepoint, shape }
+}
+
+const fn hooked(program: &'static str, function: &'static str, hook: Hook, shape: Shape) -> Variant {
+    Variant { program, tracepoint: function, hook, shape }
 }
 
 const fn by_perf(program: &'static str, category: &'static str, tracepoint: &'static str) -> Variant {
-    Variant { program, tracepoint, shape: Begins(&[]), category: Some(category) }
+    Variant { program, tracepoint, hook: Hook::Perf(category), shape: Begins(&[]) }
+}
+
+const BY_TRACEPOINTS: &str = "copies out of sockets lie between tracepoints, or are estimated";
+const ESTIMATED: &str = "copies of small UDP datagrams are estimated";
+const ISSUE: &str = "the way to an io_uring request's copy is part of its window";
+
+/// A hook of the exact tier; what it feeds, and what is lost without it.
+const fn exact(
+    name: &'static str,
+    group: Group,
+    [feeds, lost]: [&'static str; 2],
+    variants: &'static [Variant],
+) -> Probe {
+    Probe { name, group, required: false, since: "5.5", feeds, lost, variants }
 }
 
 use Shape::{Begins, Exactly};
@@ -218,7 +224,10 @@ pub const PROBES: &[Probe] = &[
         since: "6.3",
         feeds: "when data became ready on a socket",
         lost: "readiness is taken from the wake-up, and where nobody slept from the peer's clock",
-        variants: &[only("sk_data_ready", Begins(&[P]))],
+        variants: &[
+            only("sk_data_ready", Begins(&[P])),
+            hooked("sock_def_readable", "sock_def_readable", Hook::Entry, Exactly(&[P])),
+        ],
     },
     Probe {
         name: "sock_recv_length",
@@ -227,7 +236,10 @@ pub const PROBES: &[Probe] = &[
         since: "6.3",
         feeds: "the end of a receive and its socket",
         lost: "estimated copies have a wider window; messages are joined by thread and time, not by socket",
-        variants: &[only("sock_recv_length", Begins(&[P, N4]))],
+        variants: &[
+            only("sock_recv_length", Begins(&[P, N4])),
+            hooked("sock_recvmsg", "sock_recvmsg", Hook::Return, Exactly(&[P, P, N4])),
+        ],
     },
     Probe {
         name: "skb_copy_datagram_iovec",
@@ -337,36 +349,47 @@ pub const PROBES: &[Probe] = &[
             variant("io_uring_complete_515", "io_uring_complete", Begins(&[P, N8, N4])),
         ],
     },
+    exact(
+        "skb_copy_datagram_iter",
+        Group::ExactSockets,
+        ["exact tier: the start of a copy out of a socket buffer", BY_TRACEPOINTS],
+        &[hooked("skb_copy_entry", "skb_copy_datagram_iter", Hook::Entry, Exactly(&[P, N4, P, N4]))],
+    ),
+    exact(
+        "skb_copy_datagram_iter_return",
+        Group::ExactSockets,
+        ["exact tier: the end of a copy out of a socket buffer", BY_TRACEPOINTS],
+        &[hooked("skb_copy_return", "skb_copy_datagram_iter", Hook::Return, Exactly(&[P, N4, P, N4]))],
+    ),
+    exact(
+        "__skb_recv_udp",
+        Group::ExactDatagrams,
+        ["exact tier: a UDP datagram taken from its queue, the start of its copy", ESTIMATED],
+        &[
+            hooked("datagram_entry", "__skb_recv_udp", Hook::Return, Exactly(&[P, N4, P, P])),
+            hooked("datagram_entry_noblock", "__skb_recv_udp", Hook::Return, Exactly(&[P, N4, N4, P, P])),
+        ],
+    ),
+    exact(
+        "skb_consume_udp",
+        Group::ExactDatagrams,
+        ["exact tier: a UDP datagram given back, the end of its copy", ESTIMATED],
+        &[hooked("datagram_return", "skb_consume_udp", Hook::Entry, Exactly(&[P, P, N4]))],
+    ),
+    exact(
+        "io_recv",
+        Group::ExactUring,
+        ["exact tier: when io_uring begins to receive for a request", ISSUE],
+        &[hooked("uring_recv_entry", "io_recv", Hook::Entry, Exactly(&[P, N4]))],
+    ),
+    exact(
+        "io_read",
+        Group::ExactUring,
+        ["exact tier: when io_uring begins to read for a request", ISSUE],
+        &[hooked("uring_read_entry", "io_read", Hook::Entry, Exactly(&[P, N4]))],
+    ),
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_generation_of_io_uring_complete_finds_its_program() {
-        let complete = PROBES.iter().find(|probe| probe.name == "io_uring_complete").unwrap();
-        let program = |args: &[Arg]| {
-            complete.variants.iter().find(|variant| variant.shape.fits(args)).map(|variant| variant.program)
-        };
-        assert_eq!(program(&[P, P, P]), Some("io_uring_complete_cqe"), "6.14 and later");
-        assert_eq!(program(&[P, P, N8, N4, N4, N8, N8]), Some("io_uring_complete_req"), "6.0 to 6.13");
-        assert_eq!(program(&[P, N8, N4, N4]), Some("io_uring_complete_515"), "5.15");
-        assert_eq!(program(&[N8]), None, "none of these");
-    }
-
-    #[test]
-    fn the_swapped_arguments_of_5_18_are_not_taken_for_5_15() {
-        let submit = PROBES.iter().find(|probe| probe.name == "io_uring_submit_req").unwrap();
-        let swapped = [P, P, N8, N1, N4, N1, N1];
-        assert!(submit.variants.iter().all(|variant| !variant.shape.fits(&swapped)));
-    }
-
-    #[test]
-    fn a_probe_says_what_it_is_for() {
-        for probe in PROBES {
-            assert!(!probe.feeds.is_empty() && !probe.lost.is_empty() && !probe.variants.is_empty());
-            assert!(!probe.required || probe.lost == "everything");
-        }
-    }
-}
+#[path = "probes_tests.rs"]
+mod tests;

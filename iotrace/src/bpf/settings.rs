@@ -112,6 +112,20 @@ impl Fault {
     }
 }
 
+/// Which hooks are to time the copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// Function hooks where the kernel takes them, else tracepoints.
+    Auto,
+    /// Function hooks or nothing.
+    Exact,
+    /// Tracepoints; nothing else is tried.
+    #[default]
+    Tracepoint,
+    /// Tracepoints, and function hooks beside them in records of their own, to compare.
+    Both,
+}
+
 /// Everything.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -135,6 +149,8 @@ pub struct Settings {
     pub ring_bytes: u32,
     /// Most rows of the aggregates.
     pub rows: u32,
+    /// Which hooks time the copy.
+    pub tier: Wish,
     /// Probes not to attach, by name: what is lost without them can be tried out.
     pub without: Vec<String>,
     /// What is to go wrong.
@@ -156,6 +172,7 @@ impl Settings {
             ring_bytes: 16 << 20,
             // The aggregates are off; the maps must have a size all the same.
             rows: 1,
+            tier: Wish::Tracepoint,
             without: Vec::new(),
             fault: Fault::default(),
         }

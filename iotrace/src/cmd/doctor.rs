@@ -9,13 +9,14 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::bpf::btf::Btf;
+use crate::bpf::exact;
 use crate::bpf::loader::{Observer, programs_are_preemptible};
 use crate::bpf::probes::{Group, PROBES, Probe};
-use crate::bpf::settings::Settings;
+use crate::bpf::settings::{Settings, Wish};
 use crate::check;
 use crate::cli::{DoctorArgs, DoctorFormat};
 use crate::error::Failure;
-use crate::summary::{Host, SCHEMA};
+use crate::summary::{Host, SCHEMA, Tier};
 
 /// How well something works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -49,9 +50,10 @@ struct Finding {
 /// Looks at everything; fails (exit code 1) when nothing can be measured here.
 pub fn main(args: &DoctorArgs) -> Result<(), Failure> {
     let mut checks = machine();
-    checks.extend(probes());
+    let (rows, tier) = probes();
+    checks.extend(rows);
     let ok = checks.iter().all(|row| row.status != Status::Missing);
-    let finding = Finding { schema: SCHEMA, command: "doctor", host: check::host(), ok, checks };
+    let finding = Finding { schema: SCHEMA, command: "doctor", host: check::host(tier), ok, checks };
     let mut out = io::stdout().lock();
     let written = match args.format {
         DoctorFormat::Table => table(&finding, &mut out),
@@ -146,29 +148,35 @@ fn native_aio() -> Row {
 }
 
 /// The rows about the probes.
-fn probes() -> Vec<Row> {
+fn probes() -> (Vec<Row>, Tier) {
     if check::prerequisites().is_err() {
         let skipped = "not tried: see above";
-        return PROBES.iter().map(|probe| judged(probe, Err(skipped.to_owned()))).collect();
+        let rows = PROBES.iter().map(|probe| judged(probe, Err(skipped.to_owned()))).collect();
+        return (rows, Tier::Tracepoint);
     }
-    let Ok(btf) = Btf::of_kernel() else { return Vec::new() };
+    let Ok(btf) = Btf::of_kernel() else { return (Vec::new(), Tier::Tracepoint) };
     let mut groups: Vec<Group> = PROBES.iter().map(|probe| probe.group).collect();
     groups.dedup();
-    let settings = Settings { ring_bytes: 1 << 16, ..Settings::records(std::process::id(), groups) };
+    // Function hooks beside the tracepoints that they would replace.
+    let settings =
+        Settings { ring_bytes: 1 << 16, tier: Wish::Both, ..Settings::records(std::process::id(), groups) };
     match Observer::attach(&btf, &settings) {
-        Ok(observer) => PROBES
-            .iter()
-            .map(|probe| {
+        Ok(observer) => {
+            let row = |probe: &Probe| {
                 if probe.is_second_chance() && !programs_are_preemptible() {
                     let why = "not needed: this kernel runs probes with preemption off";
                     return row(probe.name, Status::Ok, why);
                 }
                 let missing = observer.missing().iter().find(|missing| missing.probe.name == probe.name);
                 judged(probe, missing.map_or(Ok(()), |missing| Err(missing.why.clone())))
-            })
-            .collect(),
+            };
+            let hooked = exact::GROUPS.iter().any(|group| exact::is_whole(*group, |name| observer.has(name)));
+            let tier = if hooked { Tier::Exact } else { Tier::Tracepoint };
+            (PROBES.iter().map(row).collect(), tier)
+        }
         Err(error) => {
-            vec![row("probes", Status::Missing, error.to_string()).lost("everything")]
+            let row = row("probes", Status::Missing, error.to_string()).lost("everything");
+            (vec![row], Tier::Tracepoint)
         }
     }
 }
@@ -178,7 +186,11 @@ fn judged(probe: &Probe, outcome: Result<(), String>) -> Row {
         Ok(()) => row(probe.name, Status::Ok, probe.feeds),
         Err(why) => {
             let status = if probe.required { Status::Missing } else { Status::Degraded };
-            row(probe.name, status, why).remedy(&format!("Linux {} or later", probe.since)).lost(probe.lost)
+            let remedy = match exact::GROUPS.contains(&probe.group) {
+                true => exact::REMEDY.to_owned(),
+                false => format!("Linux {} or later", probe.since),
+            };
+            row(probe.name, status, why).remedy(&remedy).lost(probe.lost)
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
+use crate::bpf::exact::Refused;
 use crate::cli::{Color, OutputArgs};
 use crate::error::Failure;
 use crate::report::{self, Format, Options};
@@ -22,6 +23,13 @@ pub fn check(args: &OutputArgs) -> Result<(), Failure> {
     let part = beside(path);
     File::create(&part).map_err(|error| unwritable(path, &error))?;
     fs::remove_file(&part).map_err(|error| unwritable(path, &error))
+}
+
+/// Says which function could not be hooked, where that was tried.
+pub fn say_refused(refused: Option<&Refused>) {
+    if let Some(Refused { function, why }) = refused {
+        eprintln!("not in the exact tier: cannot hook {function} ({why})");
+    }
 }
 
 /// Writes the result where it was asked for.

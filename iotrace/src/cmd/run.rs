@@ -9,10 +9,10 @@ use crate::analysis;
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::bpf::probes::{Group, PROBES};
-use crate::bpf::settings::Settings;
+use crate::bpf::settings::{Settings, Wish};
 use crate::calibrate;
 use crate::check;
-use crate::cli::{ModelArg, RunArgs};
+use crate::cli::{ModelArg, RunArgs, TierArg};
 use crate::cmd::output;
 use crate::degraded;
 use crate::error::Failure;
@@ -20,7 +20,7 @@ use crate::journal::Journal;
 use crate::model::{Meanwhile, Model, Transport};
 use crate::session::{self, End};
 use crate::signals::SIGIO;
-use crate::summary::{Document, Loss, Overhead, Run, SCHEMA, Warning};
+use crate::summary::{Document, Loss, Overhead, Run, SCHEMA, Tier, Warning};
 use crate::syscall;
 use crate::target::{Held, Identity, pipe};
 use crate::workload;
@@ -100,6 +100,13 @@ fn specs(args: &RunArgs) -> Result<Vec<Spec>, Failure> {
             "--poll-interval is for the model that polls: only nonblocking has one".to_owned(),
         ));
     }
+    if args.tier == TierArg::Exact && args.transport == Transport::Pipe {
+        return Err(Failure::Usage(
+            "--tier exact: no program can hook the code that copies out of a pipe; --tier auto estimates these \
+             copies, --transport tcp, udp or unix has exact ones"
+                .to_owned(),
+        ));
+    }
     if !args.buffer.is_power_of_two() || !(4096..=1 << 30).contains(&args.buffer) {
         return Err(Failure::Usage("--buffer must be a power of two from 4KiB to 1GiB".to_owned()));
     }
@@ -157,7 +164,10 @@ fn spec(model: Model, args: &RunArgs) -> Spec {
 fn groups(spec: &Spec, btf: &Btf) -> Vec<Group> {
     let mut groups = vec![Group::Core];
     if spec.transport.is_socket() {
-        groups.extend([Group::Sockets, Group::Copy]);
+        groups.extend([Group::Sockets, Group::Copy, Group::ExactSockets]);
+    }
+    if spec.transport == Transport::Udp {
+        groups.push(Group::ExactDatagrams);
     }
     // On UDP a copy ends with sock_recv_length where there is one.
     let ends_elsewhere = btf.tracepoint("sock_recv_length").is_some();
@@ -168,7 +178,7 @@ fn groups(spec: &Spec, btf: &Btf) -> Vec<Group> {
         groups.push(Group::Signals);
     }
     if spec.model.is_io_uring() {
-        groups.push(Group::Uring);
+        groups.extend([Group::Uring, Group::ExactUring]);
     }
     groups
 }
@@ -183,6 +193,8 @@ struct Outcome {
     per_call: Vec<u64>,
     /// What a call of anybody else cost, in each run.
     per_other_call: Vec<u64>,
+    /// What timed the copies; all runs of one command have the same.
+    tier: Option<Tier>,
     incomplete: bool,
 }
 
@@ -196,9 +208,22 @@ pub struct Recorded {
     pub observer: Observer,
 }
 
+/// Like [`record_by`], by tracepoints.
+pub fn record(
+    program: &OsStr,
+    btf: &Btf,
+    spec: &Spec,
+    ring_bytes: u32,
+    without: &[String],
+    attached: impl FnOnce(&Observer),
+) -> Result<Option<Recorded>, Failure> {
+    record_by(Wish::Tracepoint, program, btf, spec, ring_bytes, without, attached)
+}
+
 /// Runs `program workload` with `spec` under observation; `None` when interrupted. `attached` is called
 /// when the probes are, before the workload begins.
-pub fn record(
+pub fn record_by(
+    tier: Wish,
     program: &OsStr,
     btf: &Btf,
     spec: &Spec,
@@ -218,6 +243,7 @@ pub fn record(
         roles: syscall::input_roles(spec.model == Model::PosixAio),
         signals: 1 << (SIGIO - 1),
         ring_bytes,
+        tier,
         without: without.to_vec(),
         ..Settings::records(held.pid(), groups(spec, btf))
     };
@@ -235,7 +261,11 @@ pub fn record(
         End::Finished => {}
     }
     match serde_json::from_slice(&watched.report) {
-        Ok(Report::Done(log)) => Ok(Some(Recorded { log: *log, journal: watched.journal, observer })),
+        Ok(Report::Done(log)) => {
+            let mut journal = watched.journal;
+            journal.exact = observer.tier() == Tier::Exact;
+            Ok(Some(Recorded { log: *log, journal, observer }))
+        }
         Ok(Report::Failed(failure)) => Err(Failure::Failed(failure.text)),
         Err(_) => Err(Failure::Failed(format!("the {} workload died without a word", spec.model))),
     }
@@ -255,9 +285,11 @@ fn observe(
         if args.output.verbose {
             let names: Vec<&str> = observer.attached().collect();
             eprintln!("{}: attached in {:.0?}: {}", spec.model, began.elapsed(), names.join(" "));
+            output::say_refused(observer.refused());
         }
     };
-    let recorded = record(OsStr::new("/proc/self/exe"), btf, spec, args.buffer as u32, &args.without, say)?;
+    let (program, ring) = (OsStr::new("/proc/self/exe"), args.buffer as u32);
+    let recorded = record_by(args.tier.wish(), program, btf, spec, ring, &args.without, say)?;
     let Some(Recorded { log, mut journal, observer }) = recorded else { return Ok(End::Interrupted) };
     let (mut run, warnings) = analysis::run(spec, &log, &mut journal);
     let missing: Vec<&str> = observer.missing().iter().map(|missing| missing.probe.name).collect();
@@ -279,6 +311,7 @@ impl Outcome {
 
     /// Takes over what the probes lost and cost.
     fn observed(&mut self, observer: &Observer, log: &Log, baseline: Option<u64>, unknown: u64) {
+        self.tier = Some(observer.tier());
         self.loss.records += observer.count(Stat::RecordsLost) + unknown;
         self.loss.map_full += observer.count(Stat::TasksFull) + observer.count(Stat::SocksFull);
         self.loss.unmatched += observer.count(Stat::Unmatched);
@@ -334,7 +367,7 @@ impl Outcome {
         Document {
             schema: SCHEMA.to_owned(),
             command: "run".to_owned(),
-            host: check::host(),
+            host: check::host(self.tier.unwrap_or(Tier::Tracepoint)),
             complete: lossless && !self.incomplete,
             loss,
             overhead: Overhead {

@@ -21,7 +21,7 @@ use crate::selftest::account::Account;
 use crate::selftest::{self, Observed};
 use crate::session::{self, End};
 use crate::signals::SIGIO;
-use crate::summary::{Check, Document, Loss, Overhead, SCHEMA, Warning};
+use crate::summary::{Check, Document, Loss, Overhead, SCHEMA, Tier, Warning};
 use crate::syscall;
 use crate::target::{Held, Identity, pipe};
 use crate::workload;
@@ -127,7 +127,7 @@ fn attempted(
             vec![Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix, Group::Signals, Group::Uring],
         )
     };
-    let kernel = check::version(&check::host().kernel).unwrap_or_default();
+    let kernel = check::version(&check::host(Tier::Tracepoint).kernel).unwrap_or_default();
     let (mut observer, summed) = attach(btf, settings, kernel)?;
     let other_call = calibrate::others(baseline);
     if session::interrupted() {
@@ -220,7 +220,7 @@ fn document(
     Document {
         schema: SCHEMA.to_owned(),
         command: "selftest".to_owned(),
-        host: check::host(),
+        host: check::host(Tier::Tracepoint),
         complete: loss.records == 0
             && loss.map_full == 0
             && loss.unmatched == 0

@@ -45,7 +45,7 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     // After the fork: a command starts with the signals as they were.
     session::catch_interrupts().map_err(Failure::while_doing("catching Ctrl-C"))?;
     let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
-    let mut calibration = calibrate::measure(&btf);
+    let mut calibration = calibrate::measure_by(&btf, &HOOKS, args.tier.wish());
     let mut observer = attach(args, &mut whom, &btf)?;
     observer.set_floors(calibration.floors);
     calibration.of_others();
@@ -53,6 +53,7 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     if args.output.verbose {
         let names: Vec<&str> = watch.attached().collect();
         eprintln!("attached in {:.0?}: {}", began.elapsed(), names.join(" "));
+        output::say_refused(watch.refused());
     }
     let command = held.map(|held| release(held, args)).transpose()?;
     if command.is_none() && !args.output.quiet && io::stderr().is_terminal() {
@@ -109,6 +110,7 @@ fn attach(args: &TraceArgs, whom: &mut Whom, btf: &Btf) -> Result<Observer, Fail
 /// What the probes are told for these arguments.
 pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
     let mut groups = vec![Group::Core, Group::Exec, Group::Sockets, Group::Copy, Group::CopyUnix];
+    groups.extend(HOOKS);
     if whom.follow {
         groups.push(Group::Follow);
     }
@@ -128,10 +130,14 @@ pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
         signals: 0,
         ring_bytes,
         rows: rows(args) as u32,
+        tier: args.tier.wish(),
         without: args.without.clone(),
         fault: Fault::default(),
     }
 }
+
+/// Function hooks that sums have a use for.
+const HOOKS: [Group; 2] = [Group::ExactSockets, Group::ExactDatagrams];
 
 /// Most rows that the kernel keeps at a time: as asked for, or what fits.
 fn rows(args: &TraceArgs) -> usize {

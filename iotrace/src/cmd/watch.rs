@@ -6,6 +6,7 @@ use std::io;
 use iotrace_ebpf::abi::Stat;
 
 use crate::aggregate::Snapshot;
+use crate::bpf::exact::Refused;
 use crate::bpf::loader::{Observer, monotonic_ns};
 use crate::bpf::settings::Whom;
 use crate::calibrate::Calibration;
@@ -18,7 +19,7 @@ use crate::proc;
 use crate::processes::{InFlightCalls, Names, processes};
 use crate::retired::Retired;
 use crate::session::tracing::Watcher;
-use crate::summary::{Document, Loss, Overhead, SCHEMA, Warning};
+use crate::summary::{Document, Loss, Overhead, SCHEMA, Tier, Warning};
 use crate::syscall;
 
 /// Sums of errors and of wake-ups that make the kernel's room for them scarce.
@@ -63,7 +64,7 @@ impl<'a> Watch<'a> {
     ) -> Self {
         let started = monotonic_ns();
         let initial = targets::present(&whom, args.cgroup.as_deref());
-        let mut names = Names::default();
+        let mut names = Names { exact: observer.tier() == Tier::Exact, ..Names::default() };
         let mut before = Vec::new();
         let single: HashSet<u32> = whom.tids.iter().copied().collect();
         for &pid in &initial {
@@ -95,6 +96,11 @@ impl<'a> Watch<'a> {
             looks: 0,
             rows,
         }
+    }
+
+    /// Why function hooks do not time the copies, where they were tried.
+    pub fn refused(&self) -> Option<&Refused> {
+        self.observer.refused()
     }
 
     /// Names of the tracepoints that are attached.
@@ -230,7 +236,7 @@ impl<'a> Watch<'a> {
         Document {
             schema: SCHEMA.to_owned(),
             command: "trace".to_owned(),
-            host: check::host(),
+            host: check::host(self.observer.tier()),
             complete: loss.records == 0
                 && loss.map_full == 0
                 && loss.unmatched == 0

@@ -130,6 +130,12 @@ pub struct CopyFloors {
     pub buffer: Option<u64>,
     /// `sock_recv_length`, or the exit: buffers that are not used up, large datagrams.
     pub receive: Option<u64>,
+    /// Exact tier, the return of `skb_copy_datagram_iter`: TCP, AF_UNIX, large datagrams.
+    #[serde(default)]
+    pub hooked_buffer: Option<u64>,
+    /// Exact tier, `skb_consume_udp`: small datagrams.
+    #[serde(default)]
+    pub hooked_datagram: Option<u64>,
 }
 
 /// Something the reader must know.
@@ -223,8 +229,8 @@ pub enum ThreadRole {
     Sqpoll,
 }
 
-/// How the copy of a row is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+/// How the copy of a row is known, the most certain first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CopySource {
     /// Function hooks around the copy itself.
@@ -291,7 +297,7 @@ pub struct Call {
     pub copy_source: CopySource,
     /// `estimated` only: all copies of the row together took no longer than this.
     pub copy_upper_ns: Option<u64>,
-    /// `marked` and `estimated`: the calibrated floor that was subtracted, per copy.
+    /// The calibrated floor that was subtracted, per copy.
     pub copy_floor_ns: Option<u64>,
     /// Wait plus run queue, per call.
     pub phase1: Dist,

@@ -1,5 +1,6 @@
 //! `iotrace doctor` on a real kernel.
 
+use iotrace::bpf::exact;
 use iotrace::bpf::probes::PROBES;
 use serde_json::Value;
 
@@ -25,7 +26,7 @@ pub fn row<'a>(finding: &'a Value, name: &str) -> &'a Value {
 fn every_probe_that_this_kernel_should_have_is_there() {
     let finding = finding();
     assert_eq!(finding["ok"], true, "{finding}");
-    for probe in PROBES {
+    for probe in PROBES.iter().filter(|probe| !exact::GROUPS.contains(&probe.group)) {
         let row = row(&finding, probe.name);
         let mut numbers = probe.since.split('.').map(|number| number.parse().expect("a version"));
         let since = (numbers.next().expect("major"), numbers.next().expect("minor"));
@@ -38,6 +39,25 @@ fn every_probe_that_this_kernel_should_have_is_there() {
     for name in ["btf", "io_uring", "linux aio"] {
         assert_eq!(row(&finding, name)["status"], "ok", "{finding}");
     }
+}
+
+/// What the version says nothing of: whether functions may be hooked.
+#[test]
+#[ignore = "needs root"]
+fn function_hooks_are_there_or_it_says_what_is_lost() {
+    let finding = finding();
+    let mut all = true;
+    for probe in PROBES.iter().filter(|probe| exact::GROUPS.contains(&probe.group)) {
+        let row = row(&finding, probe.name);
+        if row["status"] != "ok" {
+            all = false;
+            assert_eq!((&row["status"], &row["lost"]), (&"degraded".into(), &probe.lost.into()), "{row}");
+            assert_eq!(row["remedy"], exact::REMEDY, "{row}");
+        }
+    }
+    // Debian's kernels take them.
+    assert!(all || std::env::var_os("IOTRACE_VM").is_none(), "{finding}");
+    assert!(!all || finding["host"]["tier"] == "exact", "{finding}");
 }
 
 #[test]

@@ -70,6 +70,20 @@ fn task_work_is_the_applications_own_time() {
     assert_eq!((copy.from_ns, copy.to_ns, copy.syscall.as_deref()), (4020, 4200, None));
 }
 
+/// Where the kernel tells when it begins to receive, the window begins there and not at the wake-up.
+#[test]
+fn a_request_that_is_seen_to_be_issued_has_a_narrower_window() {
+    let mut tape = Tape::new(Model::IoUring, Transport::Udp);
+    tape.uring(UringEvent::Issue, APP, ENTER, 1120, 0);
+    tape.uring(UringEvent::Issue, APP, OUTSIDE, 5150, 0);
+    polled(&mut tape, OUTSIDE);
+    tape.call(enter(ENTER, 1050).arguments(0, 0).exit(1200, 1));
+    let (run, _) = tape.play();
+    assert_eq!(run.operations.count, 1);
+    assert_eq!(run.operations.phase2.upper_ns, Some(50), "from the issue to the end of the receive");
+    assert_eq!(sum(run.operations.pickup.as_ref()), (140, 1), "from ready to the issue");
+}
+
 #[test]
 fn a_waiting_enter_is_blocked_and_pays_for_the_copy() {
     let mut tape = Tape::new(Model::IoUring, Transport::Udp);

@@ -61,7 +61,8 @@ impl Trace {
     /// Starts it without waiting for anything.
     pub fn spawn(args: &[&str]) -> Self {
         let mut command = Command::new(binary());
-        command.args(["trace", "--format", "json", "-v"]).args(args);
+        // What every kernel has; the rest is in `kernel_exact`, and takes seconds to attach under emulation.
+        command.args(["trace", "--format", "json", "-v", "--tier", "tracepoint"]).args(args);
         Self::spawn_as(command)
     }
 

@@ -1,0 +1,133 @@
+//! The exact tier: hooks on the functions that copy. Not every kernel takes them, and nothing tells but
+//! trying; so they are tried first, and what they replace is attached only where they are refused.
+
+use aya::Ebpf;
+use thiserror::Error;
+
+use super::btf::Btf;
+use super::loader::{LoadError, Missing, attach_one, choose};
+use super::probes::{Group, PROBES, Probe, Variant};
+use super::settings::{Settings, Wish};
+use crate::check;
+use crate::summary::Tier;
+
+/// Groups of function hooks, the one that the others add to first.
+pub const GROUPS: [Group; 3] = [Group::ExactSockets, Group::ExactDatagrams, Group::ExactUring];
+
+/// Why a function cannot be hooked.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("cannot hook {function} ({why}; lockdown: {}). {REMEDY}", check::lockdown())]
+pub struct Refused {
+    /// The function.
+    pub function: &'static str,
+    /// What the kernel said.
+    pub why: String,
+}
+
+/// What makes a kernel take function hooks.
+pub const REMEDY: &str = "Function hooks need a kernel with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y (Debian, Fedora, Ubuntu have it), and no lockdown that forbids them; without them --tier tracepoint measures the copy \
+     by tracepoints";
+
+/// A probe that is attached, and how.
+pub type Attached = (&'static Probe, &'static Variant);
+
+/// What came of trying.
+pub struct Outcome {
+    /// Hooks that are attached.
+    pub attached: Vec<Attached>,
+    /// Hooks that are not, where that is worth a warning.
+    pub missing: Vec<Missing>,
+    /// Groups that are still to be attached.
+    pub groups: Vec<Group>,
+    /// The first refusal.
+    pub refused: Option<Refused>,
+}
+
+/// Tries the function hooks among the groups of `settings`.
+///
+/// # Errors
+/// Where nothing less than the exact tier was asked for.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    kernel_btf: &aya::Btf,
+    settings: &Settings,
+) -> Result<Outcome, LoadError> {
+    let groups = settings.groups.iter().copied().filter(|group| !GROUPS.contains(group)).collect();
+    let mut outcome = Outcome { attached: Vec::new(), missing: Vec::new(), groups, refused: None };
+    if settings.tier == Wish::Tracepoint {
+        return Ok(outcome);
+    }
+    for group in GROUPS.into_iter().filter(|group| settings.groups.contains(group)) {
+        match attach_group(ebpf, btf, kernel_btf, settings, group) {
+            Ok(attached) => outcome.attached.extend(attached),
+            Err(refused) if settings.tier == Wish::Exact => return Err(LoadError::Exact(refused)),
+            Err(refused) => {
+                // Who compares the two must know; who takes what there is has the header's word for it.
+                if settings.tier == Wish::Both {
+                    let missing = |probe| Missing { probe, why: refused.why.clone() };
+                    outcome.missing.extend(probes(group).map(missing));
+                }
+                outcome.refused.get_or_insert(refused);
+                // A kernel that refuses the first refuses the others, and each try takes its time.
+                if settings.tier == Wish::Auto {
+                    break;
+                }
+            }
+        }
+    }
+    if tier(&outcome.attached, settings.tier) == Tier::Exact {
+        // Their marks would only make the copies longer.
+        outcome.groups.retain(|group| !matches!(group, Group::Copy | Group::CopyUnix));
+    }
+    Ok(outcome)
+}
+
+fn probes(group: Group) -> impl Iterator<Item = &'static Probe> {
+    PROBES.iter().filter(move |probe| probe.group == group)
+}
+
+/// All hooks of a group or none: half a pair marks nothing.
+fn attach_group(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    kernel_btf: &aya::Btf,
+    settings: &Settings,
+    group: Group,
+) -> Result<Vec<Attached>, Refused> {
+    let mut attached: Vec<Attached> = Vec::new();
+    for probe in probes(group) {
+        let outcome = if settings.without.iter().any(|name| name == probe.name) {
+            Err("switched off with --without".to_owned())
+        } else {
+            choose(btf, probe, settings.tier).and_then(|variant| attach_one(ebpf, variant, kernel_btf))
+        };
+        match outcome {
+            Ok(variant) => attached.push((probe, variant)),
+            Err(why) => {
+                for (_, variant) in attached {
+                    if let Some(program) = ebpf.program_mut(variant.program) {
+                        variant.hook.detach(program);
+                    }
+                }
+                return Err(Refused { function: probe.variants[0].tracepoint, why });
+            }
+        }
+    }
+    Ok(attached)
+}
+
+/// Whether all hooks of a group are among these probes.
+pub fn is_whole(group: Group, has: impl Fn(&str) -> bool) -> bool {
+    probes(group).all(|probe| has(probe.name))
+}
+
+/// Which hooks time the copy, with these attached.
+pub(super) fn tier(attached: &[Attached], wish: Wish) -> Tier {
+    if has_sockets(attached) && wish != Wish::Both { Tier::Exact } else { Tier::Tracepoint }
+}
+
+/// The group that all others add to.
+fn has_sockets(attached: &[Attached]) -> bool {
+    attached.iter().any(|(probe, _)| probe.group == Group::ExactSockets)
+}

@@ -1,0 +1,122 @@
+//! What a program can be attached to, and how.
+
+use aya::programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, TracePoint};
+
+use super::btf::{Arg, Btf};
+
+/// A kind of place in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// A tracepoint.
+    Tracepoint,
+    /// A tracepoint by perf, as an event of this category, and not by BTF.
+    Perf(&'static str),
+    /// The entry of a function.
+    Entry,
+    /// The return of a function.
+    Return,
+}
+
+/// What a program expects of the arguments there.
+#[derive(Debug)]
+pub enum Shape {
+    /// Exactly these.
+    Exactly(&'static [Arg]),
+    /// These, and maybe more that the program does not read.
+    Begins(&'static [Arg]),
+}
+
+impl Shape {
+    /// Whether `args` will do.
+    pub fn fits(&self, args: &[Arg]) -> bool {
+        match self {
+            Shape::Exactly(wanted) => args == *wanted,
+            Shape::Begins(wanted) => args.starts_with(wanted),
+        }
+    }
+}
+
+impl Hook {
+    /// The arguments that a program finds there; `None` where this kernel has no such place.
+    pub(super) fn arguments(self, btf: &Btf, name: &str) -> Option<Vec<Arg>> {
+        match self {
+            Hook::Tracepoint | Hook::Perf(_) => btf.tracepoint(name),
+            Hook::Entry | Hook::Return => btf.function(name),
+        }
+    }
+
+    /// Whether that is a function, not a tracepoint.
+    pub fn is_function(self) -> bool {
+        matches!(self, Hook::Entry | Hook::Return)
+    }
+
+    /// Loads a program for the place and attaches it.
+    pub(super) fn attach(self, program: &mut Program, name: &str, btf: &aya::Btf) -> Result<(), String> {
+        let done = match self {
+            Hook::Tracepoint => tracepoint(program, name, btf),
+            Hook::Perf(category) => by_perf(program, category, name),
+            Hook::Entry => entry(program, name, btf),
+            Hook::Return => leave(program, name, btf),
+        };
+        done.map_err(|error| with_causes(&error))
+    }
+
+    /// Takes a program off again.
+    pub(super) fn detach(self, program: &mut Program) {
+        // It was loaded a moment ago; at worst it goes on marking what nobody reads.
+        let _ = match self {
+            Hook::Tracepoint => <&mut BtfTracePoint>::try_from(program).and_then(BtfTracePoint::unload),
+            Hook::Perf(_) => <&mut TracePoint>::try_from(program).and_then(TracePoint::unload),
+            Hook::Entry => <&mut FEntry>::try_from(program).and_then(FEntry::unload),
+            Hook::Return => <&mut FExit>::try_from(program).and_then(FExit::unload),
+        };
+    }
+}
+
+fn tracepoint(program: &mut Program, name: &str, btf: &aya::Btf) -> Result<(), ProgramError> {
+    let program: &mut BtfTracePoint = program.try_into()?;
+    program.load(name, btf)?;
+    program.attach().map(drop)
+}
+
+fn by_perf(program: &mut Program, category: &str, name: &str) -> Result<(), ProgramError> {
+    let program: &mut TracePoint = program.try_into()?;
+    program.load()?;
+    program.attach(category, name).map(drop)
+}
+
+fn entry(program: &mut Program, name: &str, btf: &aya::Btf) -> Result<(), ProgramError> {
+    let program: &mut FEntry = program.try_into()?;
+    program.load(name, btf)?;
+    program.attach().map(drop)
+}
+
+fn leave(program: &mut Program, name: &str, btf: &aya::Btf) -> Result<(), ProgramError> {
+    let program: &mut FExit = program.try_into()?;
+    program.load(name, btf)?;
+    program.attach().map(drop)
+}
+
+/// Lines of the verifier's log that say why; the hundreds before them say how it came there.
+const LOG_LINES: usize = 6;
+
+/// An error and its causes in one line, the verifier's log cut to its end.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    // A refusal before the verifier looked has no log.
+    let text = text.trim_end().trim_end_matches(" Verifier output:").to_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() <= LOG_LINES {
+        return text;
+    }
+    let first = lines[0].split(" Verifier output:").next().unwrap_or_default();
+    format!("{first} The verifier: ... {}", lines[lines.len() - LOG_LINES..].join("; "))
+}

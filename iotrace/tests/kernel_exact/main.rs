@@ -1,0 +1,31 @@
+//! The exact tier: function hooks around the copy, where the kernel takes them, and what is said where it
+//! does not.
+
+use iotrace::bpf::btf::Btf;
+use iotrace::bpf::loader::Observer;
+use iotrace::bpf::probes::Group;
+use iotrace::bpf::settings::{Settings, Wish};
+use iotrace::summary::Tier;
+
+#[path = "../support/program.rs"]
+mod program;
+
+mod exact_agrees;
+mod exact_requests;
+mod exact_tier;
+
+fn in_vm() -> bool {
+    std::env::var_os("IOTRACE_VM").is_some()
+}
+
+/// Whether this kernel takes hooks on functions; Debian's do.
+fn has_hooks() -> bool {
+    let btf = Btf::of_kernel().expect("this kernel has BTF");
+    let groups = vec![Group::Core, Group::ExactSockets];
+    let settings = Settings { tier: Wish::Auto, ..Settings::records(std::process::id(), groups) };
+    let observer = Observer::attach(&btf, &settings).expect("iotrace works here");
+    let has = observer.tier() == Tier::Exact;
+    assert_eq!(has, observer.refused().is_none(), "{:?}", observer.refused());
+    assert!(has || !in_vm(), "a Debian kernel takes function hooks: {:?}", observer.refused());
+    has
+}
