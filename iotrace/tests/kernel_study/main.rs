@@ -9,6 +9,7 @@ mod support;
 
 mod claims;
 mod copy;
+mod models;
 mod refusals;
 mod scaling;
 mod triggers;

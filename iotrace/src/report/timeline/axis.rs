@@ -83,6 +83,12 @@ impl Axis {
         Self { pieces, width }
     }
 
+    /// The same with all times told from `zero` on.
+    pub fn told_from(mut self, zero: u64) -> Self {
+        self.pieces.iter_mut().for_each(|piece| piece.zero = zero);
+        self
+    }
+
     /// All columns.
     pub fn width(&self) -> usize {
         self.width
