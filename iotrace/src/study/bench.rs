@@ -12,7 +12,7 @@ use crate::cmd::run::record;
 use crate::error::Failure;
 use crate::model::{Meanwhile, Model, Transport};
 use crate::summary::{Loss, Run, Warning};
-use crate::workload::spec::Spec;
+use crate::workload::spec::{Spec, Tuning};
 
 /// Room for records: more than a reader that spins through a short run can fill.
 const RING_BYTES: u32 = 16 << 20;
@@ -22,19 +22,28 @@ pub struct Bench {
     btf: Btf,
     loss: Loss,
     warnings: Vec<Warning>,
-    /// Why an arm gave nothing, by its index.
-    failed: Vec<Option<String>>,
+    arms: Vec<State>,
+}
+
+/// What became of an arm so far.
+struct State {
+    name: &'static str,
+    /// Runs that came to their end.
+    runs: u32,
+    /// Why there were no more.
+    failed: Option<String>,
 }
 
 impl Bench {
-    /// For this many arms.
+    /// For these arms.
     ///
     /// # Errors
     /// Without BTF nothing can be observed.
-    pub fn new(arms: usize) -> Result<Self, Failure> {
+    pub fn new(names: &[&'static str]) -> Result<Self, Failure> {
         let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
         let loss = Loss { recursion_misses: Some(0), ..Loss::default() };
-        Ok(Self { btf, loss, warnings: Vec::new(), failed: vec![None; arms] })
+        let arms = names.iter().map(|&name| State { name, runs: 0, failed: None }).collect();
+        Ok(Self { btf, loss, warnings: Vec::new(), arms })
     }
 
     /// Runs the workload of an arm once. `None` if it cannot be run here: then it is not tried again.
@@ -42,14 +51,14 @@ impl Bench {
     /// # Errors
     /// Ctrl-C, and what has nothing to do with the arm.
     pub fn run(&mut self, arm: usize, spec: &Spec) -> Result<Option<Run>, Failure> {
-        if self.failed[arm].is_some() {
+        if self.arms[arm].failed.is_some() {
             return Ok(None);
         }
         let recorded = match record(OsStr::new("/proc/self/exe"), &self.btf, spec, RING_BYTES, &[], |_| {}) {
             Ok(Some(recorded)) => recorded,
             Ok(None) => return Err(Failure::Interrupted),
             Err(Failure::Failed(why)) => {
-                self.failed[arm] = Some(why);
+                self.arms[arm].failed = Some(why);
                 return Ok(None);
             }
             Err(other) => return Err(other),
@@ -57,7 +66,11 @@ impl Bench {
         let mut journal = recorded.journal;
         let (run, warnings) = analysis::run(spec, &recorded.log, &mut journal);
         self.observed(&recorded.observer, journal.unknown);
-        for warning in warnings {
+        self.arms[arm].runs += 1;
+        for mut warning in warnings {
+            if let Some((_, said)) = warning.text.split_once(": ") {
+                warning.text = format!("{}: in one repeat, {said}", self.arms[arm].name);
+            }
             self.warn(warning);
         }
         Ok(Some(run))
@@ -96,7 +109,7 @@ impl Bench {
     ///
     /// # Errors
     /// One of those was asked for by name.
-    pub fn finish(self, lab: &mut Lab, names: &[&str]) -> Result<(), Failure> {
+    pub fn finish(self, lab: &mut Lab) -> Result<(), Failure> {
         let loss = &mut lab.loss;
         loss.records += self.loss.records;
         loss.map_full += self.loss.map_full;
@@ -108,9 +121,12 @@ impl Bench {
         for warning in self.warnings {
             lab.warn(&warning.code, warning.text);
         }
-        for (name, why) in names.iter().zip(self.failed) {
-            if let Some(why) = why {
-                lab.leave_out(name, &why)?;
+        for arm in self.arms {
+            match (arm.failed, arm.runs) {
+                (Some(why), 0) => lab.leave_out(arm.name, &why)?,
+                (Some(why), runs) => lab
+                    .warn("arm_cut_short", format!("{} gave no samples after {runs} runs: {why}", arm.name)),
+                (None, _) => {}
             }
         }
         Ok(())
@@ -132,7 +148,21 @@ pub fn spec(model: Model, messages: u64, size: u64, interval_ns: u64) -> Spec {
         calibration: 32,
         meanwhile: model.leaves_thread_free().then_some(Meanwhile::Compute),
         port: 0,
+        tuning: Tuning::default(),
     }
+}
+
+/// Says so if more threads want to run than there are CPUs: times are then those of waiting for a CPU.
+pub fn warn_if_busy(lab: &mut Lab) {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let Some(load) = lab.environment().load.filter(|&load| load > cpus as f64) else { return };
+    lab.warn(
+        "busy_machine",
+        format!(
+            "the load average was {load:.2} on {cpus} CPUs when the study began: its times include waiting for a \
+             CPU; run it again on a quiet machine"
+        ),
+    );
 }
 
 /// Of the runs whose picture shows a wait for data of at least `wait_ns`, the one whose median latency is the

@@ -8,12 +8,15 @@
 //! To add one: a file with `run(&mut Lab) -> Result<Outcome, Failure>` and a line in [`ALL`].
 
 pub mod ask;
+pub mod asynchronous;
 pub mod bench;
 pub mod claims;
 pub mod clock;
 pub mod copy;
 pub mod crowd;
+pub mod hog;
 pub mod lab;
+pub mod latency;
 pub mod limits;
 pub mod models;
 pub mod observe;
@@ -64,8 +67,15 @@ pub struct Outcome {
 }
 
 /// Every study, in the order in which they are listed.
-pub const ALL: &[Experiment] =
-    &[models::MODELS, scaling::SCALING, triggers::TRIGGERS, copy::COPY, claims::CLAIMS];
+pub const ALL: &[Experiment] = &[
+    models::MODELS,
+    scaling::SCALING,
+    triggers::TRIGGERS,
+    copy::COPY,
+    latency::LATENCY,
+    asynchronous::ASYNC,
+    claims::CLAIMS,
+];
 
 /// The study of this name.
 ///

@@ -34,26 +34,28 @@ const NAMES: [&str; 12] = [
 const MESSAGES: (u64, u64) = (60, 20);
 /// Large enough for a copy that a picture can show.
 const SIZE: u64 = 16 * 1024;
-/// Long enough for every model to wait again before the next message.
-const INTERVAL_NS: u64 = 1_000_000;
+/// Long enough for every model to wait again before the next message; with `--quick` on slow machines, too.
+const INTERVAL_NS: (u64, u64) = (1_000_000, 3_000_000);
 
 fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
     let models: Vec<Model> = Model::ALL.into_iter().filter(|model| lab.wants(model.name())).collect();
-    let names: Vec<&str> = models.iter().map(|model| model.name()).collect();
+    let names: Vec<&'static str> = models.iter().map(|model| model.name()).collect();
     let messages = lab.size(MESSAGES.0, MESSAGES.1);
-    let mut bench = Bench::new(models.len())?;
+    let interval_ns = lab.size(INTERVAL_NS.0, INTERVAL_NS.1);
+    bench::warn_if_busy(lab);
+    let mut bench = Bench::new(&names)?;
     let mut runs: Vec<Vec<Run>> = vec![Vec::new(); models.len()];
     let mut sheet = declared();
     lab.rounds("measuring", &mut sheet, models.len(), |index, sheet| {
-        let spec = bench::spec(models[index], messages, SIZE, INTERVAL_NS);
+        let spec = bench::spec(models[index], messages, SIZE, interval_ns);
         if let Some(run) = bench.run(index, &spec)? {
             note(&run, names[index], sheet);
             runs[index].push(run);
         }
         Ok(())
     })?;
-    bench.finish(lab, &names)?;
-    let middle = runs.into_iter().map(|runs| bench::middle(runs, INTERVAL_NS / 4)).collect::<Vec<_>>();
+    bench.finish(lab)?;
+    let middle = runs.into_iter().map(|runs| bench::middle(runs, interval_ns / 4)).collect::<Vec<_>>();
     Ok(conclude(sheet, &models, &middle))
 }
 
@@ -122,7 +124,7 @@ fn conclude(sheet: Sheet, models: &[Model], middle: &[Option<Run>]) -> Outcome {
     let mut pictures = Vec::new();
     for (name, verdict) in &verdicts {
         let run = middle.iter().flatten().find(|run| run.model.name() == *name);
-        match run.and_then(|run| picture(run, verdict)) {
+        match run.and_then(|run| picture(run, verdict, name, group(run.model))) {
             Some(picture) => pictures.push(picture),
             None => findings.push(format!(
                 "No picture of {name}: the median message of each repeat was there before it was wanted."
@@ -133,7 +135,7 @@ fn conclude(sheet: Sheet, models: &[Model], middle: &[Option<Run>]) -> Outcome {
 }
 
 /// What a model did, from the medians of the repeats: the largest part of phase 1, the larger of phase 2.
-fn verdict(sheet: &Sheet, arm: &str) -> Option<Verdict> {
+pub(super) fn verdict(sheet: &Sheet, arm: &str) -> Option<Verdict> {
     let median = |measure: &str| sheet.median(measure, arm, None);
     let parts = [("blocked", Meant::Blocked), ("polling", Meant::Polling), ("free", Meant::Free)];
     let timed = parts.into_iter().filter_map(|(measure, meant)| Some((median(measure)?, meant)));
@@ -192,15 +194,16 @@ fn extremes(sheet: &Sheet, arms: &[&str], measure: &str, least: &str, most: &str
     ))
 }
 
-fn picture(run: &Run, verdict: &Verdict) -> Option<Picture> {
+/// The picture of an arm, from its middle run.
+pub(super) fn picture(run: &Run, verdict: &Verdict, arm: &str, group: &str) -> Option<Picture> {
     let word = |meant: Meant| match meant {
         Meant::Blocked => "blocked",
         Meant::Polling => "polling",
         Meant::Free => "free",
     };
     Some(Picture {
-        arm: run.model.name().to_owned(),
-        group: group(run.model).to_owned(),
+        arm: arm.to_owned(),
+        group: group.to_owned(),
         caption: format!("{} / {}", word(verdict.phase1), word(verdict.phase2)),
         strip: run.strip.clone()?,
     })

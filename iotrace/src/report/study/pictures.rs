@@ -18,7 +18,8 @@ const RIGHT: usize = 10;
 pub fn draw(pictures: &[Picture], page: &mut Page) {
     let Some(common) = Common::of(pictures) else { return };
     let width = page.width() - NAME - RIGHT;
-    let axis = Axis::cut(&[0, common.cut, common.end], &[22, 78], common.ready, width).told_from(common.ready);
+    let axis =
+        Axis::cut(&[0, common.cut, common.end], &[22, 78], common.ready, width).told_from(common.ready);
     page.gap();
     page.wrap(Style::Title, "   ", "The median message of each, from wanting it to having it");
     let ready = axis.column(common.ready);

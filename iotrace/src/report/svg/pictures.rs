@@ -61,7 +61,7 @@ pub fn draw(pictures: &[Picture], drawing: &mut Drawing) {
     let axis = Axis(common);
     legend(drawing);
     let top = drawing.height + 6.0;
-    drawing.height += 4.0;
+    drawing.height += 10.0;
     let mut group = "";
     for picture in pictures {
         if picture.group != group {
