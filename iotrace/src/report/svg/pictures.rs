@@ -18,6 +18,9 @@ const NAMES: f64 = 13.0;
 /// Width of a character of the names.
 const CHARACTER: f64 = 5.6;
 
+/// What lies closer together than this is drawn as one.
+const GAP: f64 = 0.5;
+
 /// From time to place: two pieces, each linear.
 struct Axis(Common);
 
@@ -155,13 +158,21 @@ fn strip(picture: &Picture, axis: &Axis, drawing: &mut Drawing) {
 }
 
 fn states(lane: &Lane, shift: u64, axis: &Axis, top: f64, drawing: &mut Drawing) {
+    let at = |time: u64| time.saturating_add(shift);
     // The copy last: it is short, and what all this is about.
     for copy in [false, true] {
+        let mut blocks: Vec<(State, f64, f64)> = Vec::new();
         for segment in lane.segments.iter().filter(|segment| (segment.state == State::Copy) == copy) {
-            let at = |time: u64| time.saturating_add(shift);
-            for piece in axis.pieces(at(segment.from_ns), at(segment.to_ns)) {
-                block(piece, top, LANE, colour(segment.state), drawing);
+            for (left, right) in axis.pieces(at(segment.from_ns), at(segment.to_ns)) {
+                match blocks.last_mut() {
+                    // A thousand polls with nothing to be seen between them are one.
+                    Some(last) if last.0 == segment.state && left - last.2 < GAP => last.2 = right,
+                    _ => blocks.push((segment.state, left, right)),
+                }
             }
+        }
+        for (state, left, right) in blocks {
+            block((left, right), top, LANE, colour(state), drawing);
         }
     }
 }
