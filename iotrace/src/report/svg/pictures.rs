@@ -191,12 +191,14 @@ fn end(picture: &Picture, had: u64, axis: &Axis, top: f64, drawing: &mut Drawing
 
 /// Names of calls below the lane, where they have room. How high they are.
 fn calls(lane: &Lane, shift: u64, axis: &Axis, y: f64, drawing: &mut Drawing) -> f64 {
+    // Calls of one name so close that a line between them would hardly be seen share theirs.
+    let close = (axis.0.end - axis.0.cut) / 150;
     let mut groups: Vec<(u64, u64, &str)> = Vec::new();
     for segment in &lane.segments {
         let Some(name) = segment.syscall.as_deref() else { continue };
         let (from, to) = (segment.from_ns.saturating_add(shift), segment.to_ns.saturating_add(shift));
         match groups.last_mut() {
-            Some(last) if last.2 == name => last.1 = to,
+            Some(last) if last.2 == name && from <= last.1.saturating_add(close) => last.1 = to,
             _ => groups.push((from, to, name)),
         }
     }
