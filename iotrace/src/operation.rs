@@ -129,11 +129,20 @@ fn by_message(transfers: &[Transfer], log: &Log) -> Vec<Vec<Transfer>> {
     for transfer in transfers {
         let Some(lane) = lanes.get(&transfer.connection) else { continue };
         let position = lane.partition_point(|&index| log.messages[index].have_ns < transfer.end);
-        if let Some(&index) = lane.get(position) {
+        // A multishot request may be ahead of the application: what is whole gets nothing more.
+        if let Some(&index) =
+            lane[position..].iter().find(|&&index| !is_whole(&mine[index], &log.messages[index]))
+        {
             mine[index].push(*transfer);
         }
     }
     mine
+}
+
+/// Whether these bring all of the message, as far as the records tell.
+fn is_whole(transfers: &[Transfer], message: &Message) -> bool {
+    let bytes: u64 = transfers.iter().filter_map(|transfer| transfer.bytes).sum();
+    bytes > 0 && bytes >= message.bytes
 }
 
 fn operation(

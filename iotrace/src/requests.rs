@@ -93,7 +93,10 @@ impl Served {
                     requests.insert(event.req, event.user_data);
                     ways.insert(event.user_data, Way::default());
                 }
-                Ok(UringEvent::PollArm) => ways.entry(event.user_data).or_default().polled = true,
+                // A multishot request arms its poll once, and is woken for each completion.
+                Ok(UringEvent::PollArm | UringEvent::TaskAdd) => {
+                    ways.entry(event.user_data).or_default().polled = true;
+                }
                 // Before 6.0 this event names the request alone.
                 Ok(UringEvent::QueueAsync) => {
                     let known = requests.get(&event.req).copied().unwrap_or(event.user_data);

@@ -24,7 +24,7 @@ use crate::summary::{Document, Loss, Overhead, Run, SCHEMA, Tier, Warning};
 use crate::syscall;
 use crate::target::{Held, Identity, pipe};
 use crate::workload;
-use crate::workload::spec::{Log, Report, Spec};
+use crate::workload::spec::{Log, Report, Spec, Tuning};
 use iotrace_ebpf::abi::Stat;
 
 /// One-byte messages before the warm-up: enough for a median that a few disturbed ones do not move.
@@ -157,6 +157,7 @@ fn spec(model: Model, args: &RunArgs) -> Spec {
         calibration: CALIBRATION,
         meanwhile: model.leaves_thread_free().then(|| args.meanwhile.unwrap_or(Meanwhile::Compute)),
         port: args.port,
+        tuning: Tuning::default(),
     }
 }
 

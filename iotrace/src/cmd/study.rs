@@ -78,6 +78,8 @@ fn carry_out(experiment: &Experiment, options: Options) -> Result<Document, Fail
         crossovers: outcome.crossovers,
         claims: outcome.claims,
         findings: outcome.findings,
+        tables: outcome.tables,
+        pictures: outcome.pictures,
     };
     let loss = lab.loss;
     Ok(Document {

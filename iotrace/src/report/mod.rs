@@ -29,6 +29,8 @@ use std::io::{self, Write};
 use clap::ValueEnum;
 
 pub use json::line;
+#[cfg(test)]
+pub use sample::blocking as sample_run;
 pub use schema::schema;
 pub use svg::write as svg;
 pub use units::Unit;

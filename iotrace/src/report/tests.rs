@@ -152,6 +152,15 @@ fn without_colour_there_is_no_escape() {
 }
 
 #[test]
+fn golden_pictures() {
+    golden("pictures.txt", &text(Format::Table, &sample::pictured(), Options::default()));
+    let mut picture = Vec::new();
+    svg(&sample::pictured(), &mut picture).unwrap();
+    let picture = String::from_utf8(picture).unwrap();
+    golden("pictures.svg", &picture);
+}
+
+#[test]
 fn json_comes_back_as_it_went() {
     for document in [sample::document(sample::all()), sample::lossy(sample::all()), sample::extreme()] {
         let pretty = text(Format::Json, &document, Options::default());

@@ -8,12 +8,17 @@
 //! To add one: a file with `run(&mut Lab) -> Result<Outcome, Failure>` and a line in [`ALL`].
 
 pub mod ask;
+pub mod asynchronous;
+pub mod bench;
 pub mod claims;
 pub mod clock;
 pub mod copy;
 pub mod crowd;
+pub mod hog;
 pub mod lab;
+pub mod latency;
 pub mod limits;
+pub mod models;
 pub mod observe;
 pub mod pair;
 pub mod scaling;
@@ -25,7 +30,7 @@ pub use self::lab::{Lab, Options};
 pub use self::sheet::Sheet;
 
 use crate::error::Failure;
-use crate::summary::{Claim, Crossover, Fit};
+use crate::summary::{Claim, Crossover, Fit, Picture, Table};
 
 /// A study that can be asked for.
 #[derive(Debug)]
@@ -55,10 +60,22 @@ pub struct Outcome {
     pub claims: Vec<Claim>,
     /// What the figures say, made from them.
     pub findings: Vec<String>,
+    /// Measures that are shown side by side.
+    pub tables: Vec<Table>,
+    /// The course of the median message of each arm.
+    pub pictures: Vec<Picture>,
 }
 
 /// Every study, in the order in which they are listed.
-pub const ALL: &[Experiment] = &[scaling::SCALING, copy::COPY, triggers::TRIGGERS, claims::CLAIMS];
+pub const ALL: &[Experiment] = &[
+    models::MODELS,
+    scaling::SCALING,
+    triggers::TRIGGERS,
+    copy::COPY,
+    latency::LATENCY,
+    asynchronous::ASYNC,
+    claims::CLAIMS,
+];
 
 /// The study of this name.
 ///

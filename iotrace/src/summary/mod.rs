@@ -4,6 +4,7 @@
 //! [`Warning`] says why; it never means zero.
 
 mod operations;
+mod picture;
 mod process;
 mod selftest;
 mod strip;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::operations::{
     CopiedIn, Meant, Operations, Phase1, Phase2, ReadySource, Requests, Signals, Verdict,
 };
+pub use self::picture::{Picture, Table};
 pub use self::process::{InFlight, LongCall, ModelUse, Process, Waker};
 pub use self::selftest::Check;
 pub use self::strip::{Lane, Mark, Segment, State, Strip};

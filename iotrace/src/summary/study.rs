@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{Picture, Table};
+
 /// One experiment on kernel behaviour.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Study {
@@ -26,6 +28,12 @@ pub struct Study {
     pub claims: Vec<Claim>,
     /// What the figures say, one sentence each, made from them.
     pub findings: Vec<String>,
+    /// Measures that are shown side by side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<Table>,
+    /// The course of the median message of each arm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<Picture>,
 }
 
 /// The conditions of a study.

@@ -24,7 +24,7 @@ use ::io_uring::{IoUring, opcode, squeue, types};
 use super::Stage;
 use super::log::{Recorder, bump};
 use super::reader::{Inbox, buffers};
-use super::spec::{Failure, Spec};
+use super::spec::{Failure, Ring, Spec};
 use super::sys::{self, Stop, failure, own_work};
 use crate::model::{Meanwhile, Model};
 
@@ -34,7 +34,6 @@ const SQ_IDLE_MS: u32 = 2_000;
 /// Runs the loop.
 pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     let recorder = stage.recorder;
-    let waits = stage.spec.meanwhile == Some(Meanwhile::Wait);
     let inboxes = &mut stage.inboxes;
     let mut buffers = buffers(recorder, inboxes);
     let mut arm: Vec<usize> = (0..inboxes.len()).collect();
@@ -44,17 +43,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     stage.peer.go();
     put(recorder, &mut ring, inboxes, &mut buffers, &mut arm)?;
     while !recorder.done() {
-        if waits {
-            entered(ring.submit_and_wait(1))?;
-        } else {
-            if !ring.submission().is_empty() {
-                entered(ring.submit())?;
-            }
-            while ring.completion().is_empty() {
-                own_work(1);
-                bump(&recorder.live.units);
-            }
-        }
+        await_completion(stage.spec, recorder, &mut ring)?;
         for completion in ring.completion().take_while(|_| !recorder.done()) {
             bump(&recorder.live.completed);
             let index = completion.user_data() as usize;
@@ -65,6 +54,36 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
         put(recorder, &mut ring, inboxes, &mut buffers, &mut arm)?;
     }
     Ok(())
+}
+
+/// Hands over what is in the submission ring, and waits or does its own work until something has completed.
+pub(super) fn await_completion(spec: &Spec, recorder: &Recorder, ring: &mut IoUring) -> Result<(), Stop> {
+    const GETEVENTS: u32 = 1;
+    if spec.meanwhile == Some(Meanwhile::Wait) {
+        return entered(ring.submit_and_wait(1));
+    }
+    if !ring.submission().is_empty() {
+        entered(ring.submit())?;
+    }
+    // Otherwise nobody would carry out the task work of a thread that makes no calls, nor hand over what found
+    // the completion ring full.
+    let asks = matches!(spec.tuning.ring, Ring::Coop | Ring::Defer | Ring::Multishot);
+    while ring.completion().is_empty() {
+        if asks && pending(ring) {
+            // SAFETY: no signal mask is handed over.
+            entered(unsafe { ring.submitter().enter::<libc::sigset_t>(0, 0, GETEVENTS, None) })?;
+        } else {
+            own_work(1);
+            bump(&recorder.live.units);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the kernel has work for this thread that only a call would carry out.
+fn pending(ring: &mut IoUring) -> bool {
+    let submission = ring.submission();
+    submission.taskrun() || submission.cq_overflow()
 }
 
 /// Puts requests for the connections in `arm` into the submission ring, and empties it.
@@ -95,12 +114,13 @@ fn put(
 fn receive(recorder: &Recorder, inbox: &Inbox, buffer: &mut [u8]) -> squeue::Entry {
     let to = buffer[inbox.got as usize..].as_mut_ptr();
     let (fd, room) = (types::Fd(inbox.fd), inbox.room(recorder) as u32);
-    if inbox.socket {
+    let entry = if inbox.socket {
         opcode::Recv::new(fd, to, room).build()
     } else {
         // -1: at the current position, the only one a pipe has.
         opcode::Read::new(fd, to, room).offset(u64::MAX).build()
-    }
+    };
+    if recorder.spec.tuning.ring == Ring::Async { entry.flags(squeue::Flags::ASYNC) } else { entry }
 }
 
 fn entered(result: io::Result<usize>) -> Result<(), Stop> {
@@ -112,13 +132,22 @@ fn entered(result: io::Result<usize>) -> Result<(), Stop> {
 }
 
 /// A ring with room for one request a connection.
-fn ring(spec: &Spec, connections: usize) -> Result<IoUring, Stop> {
+pub(super) fn ring(spec: &Spec, connections: usize) -> Result<IoUring, Stop> {
     let mut builder = IoUring::builder();
     if spec.model == Model::IoUringSqpoll {
         builder.setup_sqpoll(SQ_IDLE_MS);
-        if let Some((own, other)) = sys::two_cpus() {
+        if let Some((own, other)) = sys::two_cpus(spec.tuning.cpu.map(|cpu| cpu as usize)) {
             sys::pin(own).map_err(|errno| Stop::Call("sched_setaffinity", errno))?;
             builder.setup_sqpoll_cpu(other);
+        }
+    }
+    match spec.tuning.ring {
+        Ring::Plain | Ring::Async | Ring::Multishot => {}
+        Ring::Coop => {
+            builder.setup_coop_taskrun().setup_taskrun_flag();
+        }
+        Ring::Defer => {
+            builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
         }
     }
     let entries = (connections as u32).next_power_of_two().max(8);

@@ -17,6 +17,7 @@ mod io_uring;
 mod linux_aio;
 mod linux_aio_poll;
 mod log;
+mod multishot;
 mod nonblocking;
 mod peer;
 mod poll;
@@ -38,12 +39,12 @@ use std::time::Duration;
 use self::log::Recorder;
 use self::peer::{Peer, Shared};
 use self::reader::Inbox;
-use self::spec::{Connection, Failure, Log, Report, Spec};
+use self::spec::{Connection, Failure, Log, Report, Ring, Spec};
 use self::sys::{Stop, failure, io_failure};
 use crate::model::Model;
 
 pub use self::refuse::{MAX_DATAGRAM, MAX_MESSAGES, MAX_SIZE, refuse};
-pub use self::sys::{empty_call_ns, gettid, now_ns, own_work, pin, set_name, sleep_until};
+pub use self::sys::{empty_call_ns, gettid, now_ns, own_work, pin, set_name, sleep_until, two_cpus};
 
 /// Steps of the multiply-add chain in one unit of own work.
 pub const UNIT_STEPS: u32 = 400;
@@ -124,6 +125,12 @@ fn perform(spec: &Spec, control: RawFd) -> Result<Log, Failure> {
     let mut not_its_own: Vec<RawFd> = readers.iter().map(AsRawFd::as_raw_fd).collect();
     not_its_own.push(control);
     let mut peer = Peer::start(spec, &shared, senders, &not_its_own)?;
+    // With a thread of the kernel the ring keeps the reader to its CPU: the thread needs another.
+    if let Some(cpu) = spec.tuning.cpu.filter(|_| spec.model != Model::IoUringSqpoll) {
+        pin(cpu as usize).map_err(|errno| {
+            io_failure(format_args!("keeping to CPU {cpu}"), &io::Error::from_raw_os_error(errno))
+        })?;
+    }
 
     let recorder = Recorder::new(spec, &shared);
     let empty_call_ns = empty_call_ns().map_err(|e| io_failure("timing an empty call", &e))?;
@@ -141,6 +148,7 @@ fn perform(spec: &Spec, control: RawFd) -> Result<Log, Failure> {
         Model::PosixAio => posix_aio::run(&mut stage),
         Model::LinuxAio => linux_aio::run(&mut stage),
         Model::LinuxAioPoll => linux_aio_poll::run(&mut stage),
+        Model::IoUring if spec.tuning.ring == Ring::Multishot => multishot::run(&mut stage),
         Model::IoUring | Model::IoUringSqpoll => io_uring::run(&mut stage),
     };
     let main = gettid();

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use super::reader::buffer;
 use super::spec::{Failure, Spec};
-use super::sys::{die_with_parent, errno, io_failure, nanosleep, now_ns, set_name, sleep_until};
+use super::sys::{
+    die_with_parent, errno, io_failure, nanosleep, now_ns, pin, set_name, sleep_until, two_cpus,
+};
 use crate::model::Transport;
 
 /// Time between two calibration messages.
@@ -200,6 +202,10 @@ fn send_all(spec: &Spec, shared: &Shared, senders: &[OwnedFd]) {
     // The default slack of 50 us would make every send late, PR_SET_TIMERSLACK in prctl(2).
     // SAFETY: takes its argument by value.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+    if let Some((_, other)) = spec.tuning.cpu.and_then(|cpu| two_cpus(Some(cpu as usize))) {
+        // If it cannot keep off the reader's CPU, it is merely slower.
+        let _ = pin(other as usize);
+    }
     let message = buffer(spec.size);
     let header = shared.header();
     while header.go.load(Ordering::Acquire) == 0 {

@@ -176,6 +176,7 @@ pub(super) mod tests {
             calibration: 5,
             meanwhile: None,
             port: 0,
+            tuning: crate::workload::spec::Tuning::default(),
         }
     }
 

@@ -36,6 +36,35 @@ pub struct Spec {
     pub meanwhile: Option<Meanwhile>,
     /// Loopback port to bind (tcp, udp); 0 lets the kernel choose.
     pub port: u16,
+    /// What only studies set.
+    #[serde(default)]
+    pub tuning: Tuning,
+}
+
+/// What only studies set. All default: the workload as `run` runs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// The CPU that the reader and its helpers keep to; the sender then keeps off it, if there is another.
+    pub cpu: Option<u32>,
+    /// `io-uring`: how its ring is set up and used.
+    pub ring: Ring,
+}
+
+/// Ways to use an io_uring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ring {
+    /// The default set-up.
+    #[default]
+    Plain,
+    /// `IORING_SETUP_COOP_TASKRUN`: task work waits for the thread's next call (from 5.19).
+    Coop,
+    /// `IORING_SETUP_DEFER_TASKRUN`: task work waits for a call that asks for completions (from 6.1).
+    Defer,
+    /// `IOSQE_ASYNC`: every request goes to a worker at once.
+    Async,
+    /// One request that completes again and again (from 6.0); datagrams only.
+    Multishot,
 }
 
 impl Spec {

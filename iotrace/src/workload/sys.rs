@@ -132,15 +132,16 @@ pub fn add_flags(fd: RawFd, flags: libc::c_int) -> Result<(), Stop> {
     if done { Ok(()) } else { Err(Stop::call("fcntl(F_SETFL)")) }
 }
 
-/// Two CPUs this process may run on, if it may run on more than one: the current one, and another.
-pub fn two_cpus() -> Option<(usize, u32)> {
+/// Two CPUs this process may run on, if it may run on more than one: `own`, without it the current one, and
+/// another.
+pub fn two_cpus(own: Option<usize>) -> Option<(usize, u32)> {
     // SAFETY: a zeroed set is a valid place for the answer; CPU_ISSET stays inside it.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) != 0 {
             return None;
         }
-        let own = usize::try_from(libc::sched_getcpu()).ok()?;
+        let own = own.or_else(|| usize::try_from(libc::sched_getcpu()).ok())?;
         let other =
             (0..8 * size_of::<libc::cpu_set_t>()).find(|&cpu| cpu != own && libc::CPU_ISSET(cpu, &set))?;
         Some((own, other as u32))

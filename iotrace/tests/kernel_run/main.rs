@@ -5,7 +5,7 @@
 //! machine is, and who else uses it, must not matter.
 
 use iotrace::model::{Meanwhile, Model, Transport};
-use iotrace::workload::spec::Spec;
+use iotrace::workload::spec::{Spec, Tuning};
 
 #[path = "../support/program.rs"]
 mod program;
@@ -50,6 +50,7 @@ fn spec(model: Model, transport: Transport) -> Spec {
         calibration: 16,
         meanwhile: model.leaves_thread_free().then_some(Meanwhile::Compute),
         port: 0,
+        tuning: Tuning::default(),
     }
 }
 

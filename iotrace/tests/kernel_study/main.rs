@@ -7,8 +7,11 @@ mod program;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod asynchronous;
 mod claims;
 mod copy;
+mod latency;
+mod models;
 mod refusals;
 mod scaling;
 mod triggers;

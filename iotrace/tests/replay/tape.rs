@@ -6,7 +6,7 @@ use iotrace::journal::Journal;
 use iotrace::model::{Meanwhile, Model, Transport};
 use iotrace::record::Record;
 use iotrace::summary::{Call, Run, Warning};
-use iotrace::workload::spec::{Connection, Log, Message, Spec};
+use iotrace::workload::spec::{Connection, Log, Message, Spec, Tuning};
 use iotrace_ebpf::abi::{
     CallRecord, Head, ReadyRecord, RecvRecord, SignalRecord, TaskRecord, UringEvent, UringRecord, Wake,
 };
@@ -49,6 +49,7 @@ impl Tape {
             calibration: 0,
             meanwhile: model.leaves_thread_free().then_some(Meanwhile::Compute),
             port: 0,
+            tuning: Tuning::default(),
         };
         let connection = Connection { fd: FD, name: "127.0.0.1:7".to_owned(), thread: APP };
         let log = Log { pid: APP, app_threads: vec![APP], connections: vec![connection], ..Log::default() };

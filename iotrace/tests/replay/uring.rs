@@ -85,6 +85,28 @@ fn a_request_that_is_seen_to_be_issued_has_a_narrower_window() {
 }
 
 #[test]
+fn a_multishot_request_that_is_ahead_brings_each_message_its_own() {
+    let mut tape = Tape::new(Model::IoUring, Transport::Udp);
+    tape.uring(UringEvent::Submit, APP, ENTER, 1100, 0);
+    tape.uring(UringEvent::PollArm, APP, ENTER, 1150, 0);
+    // Two messages arrive and are copied before the application takes the first.
+    for at in [5000, 6000] {
+        tape.ready(at + 10);
+        tape.uring(UringEvent::TaskAdd, 99, OUTSIDE, at + 20, 1);
+        tape.received(APP, OUTSIDE, at + 200, 100);
+        tape.uring(UringEvent::Complete, APP, OUTSIDE, at + 220, ALL);
+    }
+    tape.call(enter(ENTER, 1050).arguments(0, 0).exit(1200, 1));
+    tape.message(1000, 5000, 8000);
+    tape.message(8010, 6000, 8100);
+    let (run, warnings) = tape.play();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(ways(&run), [1, 2, 0, 2, 0], "one request, two completions, both after a poll");
+    assert_eq!(run.operations.count, 2);
+    assert_eq!(requests(&run).copied_in, CopiedIn { task_work: 2, ..CopiedIn::default() });
+}
+
+#[test]
 fn a_waiting_enter_is_blocked_and_pays_for_the_copy() {
     let mut tape = Tape::new(Model::IoUring, Transport::Udp);
     tape.spec.meanwhile = Some(Meanwhile::Wait);

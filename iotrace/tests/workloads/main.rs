@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use iotrace::model::{Meanwhile, Model, Transport};
 use iotrace::workload;
-use iotrace::workload::spec::{Counters, Failure, Log, Report, Spec};
+use iotrace::workload::spec::{Counters, Failure, Log, Report, Spec, Tuning};
 
 const TRANSPORTS: [Transport; 4] = [Transport::Tcp, Transport::Udp, Transport::Unix, Transport::Pipe];
 const STREAMS: [Transport; 3] = [Transport::Tcp, Transport::Unix, Transport::Pipe];
@@ -33,6 +33,7 @@ fn spec(model: Model, transport: Transport) -> Spec {
         calibration: 5,
         meanwhile: model.leaves_thread_free().then_some(Meanwhile::Compute),
         port: 0,
+        tuning: Tuning::default(),
     }
 }
 

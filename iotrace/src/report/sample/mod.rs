@@ -11,7 +11,7 @@ use crate::model::{Meanwhile, Model, Transport};
 use crate::summary::*;
 pub use checks::selftest;
 pub use extreme::extreme;
-pub use study::study;
+pub use study::{pictured, study};
 
 /// `count` values from `p50` to about `p99`, most of them near `p50`.
 pub fn dist(count: u64, p50: u64, p99: u64) -> Dist {

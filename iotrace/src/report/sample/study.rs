@@ -42,8 +42,35 @@ pub fn study() -> Document {
         crossovers: vec![sheet.crossover("idle", "poll", "epoll"), sheet.crossover("idle", "epoll", "poll")],
         claims: [Ruling::Holds, Ruling::Conditional, Ruling::Fails, Ruling::NotMeasured].map(claim).to_vec(),
         findings: vec!["An idle descriptor costs poll 28.4 ns.".to_owned()],
+        tables: Vec::new(),
+        pictures: Vec::new(),
     };
     Document { command: "study".to_owned(), studies: vec![study], ..document(Vec::new()) }
+}
+
+/// Measures side by side, and the pictures of median messages, one of them far longer than the others.
+pub fn pictured() -> Document {
+    let mut document = study();
+    let study = &mut document.studies[0];
+    study.claims.clear();
+    study.measures.retain(|measure| measure.name == "returns");
+    let title = "what it took".to_owned();
+    study.tables = vec![Table { title, measures: vec!["returns".to_owned()] }];
+    let groups = ["blocking I/O", "nonblocking I/O", "asynchronous I/O", "asynchronous I/O"];
+    let runs = [super::blocking(), super::nonblocking(), super::posix_aio(), super::sqpoll()];
+    study.pictures = runs
+        .into_iter()
+        .zip(groups)
+        .filter_map(|(run, group)| {
+            Some(Picture {
+                arm: run.model.name().to_owned(),
+                group: group.to_owned(),
+                caption: "blocked / blocked".to_owned(),
+                strip: run.strip?,
+            })
+        })
+        .collect();
+    document
 }
 
 fn claim(verdict: Ruling) -> Claim {

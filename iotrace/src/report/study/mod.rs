@@ -1,6 +1,9 @@
 //! A study: its conditions, its tables and plots, its lines, its verdicts.
 
 mod claims;
+mod common;
+mod matrix;
+mod pictures;
 mod plot;
 mod quantity;
 mod samples;
@@ -10,6 +13,7 @@ use super::paint::Style;
 use super::units::{count, plural};
 use crate::summary::{Environment, Measure, Source, Study};
 
+pub use common::{Common, latency};
 pub use quantity::{point, quantity};
 pub use samples::names as arm_names;
 
@@ -21,7 +25,11 @@ pub fn draw(study: &Study, page: &mut Page) {
     page.line(Style::Title, text + &rule);
     page.wrap(Style::Plain, "   ", &study.question);
     page.wrap(Style::Dim, "   ", &conditions(&study.environment));
-    for measure in &study.measures {
+    pictures::draw(&study.pictures, page);
+    for table in &study.tables {
+        matrix::draw(study, table, page);
+    }
+    for measure in study.measures.iter().filter(|measure| !is_in_table(study, measure)) {
         page.gap();
         page.wrap(Style::Title, "   ", &heading(measure));
         samples::draw(study, measure, page);
@@ -35,6 +43,11 @@ pub fn draw(study: &Study, page: &mut Page) {
     for finding in &study.findings {
         page.wrap(Style::Plain, "   - ", finding);
     }
+}
+
+/// Whether a measure is a column of a table.
+pub fn is_in_table(study: &Study, measure: &Measure) -> bool {
+    study.tables.iter().any(|table| table.measures.contains(&measure.name))
 }
 
 fn heading(measure: &Measure) -> String {

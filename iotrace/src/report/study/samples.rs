@@ -24,7 +24,8 @@ pub fn draw(study: &Study, measure: &Measure, page: &mut Page) {
     }
 }
 
-fn show(lines: &[String], page: &mut Page) {
+/// The lines of a table, its heading first.
+pub fn show(lines: &[String], page: &mut Page) {
     for (index, line) in lines.iter().enumerate() {
         page.line(if index == 0 { Style::Dim } else { Style::Plain }, format!("   {line}"));
     }
@@ -88,7 +89,7 @@ fn by_point(arms: &[&Arm], names: &[&str], label: &str) -> Vec<String> {
 }
 
 /// The median, and how far the interval reaches from it.
-fn cell(arm: &Arm) -> String {
+pub fn cell(arm: &Arm) -> String {
     let Some(median) = arm.median else { return NONE.to_owned() };
     let text = quantity(median, short(&arm.unit));
     match arm.ci95 {

@@ -2,11 +2,12 @@
 
 mod claims;
 mod panel;
+mod pictures;
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use super::study::conditions;
+use super::study::{conditions, is_in_table};
 use crate::summary::{Document, Measure, Study};
 
 /// Width of the picture in CSS pixels.
@@ -64,7 +65,11 @@ pub fn write(document: &Document, out: &mut dyn Write) -> io::Result<()> {
     let mut drawing = Drawing::default();
     for study in &document.studies {
         head(document, study, &mut drawing);
-        for measure in study.measures.iter().filter(|measure| panel::is_drawn(study, measure)) {
+        pictures::draw(&study.pictures, &mut drawing);
+        // Beside the pictures, tables would be a second figure.
+        let told = |measure: &Measure| !study.pictures.is_empty() && is_in_table(study, measure);
+        let drawn = |measure: &&Measure| panel::is_drawn(study, measure) && !told(measure);
+        for measure in study.measures.iter().filter(drawn) {
             panel::draw(study, measure, &mut drawing);
         }
         claims::draw(&study.claims, &mut drawing);

@@ -64,6 +64,12 @@ impl Axis {
             3 => &[30, 70],
             _ => &[22, 18, 60],
         };
+        Self::cut(&cuts, shares, ready, width)
+    }
+
+    /// An axis broken at `cuts`, whose pieces get these shares of its columns, in percent. Times of the last
+    /// of several pieces are told from `ready` on.
+    pub fn cut(cuts: &[u64], shares: &[usize], ready: u64, width: usize) -> Self {
         let room = width - BREAK.len() * (shares.len() - 1);
         let mut pieces: Vec<Piece> = Vec::new();
         let mut column = 0;
@@ -75,6 +81,12 @@ impl Axis {
             column += cells + BREAK.len();
         }
         Self { pieces, width }
+    }
+
+    /// The same with all times told from `zero` on.
+    pub fn told_from(mut self, zero: u64) -> Self {
+        self.pieces.iter_mut().for_each(|piece| piece.zero = zero);
+        self
     }
 
     /// All columns.

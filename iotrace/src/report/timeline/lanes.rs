@@ -26,7 +26,8 @@ fn glyph(state: State) -> char {
     }
 }
 
-fn states(lane: &Lane, axis: &Axis) -> String {
+/// The states alone.
+pub fn states(lane: &Lane, axis: &Axis) -> String {
     // Between calls the application runs its own code; the other threads have none.
     let idle = if lane.thread_role == ThreadRole::App { '·' } else { ' ' };
     let mut line: Vec<char> = (0..axis.width())

@@ -1,8 +1,8 @@
 //! The median message of each run as a picture: one lane a thread, marks above, a time axis below.
 
-mod axis;
+pub(super) mod axis;
 mod calls;
-mod lanes;
+pub(super) mod lanes;
 mod marks;
 
 use super::page::Page;

@@ -1,0 +1,201 @@
+//! The built-in workloads as arms of a study: run in a process of their own, under the probes.
+
+use std::ffi::OsStr;
+
+use iotrace_ebpf::abi::Stat;
+
+use super::Lab;
+use crate::analysis;
+use crate::bpf::btf::Btf;
+use crate::bpf::loader::Observer;
+use crate::cmd::run::record;
+use crate::error::Failure;
+use crate::model::{Meanwhile, Model, Transport};
+use crate::summary::{Loss, Run, Warning};
+use crate::workload::spec::{Spec, Tuning};
+
+/// Room for records: more than a reader that spins through a short run can fill.
+const RING_BYTES: u32 = 16 << 20;
+
+/// Runs workloads, and keeps what their runs lost and warned of until the rounds are over.
+pub struct Bench {
+    btf: Btf,
+    loss: Loss,
+    warnings: Vec<Warning>,
+    arms: Vec<State>,
+}
+
+/// What became of an arm so far.
+struct State {
+    name: &'static str,
+    /// Runs that came to their end.
+    runs: u32,
+    /// Why there were no more.
+    failed: Option<String>,
+}
+
+impl Bench {
+    /// For these arms.
+    ///
+    /// # Errors
+    /// Without BTF nothing can be observed.
+    pub fn new(names: &[&'static str]) -> Result<Self, Failure> {
+        let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
+        let loss = Loss { recursion_misses: Some(0), ..Loss::default() };
+        let arms = names.iter().map(|&name| State { name, runs: 0, failed: None }).collect();
+        Ok(Self { btf, loss, warnings: Vec::new(), arms })
+    }
+
+    /// Runs the workload of an arm once. `None` if it cannot be run here: then it is not tried again.
+    ///
+    /// # Errors
+    /// Ctrl-C, and what has nothing to do with the arm.
+    pub fn run(&mut self, arm: usize, spec: &Spec) -> Result<Option<Run>, Failure> {
+        if self.arms[arm].failed.is_some() {
+            return Ok(None);
+        }
+        let recorded = match record(OsStr::new("/proc/self/exe"), &self.btf, spec, RING_BYTES, &[], |_| {}) {
+            Ok(Some(recorded)) => recorded,
+            Ok(None) => return Err(Failure::Interrupted),
+            Err(Failure::Failed(why)) => {
+                self.arms[arm].failed = Some(why);
+                return Ok(None);
+            }
+            Err(other) => return Err(other),
+        };
+        let mut journal = recorded.journal;
+        let (run, warnings) = analysis::run(spec, &recorded.log, &mut journal);
+        self.observed(&recorded.observer, journal.unknown);
+        self.arms[arm].runs += 1;
+        for mut warning in warnings {
+            if let Some((_, said)) = warning.text.split_once(": ") {
+                warning.text = format!("{}: in one repeat, {said}", self.arms[arm].name);
+            }
+            self.warn(warning);
+        }
+        Ok(Some(run))
+    }
+
+    /// Takes over what the probes of a run lost.
+    fn observed(&mut self, observer: &Observer, unknown: u64) {
+        let count = |stat| observer.count(stat);
+        let loss = &mut self.loss;
+        loss.records += count(Stat::RecordsLost) + unknown;
+        loss.map_full += count(Stat::TasksFull) + count(Stat::SocksFull);
+        loss.unmatched += count(Stat::Unmatched);
+        loss.in_flight_start += count(Stat::InFlightStart);
+        loss.in_flight_stop += count(Stat::EndedInCall);
+        loss.recursion_misses =
+            loss.recursion_misses.zip(observer.recursion_misses()).map(|(sum, more)| sum + more);
+        for missing in observer.missing() {
+            let text = format!(
+                "{} is not attached: {}. Without it: {}",
+                missing.probe.name, missing.why, missing.probe.lost
+            );
+            self.warn(Warning { code: "probe_missing".to_owned(), text });
+        }
+    }
+
+    /// Keeps a warning. The same of a later repeat, with other numbers, says nothing new.
+    fn warn(&mut self, warning: Warning) {
+        let subject = |one: &Warning| one.text.split(':').next().unwrap_or_default().to_owned();
+        let known = |one: &Warning| one.code == warning.code && subject(one) == subject(&warning);
+        if !self.warnings.iter().any(known) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// Hands everything over to the study, and says which arms gave nothing.
+    ///
+    /// # Errors
+    /// One of those was asked for by name.
+    pub fn finish(self, lab: &mut Lab) -> Result<(), Failure> {
+        let loss = &mut lab.loss;
+        loss.records += self.loss.records;
+        loss.map_full += self.loss.map_full;
+        loss.unmatched += self.loss.unmatched;
+        loss.in_flight_start += self.loss.in_flight_start;
+        loss.in_flight_stop += self.loss.in_flight_stop;
+        loss.recursion_misses =
+            loss.recursion_misses.zip(self.loss.recursion_misses).map(|(sum, more)| sum + more);
+        for warning in self.warnings {
+            lab.warn(&warning.code, warning.text);
+        }
+        for arm in self.arms {
+            match (arm.failed, arm.runs) {
+                (Some(why), 0) => lab.leave_out(arm.name, &why)?,
+                (Some(why), runs) => lab
+                    .warn("arm_cut_short", format!("{} gave no samples after {runs} runs: {why}", arm.name)),
+                (None, _) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A workload with one connection over TCP, where copies have marks on both sides.
+pub fn spec(model: Model, messages: u64, size: u64, interval_ns: u64) -> Spec {
+    Spec {
+        model,
+        transport: Transport::Tcp,
+        messages,
+        size,
+        interval_ns,
+        connections: 1,
+        active: 1,
+        poll_interval_ns: 0,
+        warmup: 5,
+        calibration: 32,
+        meanwhile: model.leaves_thread_free().then_some(Meanwhile::Compute),
+        port: 0,
+        tuning: Tuning::default(),
+    }
+}
+
+/// Says so if more threads want to run than there are CPUs: times are then those of waiting for a CPU.
+pub fn warn_if_busy(lab: &mut Lab) {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let Some(load) = lab.environment().load.filter(|&load| load > cpus as f64) else { return };
+    lab.warn(
+        "busy_machine",
+        format!(
+            "the load average was {load:.2} on {cpus} CPUs when the study began: its times include waiting for a \
+             CPU; run it again on a quiet machine"
+        ),
+    );
+}
+
+/// Of the runs whose picture shows a wait for data of at least `wait_ns`, the one whose median latency is the
+/// middle one; of an even number the lower. On a busy machine the median message of a run may have been
+/// there before it was wanted.
+pub fn middle(mut runs: Vec<Run>, wait_ns: u64) -> Option<Run> {
+    let waited = |run: &Run| {
+        let mut marks = run.strip.iter().flat_map(|strip| &strip.marks);
+        marks.any(|mark| mark.name == "ready" && mark.at_ns >= wait_ns)
+    };
+    runs.retain(waited);
+    runs.sort_by_key(|run| run.operations.latency.as_ref().map(|latency| latency.p50_ns));
+    let half = runs.len().checked_sub(1)? / 2;
+    Some(runs.swap_remove(half))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample_run;
+
+    #[test]
+    fn the_middle_run_is_one_that_waited() {
+        let with = |p50_ns: u64| {
+            let mut run = sample_run();
+            run.operations.latency = run.operations.latency.map(|dist| crate::dist::Dist { p50_ns, ..dist });
+            run
+        };
+        let mut late = with(2);
+        late.strip = None;
+        let runs = vec![with(9), late, with(1), with(5)];
+        let p50 = |run: Option<Run>| run.and_then(|run| Some(run.operations.latency?.p50_ns));
+        assert_eq!(p50(middle(runs.clone(), 1_000)), Some(5));
+        assert_eq!(p50(middle(runs, u64::MAX)), None);
+    }
+}

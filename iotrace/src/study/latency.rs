@@ -1,0 +1,284 @@
+//! From data ready to the application having it: every model with its CPU to itself and with a process
+//! that computes on it, and a nonblocking reader that sleeps between its polls.
+
+use super::bench::{self, Bench};
+use super::hog::Hog;
+use super::{Experiment, Lab, Outcome, Sheet};
+use crate::error::Failure;
+use crate::model::{Meanwhile, Model};
+use crate::summary::{Axis, Fit, Run, Source, Table};
+use crate::workload;
+use crate::workload::spec::{Spec, Tuning};
+
+/// The study.
+pub const LATENCY: Experiment = Experiment {
+    name: "latency",
+    question: "How long until the application has what is ready, on an idle and on a busy CPU?",
+    arms: &NAMES,
+    connections: None,
+    run,
+};
+
+/// `sigio` and `io-uring-busy` compute while they wait, the others with requests sleep.
+const ARMS: [(&str, Model, Option<Meanwhile>); 10] = [
+    ("blocking", Model::Blocking, None),
+    ("nonblocking", Model::Nonblocking, None),
+    ("poll", Model::Poll, None),
+    ("epoll", Model::Epoll, None),
+    ("sigio", Model::Sigio, Some(Meanwhile::Compute)),
+    ("posix-aio", Model::PosixAio, Some(Meanwhile::Wait)),
+    ("linux-aio-poll", Model::LinuxAioPoll, Some(Meanwhile::Wait)),
+    ("io-uring", Model::IoUring, Some(Meanwhile::Wait)),
+    ("io-uring-busy", Model::IoUring, Some(Meanwhile::Compute)),
+    ("io-uring-sqpoll", Model::IoUringSqpoll, Some(Meanwhile::Wait)),
+];
+const NAMES: [&str; 11] = [
+    "blocking",
+    "nonblocking",
+    "poll",
+    "epoll",
+    "sigio",
+    "posix-aio",
+    "linux-aio-poll",
+    "io-uring",
+    "io-uring-busy",
+    "io-uring-sqpoll",
+    POLLING,
+];
+/// Left out with `--quick`.
+const NOT_QUICK: [&str; 4] = ["poll", "linux-aio-poll", "io-uring-busy", "io-uring-sqpoll"];
+/// The arm of the polling intervals.
+const POLLING: &str = "polling";
+/// Polling intervals in us, and with `--quick`.
+const INTERVALS: (&[u64], &[u64]) = (&[10, 100, 300, 1000], &[100, 1000]);
+/// Messages of a repeat, and with `--quick`.
+const MESSAGES: (u64, u64) = (30, 20);
+const SIZE: u64 = 1024;
+/// No multiple of a polling interval, so that arrivals do not keep step with the polls.
+const INTERVAL_NS: u64 = 1_030_000;
+
+/// One arm of a round.
+#[derive(Clone, Copy)]
+struct Step {
+    name: &'static str,
+    model: Model,
+    meanwhile: Option<Meanwhile>,
+    /// Beside a process that computes.
+    hog: bool,
+    poll_us: Option<u64>,
+}
+
+fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
+    let quick = lab.size(false, true);
+    let steps = steps(&|name| lab.wants(name), quick);
+    let messages = lab.size(MESSAGES.0, MESSAGES.1);
+    // The highest CPU: the lower ones get most of the machine's interrupts.
+    let cpu = workload::two_cpus(None).map(|(own, other)| other.max(own as u32));
+    bench::warn_if_busy(lab);
+    if cpu.is_none() {
+        lab.warn(
+            "one_cpu",
+            "there is one CPU: sender and reader share it, and wait for each other".to_owned(),
+        );
+    }
+    let names: Vec<&'static str> = steps.iter().map(|step| step.name).collect();
+    let mut bench = Bench::new(&names)?;
+    let mut sheet = declared();
+    lab.rounds("measuring", &mut sheet, steps.len(), |index, sheet| {
+        let step = steps[index];
+        let spec = Spec {
+            meanwhile: step.meanwhile,
+            poll_interval_ns: step.poll_us.unwrap_or(0) * 1000,
+            tuning: Tuning { cpu: Some(cpu.unwrap_or(0)), ..Tuning::default() },
+            ..bench::spec(step.model, messages, SIZE, INTERVAL_NS)
+        };
+        let hog = step.hog.then(|| Hog::on(cpu.unwrap_or(0))).transpose()?;
+        let run = bench.run(index, &spec)?;
+        drop(hog);
+        if let Some(run) = run {
+            note(&run, step, sheet);
+        }
+        Ok(())
+    })?;
+    bench.finish(lab)?;
+    Ok(conclude(sheet))
+}
+
+fn steps(wanted: &dyn Fn(&str) -> bool, quick: bool) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let arms = ARMS.into_iter().filter(|arm| wanted(arm.0) && !(quick && NOT_QUICK.contains(&arm.0)));
+    for (name, model, meanwhile) in arms {
+        steps.extend([false, true].map(|hog| Step { name, model, meanwhile, hog, poll_us: None }));
+    }
+    let intervals = if quick { INTERVALS.1 } else { INTERVALS.0 };
+    steps.extend(intervals.iter().filter(|_| wanted(POLLING)).map(|&us| Step {
+        name: POLLING,
+        model: Model::Nonblocking,
+        meanwhile: None,
+        hog: false,
+        poll_us: Some(us),
+    }));
+    steps
+}
+
+fn declared() -> Sheet {
+    let mut sheet = Sheet::default();
+    sheet.order(&NAMES);
+    let mut declare = |name, title| sheet.measure(name, title, "ns", Source::Ebpf, None);
+    declare("pickup", "ready until somebody comes for it, median");
+    declare("latency", "ready until the application has it, median");
+    declare("p99", "the same, 99th percentile");
+    declare("busy pickup", "ready until somebody comes for it, median");
+    declare("busy latency", "ready until the application has it, median");
+    declare("busy p99", "the same, 99th percentile");
+    declare("run queue", "woken or preempted in a call and without a CPU, a message, all threads");
+    declare("busy queue", "the same beside the process that computes");
+    declare("signal", "signal generated until delivered, median");
+    declare("busy signal", "the same beside that process");
+    declare("completion", "request complete until the application sees it, median");
+    declare("busy compl.", "the same beside that process");
+    let axis = || Some(Axis { label: "polling interval, us".to_owned(), per: "us".to_owned(), log: true });
+    sheet.measure(
+        "polled",
+        "nonblocking with a pause between polls: ready until it has it, mean",
+        "ns",
+        Source::Ebpf,
+        axis(),
+    );
+    sheet.measure("poll CPU", "CPU time a message at that interval", "ns", Source::Clock, axis());
+    sheet
+}
+
+fn note(run: &Run, step: Step, sheet: &mut Sheet) {
+    let operations = &run.operations;
+    let Some(latency) = &operations.latency else { return };
+    if let Some(us) = step.poll_us {
+        let mean = latency.sum_ns as f64 / latency.count.max(1) as f64;
+        sheet.add("polled", POLLING, Some(us as f64), mean);
+        sheet.add("poll CPU", POLLING, Some(us as f64), operations.cpu_ns_per_message as f64);
+        return;
+    }
+    let mut add = |measures: [&str; 2], sample: Option<f64>| {
+        if let Some(sample) = sample {
+            sheet.add(measures[usize::from(step.hog)], step.name, None, sample);
+        }
+    };
+    let queued: u64 = run.calls.iter().map(|call| call.runq_ns).sum();
+    let p50 = |dist: &Option<crate::dist::Dist>| dist.as_ref().map(|dist| dist.p50_ns as f64);
+    add(["pickup", "busy pickup"], p50(&operations.pickup));
+    add(["latency", "busy latency"], Some(latency.p50_ns as f64));
+    add(["p99", "busy p99"], Some(latency.p99_ns as f64));
+    add(["run queue", "busy queue"], Some(queued as f64 / operations.count.max(1) as f64));
+    let signals = operations.signals.as_ref();
+    add(["signal", "busy signal"], signals.and_then(|chain| p50(&chain.generated_to_delivered)));
+    let requests = operations.requests.as_ref();
+    add(["completion", "busy compl."], requests.and_then(|lives| p50(&lives.complete_to_seen)));
+}
+
+fn conclude(sheet: Sheet) -> Outcome {
+    let table = |title: &str, measures: &[&str]| Table {
+        title: title.to_owned(),
+        measures: measures.iter().map(|&name| name.to_owned()).collect(),
+    };
+    let tables = vec![
+        table("ready until the application has it", &["pickup", "latency", "p99"]),
+        table(
+            "the same beside a process that computes on its CPU",
+            &["busy pickup", "busy latency", "busy p99"],
+        ),
+        table("without a CPU", &["run queue", "busy queue"]),
+        table("notification", &["signal", "busy signal", "completion", "busy compl."]),
+    ];
+    let fits: Vec<Fit> = sheet.fit("polled", POLLING, f64::INFINITY).into_iter().collect();
+    let mut findings: Vec<String> = ARMS.iter().filter_map(|(name, ..)| beside_a_hog(&sheet, name)).collect();
+    if let Some(fit) = fits.first() {
+        findings.push(format!(
+            "A microsecond more between two polls delays the data by {:.2} us on average.",
+            fit.slope / 1000.0
+        ));
+    }
+    findings.extend(price(&sheet));
+    Outcome { sheet, fits, findings, tables, ..Outcome::default() }
+}
+
+/// What a busy neighbour does to a model.
+fn beside_a_hog(sheet: &Sheet, arm: &str) -> Option<String> {
+    let (idle, busy) = (sheet.evidence("latency", arm, None), sheet.evidence("busy latency", arm, None));
+    let (before, with) = (idle.value?, busy.value?);
+    let apart = match (idle.ci95, busy.ci95) {
+        (Some(idle), Some(busy)) => idle[1] < busy[0] || busy[1] < idle[0],
+        _ => false,
+    };
+    let us = |ns: f64| format!("{:.1} us", ns / 1e3);
+    Some(if apart && before > 0.0 {
+        format!(
+            "{arm}: {} by itself, {} beside a process that computes on its CPU ({:.1} times).",
+            us(before),
+            us(with),
+            with / before
+        )
+    } else {
+        format!(
+            "{arm}: {} by itself; a process that computes on its CPU makes no difference that shows.",
+            us(before)
+        )
+    })
+}
+
+/// What polling more often costs.
+fn price(sheet: &Sheet) -> Option<String> {
+    let arms = sheet.arms();
+    let of = |measure: &str| arms.iter().filter(|arm| arm.measure == measure).collect::<Vec<_>>();
+    let (delay, cpu) = (of("polled"), of("poll CPU"));
+    let ends = |points: &[&crate::summary::Arm]| Some((points.first()?.median?, points.last()?.median?));
+    let ((quick, slow), (dear, cheap)) = (ends(&delay)?, ends(&cpu)?);
+    let (least, most) = (delay.first()?.x?, delay.last()?.x?);
+    let us = |ns: f64| format!("{:.1} us", ns / 1e3);
+    (least < most).then(|| {
+        format!(
+            "Polling every {least:.0} us has the data after {} and takes {} of CPU a message; every {most:.0} us, \
+             after {} and {}.",
+            us(quick),
+            us(dear),
+            us(slow),
+            us(cheap)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_of_the_arms() {
+        let mut names = ARMS.map(|arm| arm.0).to_vec();
+        names.push(POLLING);
+        assert_eq!(names, NAMES);
+        assert!(NOT_QUICK.iter().all(|name| NAMES.contains(name)));
+        assert_eq!(steps(&|_| true, false).len(), 2 * ARMS.len() + 4);
+        assert_eq!(steps(&|name| name == "epoll" || name == "poll", true).len(), 2);
+    }
+
+    #[test]
+    fn the_conclusion_is_made_from_the_figures() {
+        let mut sheet = declared();
+        for round in 0..6 {
+            sheet.begin(round);
+            let noise = round as f64;
+            sheet.add("latency", "epoll", None, 5_000.0 + noise);
+            sheet.add("busy latency", "epoll", None, 50_000.0 + noise);
+            sheet.add("latency", "sigio", None, 5_000.0 + noise);
+            sheet.add("busy latency", "sigio", None, 5_001.0 + noise);
+            for us in [10.0, 100.0, 1000.0] {
+                sheet.add("polled", POLLING, Some(us), 40_000.0 + 500.0 * us);
+                sheet.add("poll CPU", POLLING, Some(us), 9e6 / us);
+            }
+        }
+        let findings = conclude(sheet).findings;
+        assert!(findings[0].starts_with("epoll: 5.0 us by itself, 50.0 us"), "{findings:?}");
+        assert!(findings[1].contains("no difference that shows"), "{findings:?}");
+        assert!(findings[2].contains("by 0.50 us"), "{findings:?}");
+        assert!(findings[3].contains("every 1000 us, after 540.0 us and 9.0 us"), "{findings:?}");
+    }
+}
