@@ -86,7 +86,7 @@ pub fn judge(evidence: &Evidence) {
             between + beyond(delay as i64),
         ),
         None => {
-            evidence.skip("run-queue", "this kernel keeps no /proc/PID/schedstat (CONFIG_SCHED_INFO)", None)
+            evidence.skip("run-queue", "this kernel keeps no /proc/PID/schedstat (CONFIG_SCHED_INFO)", None);
         }
     }
     evidence.ranges(
