@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::report::{Format, Unit};
 use crate::session;
 use crate::study::{self, Experiment, Lab, Options};
-use crate::summary::{Document, Overhead, SCHEMA, Study};
+use crate::summary::{Document, Overhead, SCHEMA, Study, Tier};
 
 /// Lists the studies, or carries one out.
 pub fn main(args: &StudyArgs) -> Result<(), Failure> {
@@ -85,7 +85,7 @@ fn carry_out(experiment: &Experiment, options: Options) -> Result<Document, Fail
     Ok(Document {
         schema: SCHEMA.to_owned(),
         command: "study".to_owned(),
-        host: check::host(),
+        host: check::host(Tier::Tracepoint),
         complete: loss.records == 0
             && loss.map_full == 0
             && loss.unmatched == 0

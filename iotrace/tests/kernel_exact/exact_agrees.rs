@@ -11,7 +11,7 @@ use iotrace::journal::Journal;
 use iotrace::model::{Model, Transport};
 use iotrace::phase::{Seen, seen_in};
 use iotrace::summary::{Role, Tier};
-use iotrace::workload::spec::{Log, Spec};
+use iotrace::workload::spec::{Log, Spec, Tuning};
 
 use crate::has_hooks;
 use crate::program::binary;
@@ -30,6 +30,7 @@ pub fn spec(transport: Transport, size: u64) -> Spec {
         calibration: 32,
         meanwhile: None,
         port: 0,
+        tuning: Tuning::default(),
     }
 }
 
