@@ -1,7 +1,7 @@
 //! Receives that do not take what is there as it comes: `MSG_WAITALL` waits for several pieces, `MSG_PEEK` leaves
 //! the data where it is.
 
-use super::evidence::Evidence;
+use super::evidence::{CLOCK_NS, Evidence};
 use super::stage::{self, Stage, Stop};
 
 /// Pieces of one message, and the size of each.
@@ -47,7 +47,13 @@ pub fn judge_waitall(evidence: &Evidence) {
     evidence.ranges(
         "off-cpu",
         "CLOCK_MONOTONIC less CLOCK_THREAD_CPUTIME_ID",
-        seen.iter().map(|one| (one.off(), one.off_range())).collect(),
+        seen.iter()
+            .map(|one| {
+                // Interrupts are on no CPU clock; each piece comes with some.
+                let (low, high) = one.off_range();
+                (one.off(), ((low - PIECES as i64 * CLOCK_NS).max(0), high))
+            })
+            .collect(),
     );
     evidence.ranges(
         "last-wake-up",

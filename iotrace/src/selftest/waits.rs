@@ -190,6 +190,17 @@ pub fn judge(evidence: &Evidence) {
     );
     let sleeps: u64 = seen.iter().map(|one| u64::from(one.record.sleeps + one.record.locks)).sum();
     evidence.exactly("sleeps", "getrusage: voluntary switches", "switches", scene.fact("sleeps"), sleeps);
+    if (evidence.attached)("sk_data_ready") {
+        let wakes = seen.iter().map(|one| &one.record.wake).filter(|wake| wake.sock != 0);
+        let late = wakes.filter(|wake| wake.ready > wake.at).count() as u64;
+        evidence.exactly(
+            "ready-after-wake-up",
+            "the wake-up is what readiness leads to",
+            "messages",
+            0,
+            late,
+        );
+    }
     run_queue(evidence, seen.iter().map(|one| one.record.parts.runq).sum());
     if scene.name != "wait-pipe" {
         readiness(evidence);

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use iotrace_ebpf::abi::AGG_WAITS;
+use iotrace_ebpf::abi::{AGG_WAITS, CallRecord};
 
 use super::account::Bracket;
 use super::evidence::{CLOCK_NS, Evidence};
@@ -110,11 +110,12 @@ fn edges(evidence: &Evidence) {
 /// Everything that was recorded, not of this scene alone.
 fn sums(evidence: &Evidence) {
     let mut rows: HashMap<(u32, u32), Row> = HashMap::new();
-    let (mut wrong, mut elapsed) = (0, 0);
+    let (mut wrong, mut elapsed, mut disordered) = (0, 0, 0);
     for entry in &evidence.journal.calls {
         let (call, parts) = (&entry.call, &entry.call.parts);
         let sum = parts.wait + parts.lock + parts.runq + parts.copy + parts.work;
         wrong += u64::from(sum != parts.total);
+        disordered += u64::from(!in_order(call));
         // Folded polls have pauses between them.
         elapsed += u64::from(entry.count == 1 && call.head.at.wrapping_sub(call.enter) != parts.total);
         let waits = crate::syscall::role_of(call.nr, call.arg2, call.arg3)
@@ -136,6 +137,13 @@ fn sums(evidence: &Evidence) {
         wrong,
     );
     evidence.exactly("exit-less-enter", "is the total of each call", "calls", 0, elapsed);
+    evidence.exactly(
+        "order",
+        "enter, sleep, wake-up, switch-in, copy, exit of each call",
+        "calls",
+        0,
+        disordered,
+    );
     let Some(snapshot) = evidence.summed("sums") else { return };
     let of = |row: &Row| [row.calls, row.parts.total, row.parts.wait, row.parts.lock, row.parts.runq];
     let same = |((tid, nr), row): (&(u32, u32), &Row)| {
@@ -144,6 +152,15 @@ fn sums(evidence: &Evidence) {
     };
     let differing = rows.iter().filter(|&one| !same(one)).count() + snapshot.rows.len().abs_diff(rows.len());
     evidence.exactly("sums", "the kernel's sums are those of its records", "rows", 0, differing as u64);
+}
+
+/// Whether the marks of a call come in the only order that they can have.
+fn in_order(call: &CallRecord) -> bool {
+    let (enter, exit) = (call.enter, call.head.at);
+    let slept = call.first_out == 0 || (enter..=exit).contains(&call.first_out);
+    let woken = call.wake.at == 0 || (enter..=call.last_in).contains(&call.wake.at);
+    let copied = call.copies == 0 || (enter <= call.copy_first && call.copy_last <= exit);
+    slept && woken && copied && (enter..=exit).contains(&call.last_in)
 }
 
 /// What was lost.
@@ -161,7 +178,7 @@ fn losses(evidence: &Evidence) {
 mod tests {
     use std::cell::RefCell;
 
-    use iotrace_ebpf::abi::{CallRecord, Head, Kind};
+    use iotrace_ebpf::abi::{Head, Kind};
     use iotrace_ebpf::span::Parts;
 
     use super::*;

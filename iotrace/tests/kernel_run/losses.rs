@@ -1,7 +1,7 @@
 //! Losses that are forced: each is counted, makes the result incomplete, and `--strict` fails.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iotrace::summary::Document;
 
@@ -17,10 +17,16 @@ fn a_consumer_that_is_stopped_loses_records_and_says_so() {
     command.args(["--messages", "400", "--interval", "2ms", "--buffer", "4KiB"]);
     let running = Started::new(&mut command);
     let pid = running.child.id() as i32;
-    // Attached and under way: its workload exists.
+    // Attached and under way: its workload has been let go, and has given itself a name.
     let children = format!("/proc/{pid}/task/{pid}/children");
-    let has_child = || std::fs::read_to_string(&children).is_ok_and(|text| !text.trim().is_empty());
-    while !has_child() {
+    let named = |child: &str| {
+        std::fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim() == "iotrace-app")
+    };
+    let under_way =
+        || std::fs::read_to_string(&children).is_ok_and(|text| text.split_whitespace().any(named));
+    let asked = Instant::now();
+    while !under_way() {
+        assert!(asked.elapsed() < Duration::from_secs(60), "the workload does not begin");
         std::thread::sleep(Duration::from_millis(5));
     }
     for _ in 0..4 {
