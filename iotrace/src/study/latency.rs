@@ -191,12 +191,7 @@ fn conclude(sheet: Sheet) -> Outcome {
     ];
     let fits: Vec<Fit> = sheet.fit("polled", POLLING, f64::INFINITY).into_iter().collect();
     let mut findings: Vec<String> = ARMS.iter().filter_map(|(name, ..)| beside_a_hog(&sheet, name)).collect();
-    if let Some(fit) = fits.first() {
-        findings.push(format!(
-            "A microsecond more between two polls delays the data by {:.2} us on average.",
-            fit.slope / 1000.0
-        ));
-    }
+    findings.extend(fits.first().map(by_interval));
     findings.extend(price(&sheet));
     Outcome { sheet, fits, findings, tables, ..Outcome::default() }
 }
@@ -223,6 +218,18 @@ fn beside_a_hog(sheet: &Sheet, arm: &str) -> Option<String> {
             us(before)
         )
     })
+}
+
+/// What a longer pause between polls does to the delay, if its interval leaves no doubt that it does.
+fn by_interval(fit: &Fit) -> String {
+    if fit.ci95.is_some_and(|[low, high]| low <= 0.0 && high >= 0.0) {
+        return "Among these disturbances no line shows through the delays of the polling intervals."
+            .to_owned();
+    }
+    format!(
+        "A microsecond more between two polls delays the data by {:.2} us on average.",
+        fit.slope / 1000.0
+    )
 }
 
 /// What polling more often costs.
@@ -275,10 +282,12 @@ mod tests {
                 sheet.add("poll CPU", POLLING, Some(us), 9e6 / us);
             }
         }
-        let findings = conclude(sheet).findings;
+        let Outcome { findings, fits, .. } = conclude(sheet);
         assert!(findings[0].starts_with("epoll: 5.0 us by itself, 50.0 us"), "{findings:?}");
         assert!(findings[1].contains("no difference that shows"), "{findings:?}");
         assert!(findings[2].contains("by 0.50 us"), "{findings:?}");
+        let fit = Fit { ci95: Some([-1.0, 2.0]), ..fits[0].clone() };
+        assert!(by_interval(&fit).contains("no line"), "an interval around 0 says nothing");
         assert!(findings[3].contains("every 1000 us, after 540.0 us and 9.0 us"), "{findings:?}");
     }
 }
