@@ -1,5 +1,6 @@
 //! Loads the object, attaches what a question needs, and reads what comes out.
 
+use std::cell::RefCell;
 use std::sync::OnceLock;
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
@@ -234,6 +235,21 @@ pub fn programs_are_preemptible() -> bool {
     release.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 7)
 }
 
+thread_local! {
+    /// The one loader. A new one reads the kernel's BTF for itself, which takes tens of milliseconds and 15 MiB;
+    /// this one is given that of [`kernel_btf`] instead, and used for every attachment.
+    static LOADER: RefCell<EbpfLoader<'static>> = RefCell::new({
+        let mut loader = EbpfLoader::new();
+        loader.btf(None);
+        loader
+    });
+}
+
+/// A constant that outlives the loader: a few hundred bytes an attachment.
+fn kept<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
+}
+
 fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
     let (whom, offsets) = (&settings.whom, offsets(btf));
     let (mode, sinks, per) = (whom.mode(), settings.sinks, settings.per.number());
@@ -241,29 +257,34 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
     let (cgroup, level) = whom.cgroup.unwrap_or_default();
     let preemptible = u32::from(programs_are_preemptible());
     let (own, comm, now) = (std::process::id(), whom.comm_words(), monotonic_ns());
-    let mut ebpf = EbpfLoader::new()
-        .override_global("MODE", &mode, true)
-        .override_global("SINKS", &sinks, true)
-        .override_global("PER", &per, true)
-        .override_global("TARGET_TGID", &target, true)
-        .override_global("SELF_TGID", &own, true)
-        .override_global("TARGET_COMM", &comm[..], true)
-        .override_global("TARGET_CGROUP", &cgroup, true)
-        .override_global("CGROUP_LEVEL", &level, true)
-        .override_global("ROLES", &settings.roles[..], true)
-        .override_global("PREEMPTIBLE", &preemptible, true)
-        .override_global("MIN_NS", &settings.min_ns, true)
-        .override_global("STARTED", &now, true)
-        .override_global("PER_KIB", &settings.per_kib[..], true)
-        .override_global("SIGNALS", &settings.signals, true)
-        .override_global("BESIDE", &u32::from(settings.tier == Wish::Both), true)
-        .override_global("OFFSETS", &offsets[..], true)
-        .override_global("FAULT", &settings.fault.kind, true)
-        .override_global("FAULT_NS", &settings.fault.shift_ns, true)
-        .map_max_entries("RECORDS", settings.ring_bytes)
-        .map_max_entries("ROWS", settings.rows)
-        .load(OBJECT)
-        .map_err(|error| LoadError::Object(with_causes(&error)))?;
+    // The loader comes first: it reads a BTF of its own and drops it, so that there is one at a time.
+    let load = |loader: &mut EbpfLoader<'static>| {
+        loader
+            .btf(Some(kernel_btf()?))
+            .override_global("MODE", kept(mode), true)
+            .override_global("SINKS", kept(sinks), true)
+            .override_global("PER", kept(per), true)
+            .override_global("TARGET_TGID", kept(target), true)
+            .override_global("SELF_TGID", kept(own), true)
+            .override_global("TARGET_COMM", &kept(comm)[..], true)
+            .override_global("TARGET_CGROUP", kept(cgroup), true)
+            .override_global("CGROUP_LEVEL", kept(level), true)
+            .override_global("ROLES", &kept(settings.roles)[..], true)
+            .override_global("PREEMPTIBLE", kept(preemptible), true)
+            .override_global("MIN_NS", kept(settings.min_ns), true)
+            .override_global("STARTED", kept(now), true)
+            .override_global("PER_KIB", &kept(settings.per_kib)[..], true)
+            .override_global("SIGNALS", kept(settings.signals), true)
+            .override_global("BESIDE", kept(u32::from(settings.tier == Wish::Both)), true)
+            .override_global("OFFSETS", &kept(offsets)[..], true)
+            .override_global("FAULT", kept(settings.fault.kind), true)
+            .override_global("FAULT_NS", kept(settings.fault.shift_ns), true)
+            .map_max_entries("RECORDS", settings.ring_bytes)
+            .map_max_entries("ROWS", settings.rows)
+            .load(OBJECT)
+            .map_err(|error| LoadError::Object(with_causes(&error)))
+    };
+    let mut ebpf = LOADER.with_borrow_mut(load)?;
     fill(&mut ebpf, "TGIDS", &whom.tgids)?;
     mark(&mut ebpf, &whom.tgids)?;
     fill(&mut ebpf, "TIDS", &whom.tids)?;
