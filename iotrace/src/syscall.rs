@@ -75,6 +75,8 @@ pub const TABLE: &[Syscall] = &[
     call(426, "io_uring_enter", Request),
 ];
 
+/// `splice`: out of a socket it moves the buffers themselves, or copies.
+pub const SPLICE: u32 = 275;
 /// `io_submit`
 pub const IO_SUBMIT: u32 = 209;
 /// `io_uring_enter`

@@ -18,7 +18,7 @@ use crate::cmd::watch::Watch;
 use crate::error::Failure;
 use crate::session;
 use crate::session::tracing::{self, Until};
-use crate::syscall;
+use crate::syscall::{self, RawRole};
 use crate::target::{Ended, Held, Identity};
 
 /// Memory for the aggregates, all CPUs together.
@@ -47,6 +47,8 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
     let mut calibration = calibrate::measure_by(&btf, &HOOKS, args.tier.wish());
     let mut observer = attach(args, &mut whom, &btf)?;
+    // Some megabytes that nobody asks again.
+    drop(btf);
     observer.set_floors(calibration.floors);
     calibration.of_others();
     let mut watch = Watch::new(args, observer, whom, calibration, rows(args));
@@ -109,8 +111,11 @@ fn attach(args: &TraceArgs, whom: &mut Whom, btf: &Btf) -> Result<Observer, Fail
 
 /// What the probes are told for these arguments.
 pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
-    let mut groups = vec![Group::Core, Group::Exec, Group::Sockets, Group::Copy, Group::CopyUnix];
-    groups.extend(HOOKS);
+    let mut groups = vec![Group::Core, Group::Exec, Group::Sockets];
+    if copies_out_of_sockets(args) {
+        groups.extend([Group::Copy, Group::CopyUnix]);
+        groups.extend(HOOKS);
+    }
     if whom.follow {
         groups.push(Group::Follow);
     }
@@ -134,6 +139,14 @@ pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
         without: args.without.clone(),
         fault: Fault::default(),
     }
+}
+
+/// Whether any traced syscall may copy out of a socket: if none does, everybody is spared those probes.
+fn copies_out_of_sockets(args: &TraceArgs) -> bool {
+    let may = |one: &&syscall::Syscall| {
+        matches!(one.role, RawRole::Data | RawRole::Submit | RawRole::Request) || one.nr == syscall::SPLICE
+    };
+    syscall::TABLE.iter().filter(may).any(|one| is_traced(args, one))
 }
 
 /// Function hooks that sums have a use for.
