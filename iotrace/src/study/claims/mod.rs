@@ -2,7 +2,7 @@
 //!
 //! A [`Trial`] has the claim, the experiment, the rule, and a judge: a function from the medians of what was
 //! measured to a verdict and its reason. Nothing else knows a verdict. To add a claim, add a trial to
-//! one of the files here and to [`TRIALS`].
+//! one of the files here and to `TRIALS`.
 
 mod asynchronous;
 mod limits;
