@@ -74,10 +74,16 @@ pub fn judge_restart(evidence: &Evidence) {
     for own in &evidence.scene.calls {
         let slack = CLOCK_NS as u64;
         let within = own.before_ns.saturating_sub(slack)..=own.after_ns + slack;
-        let parts = || records.iter().filter(|call| within.contains(&call.enter)).map(|call| &call.parts);
-        let range = ((own.elapsed() - own.cpu_ns as i64).max(0), own.elapsed());
-        off.push((parts().map(|parts| (parts.wait + parts.lock + parts.runq) as i64).sum(), range));
-        total.push((parts().map(|parts| parts.total as i64).sum(), range));
+        let entries: Vec<_> = records.iter().filter(|call| within.contains(&call.enter)).collect();
+        // The thread may lose the CPU between two entries as well, and the CPU clock stops then, too.
+        let between: u64 = entries.iter().skip(1).map(|call| call.before_runq + call.before_sleep).sum();
+        let inside: u64 =
+            entries.iter().map(|call| call.parts.wait + call.parts.lock + call.parts.runq).sum();
+        // At each sleep the CPU clock stops a moment before the switch.
+        let least = own.elapsed() - own.cpu_ns as i64 - CLOCK_NS * entries.len() as i64;
+        off.push(((inside + between) as i64, (least.max(0), own.elapsed())));
+        let range = ((least - between as i64).max(0), own.elapsed());
+        total.push((entries.iter().map(|call| call.parts.total as i64).sum(), range));
     }
     evidence.ranges("off-cpu", "CLOCK_MONOTONIC less CLOCK_THREAD_CPUTIME_ID", off);
     evidence.ranges("total", "CLOCK_MONOTONIC around the call; handlers run between its entries", total);
