@@ -161,6 +161,16 @@ fn spec(model: Model, args: &RunArgs) -> Spec {
     }
 }
 
+/// Which tier to try. The kernel takes a function hook off only when every thread has slept or been in user
+/// space since (`synchronize_rcu_tasks`), and an SQ thread that polls does neither: an iotrace that is killed
+/// would hang in its exit for as long as the workload runs. So hooks are for it only where they are demanded.
+fn wish(tier: TierArg, model: Model) -> Wish {
+    match (tier, model) {
+        (TierArg::Auto, Model::IoUringSqpoll) => Wish::Tracepoint,
+        _ => tier.wish(),
+    }
+}
+
 /// The probes that a workload's question needs.
 fn groups(spec: &Spec, btf: &Btf) -> Vec<Group> {
     let mut groups = vec![Group::Core];
@@ -290,7 +300,7 @@ fn observe(
         }
     };
     let (program, ring) = (OsStr::new("/proc/self/exe"), args.buffer as u32);
-    let recorded = record_by(args.tier.wish(), program, btf, spec, ring, &args.without, say)?;
+    let recorded = record_by(wish(args.tier, spec.model), program, btf, spec, ring, &args.without, say)?;
     let Some(Recorded { log, mut journal, observer }) = recorded else { return Ok(End::Interrupted) };
     let (mut run, warnings) = analysis::run(spec, &log, &mut journal);
     let missing: Vec<&str> = observer.missing().iter().map(|missing| missing.probe.name).collect();

@@ -138,6 +138,9 @@ fn run(models: &str, messages: &str, interval: &str) -> Command {
         messages,
         "--interval",
         interval,
+        // Hooks take seconds to attach under emulation, and end nothing in another way.
+        "--tier",
+        "tracepoint",
         "--model",
         models,
     ]);
