@@ -31,7 +31,7 @@ mod qemu;
 pub use apt::KEYRING;
 
 /// A VM that takes longer hangs: a boot takes seconds.
-const TIMEOUT: u64 = 1500;
+const TIMEOUT: u64 = 2400;
 
 /// Arguments of `vm`.
 #[derive(clap::Args)]

@@ -106,7 +106,9 @@ impl Observer {
         // The enters come last: a call that is seen to begin must be seen to the end. Programs of one
         // tracepoint run in the order in which they were attached, so the second chance comes second.
         for probe in others.into_iter().chain(enters) {
-            let outcome = if settings.without.iter().any(|name| name == probe.name) {
+            // A second chance goes with the first.
+            let off = |name: &String| probe.name.strip_suffix(AGAIN).unwrap_or(probe.name) == name;
+            let outcome = if settings.without.iter().any(|name| off(name) || name == probe.name) {
                 Err("switched off with --without".to_owned())
             } else {
                 choose(btf, probe, settings.tier)

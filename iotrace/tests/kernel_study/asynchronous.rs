@@ -2,7 +2,7 @@
 
 use iotrace::summary::Study;
 
-use crate::{median, study};
+use crate::{is_checked, is_emulated, median, study};
 
 /// How many percent of the copies were made there.
 fn share(study: &Study, place: &str, arm: &str) -> f64 {
@@ -12,7 +12,14 @@ fn share(study: &Study, place: &str, arm: &str) -> f64 {
 #[test]
 #[ignore = "needs root"]
 fn who_waits_and_who_copies() {
+    if !is_checked() {
+        return;
+    }
     let study = study("async", &[]);
+    if is_emulated() {
+        // Which wait falls to whom depends there on whom the one CPU is left to; that it ends is checked.
+        return;
+    }
     let value = |measure, arm| median(&study, measure, arm, None);
     assert_eq!(share(&study, "helper", "posix-aio"), 100.0);
     assert!(value("free", "posix-aio") > value("blocked", "posix-aio"));

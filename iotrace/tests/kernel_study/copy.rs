@@ -1,10 +1,13 @@
 //! Study copy: bytes cost something everywhere.
 
-use crate::{median, slope, study};
+use crate::{is_checked, median, slope, study};
 
 #[test]
 #[ignore = "needs root"]
 fn every_byte_is_paid_for() {
+    if !is_checked() {
+        return;
+    }
     let study = study("copy", &[]);
     for transport in ["tcp", "udp", "unix", "pipe"] {
         assert!(slope(&study, "read", transport) > 0.0, "{transport}");
@@ -24,6 +27,9 @@ fn every_byte_is_paid_for() {
 #[test]
 #[ignore = "needs root"]
 fn an_arm_can_be_chosen() {
+    if !is_checked() {
+        return;
+    }
     let study = study("copy", &["--arm", "pipe", "--repeats", "2"]);
     assert!(study.arms.iter().all(|arm| arm.name == "pipe" && arm.repeats == 2 && arm.ci95.is_none()));
 }

@@ -2,7 +2,7 @@
 
 use iotrace::summary::Study;
 
-use crate::{median, study};
+use crate::{is_checked, is_emulated, median, study};
 
 fn points(study: &Study, measure: &str) -> Vec<(f64, f64)> {
     let of = study.arms.iter().filter(|arm| arm.measure == measure);
@@ -12,6 +12,9 @@ fn points(study: &Study, measure: &str) -> Vec<(f64, f64)> {
 #[test]
 #[ignore = "needs root"]
 fn polling_rarely_is_late_and_cheap() {
+    if !is_checked() {
+        return;
+    }
     let study = study("latency", &["--arm", "blocking,sigio,posix-aio,polling"]);
     for arm in ["blocking", "sigio", "posix-aio"] {
         for measures in [["pickup", "p99"], ["busy pickup", "busy p99"]] {
@@ -25,6 +28,10 @@ fn polling_rarely_is_late_and_cheap() {
     let (delay, cpu) = (points(&study, "polled"), points(&study, "poll CPU"));
     let (first, last) = (delay[0], delay[delay.len() - 1]);
     assert_eq!((first.0, last.0), (100.0, 1000.0));
+    if is_emulated() {
+        // A poll takes as long there as the shorter intervals.
+        return;
+    }
     // On average half an interval passes until the next poll.
     assert!(last.1 > 250_000.0 && last.1 > first.1, "{delay:?}");
     assert!(cpu[cpu.len() - 1].1 < cpu[0].1, "{cpu:?}");

