@@ -1,6 +1,6 @@
 //! Study copy: bytes cost something everywhere.
 
-use crate::{is_checked, median, slope, study};
+use crate::{is_checked, is_emulated, median, slope, study};
 
 #[test]
 #[ignore = "needs root"]
@@ -19,7 +19,10 @@ fn every_byte_is_paid_for() {
         assert!(
             median(&study, "phase-2", transport, large) > median(&study, "phase-2", transport, Some(1024.0))
         );
-        assert!(median(&study, "exchange", &format!("{transport} waiting"), Some(1.0)) > 0.0);
+        // With one CPU the reader may come when the sender has long been there.
+        assert!(
+            is_emulated() || median(&study, "exchange", &format!("{transport} waiting"), Some(1.0)) > 0.0
+        );
     }
     assert!(slope(&study, "buffers", "unix") > 0.0, "a buffer is not free");
 }
