@@ -91,11 +91,12 @@ impl<'a> Machine<'a> {
         Ok(Self { cache: cache(workspace), scratch, iotrace: build::release(workspace)?, accel, timeout })
     }
 
-    /// Runs the tests on each kernel, as many at a time as there are CPUs: a VM under emulation keeps one of
-    /// ours busy. A kernel that cannot be had, or whose VM gives no verdict, counts as one failure, and the
+    /// Runs the tests on each kernel, one at a time for every two CPUs: a VM under emulation keeps one of ours
+    /// busy, and what it measures is the worse the more it has to share. A kernel that cannot be had, or whose VM gives no verdict, counts as one failure, and the
     /// others still run.
     fn test(&self, tests: &[KernelTest], filter: Option<&str>, series: &[String]) -> Result<Tally> {
-        let lanes = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(series.len());
+        let cpus = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let lanes = (cpus / 2).clamp(1, series.len().max(1));
         // The newest kernels take longest.
         let (waiting, total) = (Mutex::new(series.to_vec()), Mutex::new(Tally::default()));
         thread::scope(|scope| {
