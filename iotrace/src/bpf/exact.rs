@@ -5,7 +5,7 @@ use aya::Ebpf;
 use thiserror::Error;
 
 use super::btf::Btf;
-use super::loader::{LoadError, Missing, attach_one, choose};
+use super::loader::{LoadError, Missing, attach_probe};
 use super::probes::{Group, PROBES, Probe, Variant};
 use super::settings::{Settings, Wish};
 use crate::check;
@@ -97,11 +97,7 @@ fn attach_group(
 ) -> Result<Vec<Attached>, Refused> {
     let mut attached: Vec<Attached> = Vec::new();
     for probe in probes(group) {
-        let outcome = if settings.without.iter().any(|name| name == probe.name) {
-            Err("switched off with --without".to_owned())
-        } else {
-            choose(btf, probe, settings.tier).and_then(|variant| attach_one(ebpf, variant, kernel_btf))
-        };
+        let outcome = attach_probe(ebpf, btf, kernel_btf, settings, probe);
         match outcome {
             Ok(variant) => attached.push((probe, variant)),
             Err(why) => {

@@ -106,14 +106,7 @@ impl Observer {
         // The enters come last: a call that is seen to begin must be seen to the end. Programs of one
         // tracepoint run in the order in which they were attached, so the second chance comes second.
         for probe in others.into_iter().chain(enters) {
-            // A second chance goes with the first.
-            let off = |name: &String| probe.name.strip_suffix(AGAIN).unwrap_or(probe.name) == name;
-            let outcome = if settings.without.iter().any(|name| off(name) || name == probe.name) {
-                Err("switched off with --without".to_owned())
-            } else {
-                choose(btf, probe, settings.tier)
-                    .and_then(|variant| attach_one(&mut ebpf, variant, kernel_btf))
-            };
+            let outcome = attach_probe(&mut ebpf, btf, kernel_btf, settings, probe);
             match outcome {
                 Ok(variant) => attached.push((probe, variant)),
                 Err(why) if probe.required => {
@@ -323,6 +316,21 @@ pub fn monotonic_ns() -> u64 {
     // SAFETY: a valid place for the answer; this clock exists everywhere.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Attaches the variant of a probe that fits, unless it was switched off; a second chance goes with the first.
+pub(super) fn attach_probe(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    kernel_btf: &aya::Btf,
+    settings: &Settings,
+    probe: &'static Probe,
+) -> Result<&'static Variant, String> {
+    let first = probe.name.strip_suffix(AGAIN).unwrap_or(probe.name);
+    if settings.without.iter().any(|name| name == probe.name || name == first) {
+        return Err("switched off with --without".to_owned());
+    }
+    attach_one(ebpf, choose(btf, probe, settings.tier)?, kernel_btf)
 }
 
 pub(super) fn attach_one(

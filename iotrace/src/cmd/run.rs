@@ -371,10 +371,7 @@ impl Outcome {
             );
         }
         let loss = self.loss;
-        let lossless = loss.records == 0
-            && loss.map_full == 0
-            && loss.unmatched == 0
-            && loss.recursion_misses.unwrap_or(0) == 0;
+        let lossless = loss.is_none();
         Document {
             schema: SCHEMA.to_owned(),
             command: "run".to_owned(),

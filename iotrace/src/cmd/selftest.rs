@@ -221,10 +221,7 @@ fn document(
         schema: SCHEMA.to_owned(),
         command: "selftest".to_owned(),
         host: check::host(Tier::Tracepoint),
-        complete: loss.records == 0
-            && loss.map_full == 0
-            && loss.unmatched == 0
-            && loss.recursion_misses.unwrap_or(0) == 0,
+        complete: loss.is_none(),
         loss,
         overhead: Overhead {
             per_call_ns: cost.per_call_ns,

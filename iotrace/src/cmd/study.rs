@@ -86,10 +86,7 @@ fn carry_out(experiment: &Experiment, options: Options) -> Result<Document, Fail
         schema: SCHEMA.to_owned(),
         command: "study".to_owned(),
         host: check::host(Tier::Tracepoint),
-        complete: loss.records == 0
-            && loss.map_full == 0
-            && loss.unmatched == 0
-            && loss.recursion_misses.unwrap_or(0) == 0,
+        complete: loss.is_none(),
         loss,
         overhead: Overhead {
             per_call_ns: calibration.per_call_ns,

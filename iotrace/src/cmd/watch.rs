@@ -237,10 +237,7 @@ impl<'a> Watch<'a> {
             schema: SCHEMA.to_owned(),
             command: "trace".to_owned(),
             host: check::host(self.observer.tier()),
-            complete: loss.records == 0
-                && loss.map_full == 0
-                && loss.unmatched == 0
-                && loss.recursion_misses.unwrap_or(0) == 0,
+            complete: loss.is_none(),
             loss,
             overhead: Overhead {
                 per_call_ns: self.calibration.per_call_ns,

@@ -107,6 +107,16 @@ pub struct Loss {
     pub in_flight_stop: u64,
 }
 
+impl Loss {
+    /// Whether nothing is missing.
+    pub fn is_none(&self) -> bool {
+        self.records == 0
+            && self.map_full == 0
+            && self.unmatched == 0
+            && self.recursion_misses.unwrap_or(0) == 0
+    }
+}
+
 /// What observing cost the observed. `null`: not measured in this run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Overhead {

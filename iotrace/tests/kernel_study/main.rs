@@ -16,6 +16,7 @@ mod refusals;
 mod scaling;
 mod triggers;
 
+use iotrace::check::version;
 use iotrace::summary::{Document, Study};
 
 /// Whether this is an emulated machine: twenty times as slow, and one CPU for everybody.
@@ -26,8 +27,7 @@ fn is_emulated() -> bool {
 /// Whether studies are checked here: older kernels run them, but what comes out was never looked at.
 fn is_checked() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
-    let mut numbers = release.split('.').map(|number| number.parse().unwrap_or(0));
-    let running: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let running = version(&release).expect("a release starts with two numbers");
     support::has("a study whose result is known", (6, 1), running >= (6, 1))
 }
 
