@@ -281,18 +281,23 @@ impl Signs {
 
     /// When a message was ready: the first sign after it was sent and before it had arrived.
     ///
-    /// A reader on another CPU may take a message between its queueing and `sk_data_ready`, so the
-    /// sign may come after the copy began; the message was ready by then.
+    /// A reader on another CPU may take a message between its queueing and `sk_data_ready`
+    /// (`__udp_enqueue_schedule_skb`, `unix_stream_sendmsg`), so the sign may come after the copy began, or
+    /// after the read returned should the sender lose the CPU there. It comes before the sender's call
+    /// returns in any case, and the message was ready when its copy began.
     fn ready(&self, message: &Message, first: &Transfer, thread: u32) -> (u64, ReadySource) {
         let latest = if first.copy_from > message.sent_ns { first.copy_from } else { first.end };
-        let after = |moments: &[u64]| {
+        let until = |moments: &[u64], end: u64| {
             let position = moments.partition_point(|&at| at < message.sent_ns);
-            moments.get(position).filter(|&&at| at <= first.end).map(|&at| at.min(latest))
+            moments.get(position).filter(|&&at| at <= end).map(|&at| at.min(latest))
         };
+        let after = |moments: &[u64]| until(moments, first.end);
         let in_map =
             |map: &HashMap<u64, Vec<u64>>, key: u64| map.get(&key).and_then(|moments| after(moments));
         let sock = self.of_connection.get(&message.connection).copied().unwrap_or(first.sock);
-        in_map(&self.sockets, sock)
+        let queued = self.sockets.get(&sock);
+        queued
+            .and_then(|moments| until(moments, first.end.max(message.sent_done_ns)))
             .map(|at| (at, ReadySource::SkDataReady))
             .or_else(|| {
                 in_map(&self.task_adds, message.connection.into()).map(|at| (at, ReadySource::TaskAdd))

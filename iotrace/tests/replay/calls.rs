@@ -230,3 +230,19 @@ fn where_the_kernel_gives_no_sign_the_peer_stands_in_and_is_named() {
     assert_eq!(sum(run.operations.pickup.as_ref()), (950, 1));
     assert!(warnings.iter().any(|warning| warning.code == "ready_from_peer"), "{warnings:?}");
 }
+
+/// The sender lost the CPU between queueing a message and saying so.
+#[test]
+fn a_sign_after_the_read_is_of_the_message_while_its_sender_is_in_the_call() {
+    for (sign, source) in [(2040, ReadySource::SkDataReady), (2060, ReadySource::Peer)] {
+        let mut tape = Tape::new(Model::Nonblocking, Transport::Udp);
+        tape.call(enter(RECVFROM, 1000).exit(1200, EAGAIN));
+        tape.call(enter(RECVFROM, 2005).receives(2015, SIZE).exit(2020, ALL));
+        // The send call returns at 2050.
+        tape.ready(sign);
+        tape.message(950, 2000, 2030);
+        let (run, _) = tape.play();
+        assert_eq!(run.operations.ready_source, source);
+        assert_eq!(sum(run.operations.pickup.as_ref()), (0, 1), "it was ready when its copy began");
+    }
+}
