@@ -135,9 +135,15 @@ pub fn arg(ctx: &impl EbpfContext, n: usize) -> u64 {
 /// helper call.
 #[inline(always)]
 pub fn tid_of(ctx: &BtfTracePointContext, n: usize) -> u32 {
-    let task: *const u8 = ctx.arg(n);
+    field_of(ctx, n, Field::TaskPid)
+}
+
+/// The same for any field of four bytes of the structure that argument `n` points to.
+#[inline(always)]
+pub fn field_of(ctx: &BtfTracePointContext, n: usize, field: Field) -> u32 {
+    let object: *const u8 = ctx.arg(n);
     // SAFETY: the verifier checks the load against BTF; should the address be bad, it yields 0.
-    unsafe { task.add(maps::offset(Field::TaskPid) as usize).cast::<u32>().read() }
+    unsafe { object.add(maps::offset(field) as usize).cast::<u32>().read() }
 }
 
 /// A field of a kernel object; 0 if it cannot be read.

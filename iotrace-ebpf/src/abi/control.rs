@@ -50,6 +50,8 @@ pub enum Field {
     SockDaddr,
     /// `sock.sk_receive_queue.qlen`
     SockQlen,
+    /// `udp_sock.reader_queue.qlen`
+    UdpReaderQlen,
     /// `file.f_path.dentry`
     FileDentry,
     /// `dentry.d_name.name`

@@ -107,6 +107,21 @@ impl WakeKey {
 pub struct SockState {
     /// Since when data has waited in it; 0: none does.
     pub ready: u64,
-    /// The last `sk_data_ready`.
+    /// The last `sk_data_ready`; 0: there was none.
     pub last: u64,
+    /// Where its data waits; one of [`queues`].
+    pub queues: u32,
+    /// Whether a read has left it empty, so that all data since then is known from its sign.
+    pub emptied: u32,
+}
+
+/// Where data waits that a socket has received, and so what tells that it is there no longer.
+pub mod queues {
+    /// Elsewhere, as far as is known.
+    pub const OTHER: u32 = 0;
+    /// In `sk_receive_queue` (TCP, AF_UNIX).
+    pub const RECEIVE: u32 = 1;
+    /// There, or in the reader's own queue, which takes over all that is there at once (UDP:
+    /// `__skb_recv_udp`).
+    pub const UDP: u32 = 2;
 }

@@ -2,22 +2,22 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{Field, Kind, ReadyRecord, RecvRecord, SockState, Stat, fault, role, sinks};
+use iotrace_ebpf::abi::{Field, Kind, ReadyRecord, RecvRecord, SockState, Stat, fault, queues, role, sinks};
 
 use super::copy::{Floor, ended};
 use crate::maps::{LAST_READY, LastReady, SOCKS, count, sinks_to};
 use crate::sink;
-use crate::task::{Task, arg, current, current_address, mark, now, read};
+use crate::task::{Task, arg, current, current_address, field_of, mark, now, read};
 
 /// `(const struct sock *sk)`: data was queued; the sleepers are woken right after it.
 #[btf_tracepoint(function = "sk_data_ready")]
 pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
-    readied(arg(&ctx, 0))
+    readied(arg(&ctx, 0), || field_of(&ctx, 0, Field::SockQlen))
 }
 
 /// Data was queued on a socket.
 #[inline(always)]
-pub(super) fn readied(sock: u64) -> i32 {
+pub(super) fn readied(sock: u64, receive_queue: impl FnOnce() -> u32) -> i32 {
     let at = mark(fault::READY, now());
     if let Some(last) = LAST_READY.get_ptr_mut(0) {
         // SAFETY: the slot belongs to this CPU.
@@ -26,12 +26,12 @@ pub(super) fn readied(sock: u64) -> i32 {
     let Some(state) = SOCKS.get_ptr_mut(sock) else { return 0 };
     // SAFETY: the value stays valid while the probe runs; a reader that drains the socket at this very
     // moment may clear `ready`, and then this data counts as taken by it.
-    unsafe {
-        if (*state).ready == 0 {
-            (*state).ready = at;
-        }
-        (*state).last = at;
+    let state = unsafe { &mut *state };
+    // A reader on another CPU may have taken the data already: it is queued before it is said to be there.
+    if state.ready == 0 && (state.queues == queues::OTHER || has_data(sock, state, receive_queue())) {
+        state.ready = at;
     }
+    state.last = at;
     if sinks_to(sinks::RECORDS) {
         let pid_tgid = aya_ebpf::helpers::bpf_get_current_pid_tgid();
         let mut head = iotrace_ebpf::abi::Head { kind: Kind::Ready as u32, at, ..Default::default() };
@@ -45,12 +45,12 @@ pub(super) fn readied(sock: u64) -> i32 {
 /// `(struct sock *sk, int ret, int flags)`: after every `sock_recvmsg`, failed ones too.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
-    received(arg(&ctx, 1) as i32, || arg(&ctx, 0))
+    received(arg(&ctx, 1) as i32, || arg(&ctx, 0), |_| field_of(&ctx, 0, Field::SockQlen))
 }
 
 /// A receive has returned.
 #[inline(always)]
-pub(super) fn received(ret: i32, sock: impl FnOnce() -> u64) -> i32 {
+pub(super) fn received(ret: i32, sock: impl FnOnce() -> u64, receive_queue: impl FnOnce(u64) -> u32) -> i32 {
     // Nothing came: only a record, or a copy that failed, has a use for that.
     if ret <= 0 && !sinks_to(sinks::RECORDS) {
         return 0;
@@ -59,11 +59,10 @@ pub(super) fn received(ret: i32, sock: impl FnOnce() -> u64) -> i32 {
     let at = now();
     let sock = sock();
     match SOCKS.get_ptr_mut(sock) {
-        // SAFETY: as in `sk_data_ready`.
-        Some(state) if ret > 0 => picked_up(task, sock, unsafe { &mut *state }),
+        // SAFETY: as in `readied`.
+        Some(state) if ret > 0 => picked_up(task, sock, unsafe { &mut *state }, receive_queue(sock)),
         Some(_) => {}
-        None if SOCKS.insert(sock, SockState::default(), 0).is_err() => count(Stat::SocksFull),
-        None => {}
+        None => remember(sock, 0, Some(receive_queue(sock))),
     }
     // An skb that was not used up (AF_UNIX), or was freed elsewhere (UDP), left its copy open.
     ended(task, at, sock, Floor::Receive);
@@ -82,12 +81,55 @@ pub(super) fn received(ret: i32, sock: impl FnOnce() -> u64) -> i32 {
 /// Somebody came for data that was ready: how long had it waited? What is left in the queue has been
 /// there since the last time data arrived, at the latest.
 #[inline(always)]
-fn picked_up(task: &mut Task, sock: u64, state: &mut SockState) {
+fn picked_up(task: &mut Task, sock: u64, state: &mut SockState, receive_queue: u32) {
     if state.ready != 0 && task.span.is_open() {
         let (enter, last_in) = (task.span.enter, task.span.last_in);
         let come = if enter >= state.ready || last_in < enter { enter } else { last_in };
         task.pickup = come.saturating_sub(state.ready) + 1;
+    } else if state.emptied != 0 && state.last != 0 && task.span.is_open() {
+        // Taken before the kernel said, as it does here, that it was there: nobody was late.
+        task.pickup = 1;
     }
-    let left: u32 = read(sock, Field::SockQlen);
-    state.ready = if left == 0 { 0 } else { state.last };
+    left(sock, state, receive_queue);
+}
+
+/// Notes what a read leaves behind.
+#[inline(always)]
+fn left(sock: u64, state: &mut SockState, receive_queue: u32) {
+    if has_data(sock, state, receive_queue) {
+        state.ready = state.last;
+    } else {
+        state.ready = 0;
+        state.emptied = u32::from(state.queues != queues::OTHER);
+    }
+}
+
+/// Whether data waits in a socket, one of whose queues holds this many buffers.
+#[inline(always)]
+fn has_data(sock: u64, state: &SockState, receive_queue: u32) -> bool {
+    receive_queue != 0 || state.queues == queues::UDP && read::<u32>(sock, Field::UdpReaderQlen) != 0
+}
+
+/// Makes a socket known in which data has waited since `ready` (0: none does). A reader knows how many
+/// buffers it left in the receive queue.
+#[inline(always)]
+pub(super) fn remember(sock: u64, ready: u64, receive_queue: Option<u32>) {
+    const AF_UNIX: u16 = 1;
+    const AF_INET: u16 = 2;
+    const AF_INET6: u16 = 10;
+    const IPPROTO_TCP: u16 = 6;
+    const IPPROTO_UDP: u16 = 17;
+    let family: u16 = read(sock, Field::SockFamily);
+    let queues = match (family, read(sock, Field::SockProtocol)) {
+        (AF_INET | AF_INET6, IPPROTO_UDP) => queues::UDP,
+        (AF_INET | AF_INET6, IPPROTO_TCP) | (AF_UNIX, _) => queues::RECEIVE,
+        _ => queues::OTHER,
+    };
+    let mut state = SockState { ready, last: ready, queues, emptied: 0 };
+    if let Some(receive_queue) = receive_queue {
+        left(sock, &mut state, receive_queue);
+    }
+    if SOCKS.insert(sock, state, 0).is_err() {
+        count(Stat::SocksFull);
+    }
 }

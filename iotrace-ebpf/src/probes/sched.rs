@@ -2,9 +2,10 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{Field, SockState, Stat, Wake, fault, mode};
+use iotrace_ebpf::abi::{Field, Stat, Wake, fault, mode};
 use iotrace_ebpf::span::Off;
 
+use super::ready::remember;
 use crate::maps::{MODE, SOCKS, TGIDS, count, is_listed, list};
 use crate::task::{announce, arg, current, find, just_ready, mark, now, read, tid_of};
 use crate::threads;
@@ -63,10 +64,8 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     if let Some(ready) = just_ready(now) {
         wake.sock = ready.sock;
         wake.ready = ready.at;
-        if SOCKS.get_ptr(ready.sock).is_none()
-            && SOCKS.insert(ready.sock, SockState { ready: ready.at, last: ready.at }, 0).is_err()
-        {
-            count(Stat::SocksFull);
+        if SOCKS.get_ptr(ready.sock).is_none() {
+            remember(ready.sock, ready.at, None);
         }
     }
     task.wake = wake;

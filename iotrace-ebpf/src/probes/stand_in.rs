@@ -10,11 +10,11 @@ use crate::task::{arg, read};
 /// `(struct sock *sk)`: called for every kind of socket but those that a kernel user has taken over.
 #[fentry(function = "sock_def_readable")]
 pub fn sock_def_readable(ctx: FEntryContext) -> i32 {
-    readied(arg(&ctx, 0))
+    readied(arg(&ctx, 0), || read(arg(&ctx, 0), Field::SockQlen))
 }
 
 /// `(struct socket *sock, struct msghdr *msg, int flags)`, and behind them what it returned.
 #[fexit(function = "sock_recvmsg")]
 pub fn sock_recvmsg(ctx: FExitContext) -> i32 {
-    received(arg(&ctx, 3) as i32, || read(arg(&ctx, 0), Field::SocketSk))
+    received(arg(&ctx, 3) as i32, || read(arg(&ctx, 0), Field::SocketSk), |sock| read(sock, Field::SockQlen))
 }

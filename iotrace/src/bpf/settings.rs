@@ -206,6 +206,7 @@ pub fn offsets(btf: &Btf) -> [u32; FIELDS] {
         (Field::SockSaddr, "sock", &["__sk_common.skc_rcv_saddr"]),
         (Field::SockDaddr, "sock", &["__sk_common.skc_daddr"]),
         (Field::SockQlen, "sock", &["sk_receive_queue.qlen"]),
+        (Field::UdpReaderQlen, "udp_sock", &["reader_queue.qlen"]),
         (Field::FileDentry, "file", &["f_path.dentry", "__f_path.dentry"]),
         (Field::DentryName, "dentry", &["d_name.name", "__d_name.name"]),
         (Field::FileOps, "file", &["f_op"]),

@@ -17,6 +17,7 @@ mod descriptors;
 mod ends;
 mod in_flight;
 mod missing;
+mod pickup;
 mod sources;
 mod storms;
 mod targets;

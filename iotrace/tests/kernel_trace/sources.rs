@@ -1,66 +1,10 @@
-//! Where the time comes from: who woke, how late somebody came, and what output waits for.
+//! Where the time comes from: who woke, and what output waits for.
 
-use std::io::Write;
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use crate::children::{Child, has_tracepoint, name, pipe, read, unix_pair, write};
 use crate::support;
 use crate::trace::{Trace, process, row};
-
-/// An event loop that does something else for 20 ms before it reads.
-#[test]
-#[ignore = "needs root"]
-fn a_late_event_loop_shows_as_pickup_and_not_as_wait() {
-    const LATE: Duration = Duration::from_millis(20);
-    const MESSAGES: usize = 20;
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
-    let mut sender = TcpStream::connect(listener.local_addr().expect("bound")).expect("loopback");
-    let (socket, _) = listener.accept().expect("somebody connected");
-    let fd = socket.as_raw_fd();
-    let child = Child::fork(|page| {
-        // SAFETY: plain calls on descriptors of our own.
-        unsafe {
-            let epoll = libc::epoll_create1(0);
-            let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
-            assert_eq!(libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut event), 0);
-            // The first message makes the socket known; its pickup is not.
-            page.gate();
-            for _ in 0..=MESSAGES {
-                assert_eq!(libc::epoll_wait(epoll, &raw mut event, 1, -1), 1);
-                std::thread::sleep(LATE);
-                let mut byte = 0u8;
-                assert_eq!(libc::recv(fd, (&raw mut byte).cast(), 1, 0), 1);
-            }
-        }
-    });
-    let trace = Trace::of(&[child.pid], &[]);
-    child.go();
-    for _ in 0..=MESSAGES {
-        std::thread::sleep(LATE + Duration::from_millis(15));
-        sender.write_all(b"x").expect("loopback");
-    }
-    child.finished();
-    let document = trace.stop();
-    let process = process(&document, child.pid);
-    let recv = row(process, "recvfrom");
-    assert!(recv.wait_ns < 5_000_000, "nobody waits in recv: {recv:?}");
-    assert_eq!(process.models[0].model, "epoll", "{:?}", process.models);
-    assert!(process.models[0].share > 0.9, "{:?}", process.models);
-    let available = has_tracepoint("sk_data_ready");
-    if support::has("pickup (sk_data_ready)", (6, 3), available) {
-        let pickup = recv.pickup.as_ref().expect("measured");
-        assert!(pickup.count as usize >= MESSAGES - 1, "{pickup:?}");
-        let p50 = Duration::from_nanos(pickup.p50_ns);
-        assert!(p50 >= LATE.mul_f64(0.85) && p50 < LATE * 2, "pickup p50 is {p50:?}");
-    } else {
-        assert!(recv.pickup.is_none(), "not measured is null");
-    }
-    // The waits are in epoll_wait: about 15 ms each.
-    let wait = row(process, "epoll_wait");
-    assert!(wait.wait_ns > wait.work_ns && wait.sleeps > 0, "{wait:?}");
-}
 
 #[test]
 #[ignore = "needs root"]
