@@ -46,7 +46,15 @@ fn main() {
         .env("RUSTC_BOOTSTRAP", "aya_ebpf")
         .env(
             "CARGO_ENCODED_RUSTFLAGS",
-            [&format!("--cfg=bpf_target_arch=\"{arch}\""), "-Cdebuginfo=2", "-Clink-arg=--btf"].join("\x1f"),
+            [
+                &format!("--cfg=bpf_target_arch=\"{arch}\""),
+                "-Cdebuginfo=2",
+                "-Clink-arg=--btf",
+                // Otherwise LLVM makes every zeroing of more than a word a call of a loop over its bytes:
+                // `MaxStoresPerMemset` is 0 in `BPFTargetLowering` then.
+                "-Clink-arg=--disable-expand-memcpy-in-order",
+            ]
+            .join("\x1f"),
         );
     let status = cargo.status();
     if !status.as_ref().is_ok_and(ExitStatus::success) {

@@ -2,8 +2,8 @@
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns,
-    bpf_probe_read_kernel, generated::bpf_get_current_ancestor_cgroup_id,
+    bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel,
+    generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_comm},
 };
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::{Field, Kind, TaskRecord, mode};
@@ -78,9 +78,7 @@ fn wanted(pid_tgid: u64) -> bool {
 
 #[inline(always)]
 fn named() -> bool {
-    let Ok(comm) = bpf_get_current_comm() else { return false };
-    // SAFETY: sixteen bytes are two words.
-    let words: [u64; 2] = unsafe { core::mem::transmute(comm) };
+    let words = comm();
     let wanted = TARGET_COMM.load();
     words[0] == wanted[0] && words[1] == wanted[1]
 }
@@ -107,8 +105,18 @@ fn introduce(pid_tgid: u64) -> Option<&'static mut Task> {
 pub fn announce(task: &Task) {
     sink::emit(TaskRecord {
         head: task.head(Kind::Task, now()),
-        comm: bpf_get_current_comm().unwrap_or_default(),
+        // SAFETY: two words are sixteen bytes.
+        comm: unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(comm()) },
     });
+}
+
+/// The current thread's name. In words: bytes would be set and copied in a loop.
+#[inline(always)]
+fn comm() -> [u64; 2] {
+    let mut words = [0u64; 2];
+    // SAFETY: sixteen bytes of our own. It fails for no thread; the words are zero then.
+    unsafe { bpf_get_current_comm(words.as_mut_ptr().cast(), size_of_val(&words) as u32) };
+    words
 }
 
 /// The `sk_data_ready` that came right before this moment on this CPU in the same context, if any.
