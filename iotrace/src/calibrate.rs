@@ -72,7 +72,6 @@ pub fn measure_by(btf: &Btf, hooks: &[Group], tier: Wish) -> Calibration {
         true => [0, 0, 0, floor(read_tcp), floor(read_udp)],
         false => [floor(read_tcp), floor(read_unix), floor(read_unix_in_part), 0, 0],
     };
-    let added = |before: Option<u64>, after: Option<u64>| Some(after?.saturating_sub(before?));
     Calibration {
         floors,
         per_call_ns: added(call_before, empty_call_ns().ok()),
@@ -81,7 +80,7 @@ pub fn measure_by(btf: &Btf, hooks: &[Group], tier: Wish) -> Calibration {
         // A round has two switches and two traced calls.
         per_switch_ns: added(switch_before, pingpong_ns().ok())
             .zip(added(call_before, empty_call_ns().ok()))
-            .map(|(round, call)| (round / 2).saturating_sub(call)),
+            .and_then(|(round, call)| (round / 2).checked_sub(call)),
     }
 }
 
@@ -102,7 +101,12 @@ impl Calibration {
 
 /// What attached probes add to a call of this process, given what it took without them.
 pub fn others(untraced: Option<u64>) -> Option<u64> {
-    Some(empty_call_ns().ok()?.saturating_sub(untraced?))
+    added(untraced, empty_call_ns().ok())
+}
+
+/// What came on top. Less than before is another load on the machine, and no measurement.
+pub fn added(before: Option<u64>, after: Option<u64>) -> Option<u64> {
+    after?.checked_sub(before?)
 }
 
 fn read_tcp() -> io::Result<()> {
@@ -230,5 +234,14 @@ mod tests {
     #[test]
     fn a_round_trip_takes_its_time() {
         assert!(pingpong_ns().unwrap() > 100);
+    }
+
+    #[test]
+    fn what_is_not_more_is_not_measured() {
+        assert_eq!(added(Some(100), Some(350)), Some(250));
+        assert_eq!(added(Some(100), Some(100)), Some(0));
+        assert_eq!(added(Some(100), Some(99)), None);
+        assert_eq!(added(None, Some(99)), None);
+        assert_eq!(added(Some(100), None), None);
     }
 }

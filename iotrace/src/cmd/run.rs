@@ -333,7 +333,7 @@ impl Outcome {
             (Some(before), Some(more)) => Some(before + more),
             (before, more) => before.or(more),
         };
-        let added = log.empty_call_ns.zip(baseline).map(|(with, without)| with.saturating_sub(without));
+        let added = calibrate::added(baseline, log.empty_call_ns);
         self.per_call.extend(added);
         for missing in observer.missing() {
             let text = format!(
@@ -358,17 +358,14 @@ impl Outcome {
         };
         let per_call = middle(std::mem::take(&mut self.per_call));
         let per_other_call = middle(std::mem::take(&mut self.per_other_call));
-        if per_call.is_none() || per_other_call.is_none() {
-            self.warn(
-                "call_overhead_not_measured",
-                "the cost of a traced call could not be measured".to_owned(),
-            );
-        }
-        if per_switch.is_none() {
-            self.warn(
-                "switch_overhead_not_measured",
-                "the cost of a traced context switch could not be measured".to_owned(),
-            );
+        for (cost, code, what) in [
+            (per_call, "call_overhead_not_measured", "a traced call"),
+            (per_other_call, "other_call_overhead_not_measured", "a call of others"),
+            (per_switch, "switch_overhead_not_measured", "a traced context switch"),
+        ] {
+            if cost.is_none() {
+                self.warn(code, format!("what observing adds to {what} could not be measured"));
+            }
         }
         let loss = self.loss;
         let lossless = loss.is_none();

@@ -110,6 +110,7 @@ fn check_document(document: &Document) {
     }
     let warned = |code: &str| document.warnings.iter().any(|warning| warning.code == code);
     assert_eq!(document.overhead.per_call_ns.is_none(), warned("call_overhead_not_measured"));
+    assert_eq!(document.overhead.per_other_call_ns.is_none(), warned("other_call_overhead_not_measured"));
     assert_eq!(document.overhead.per_switch_ns.is_none(), warned("switch_overhead_not_measured"));
     assert_eq!(document.loss.recursion_misses.is_none(), warned("recursion_misses_not_counted"));
 }
