@@ -1,6 +1,7 @@
 //! Loads the object, attaches what a question needs, and reads what comes out.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::sync::OnceLock;
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
@@ -14,7 +15,7 @@ use super::hook::with_causes;
 use super::probes::{AGAIN, PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
 use super::settings::{Settings, Wish, offsets};
-use crate::summary::Tier;
+use crate::summary::{Loss, Tier};
 
 /// The object that `build.rs` made.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/iotrace.bpf.o"));
@@ -55,6 +56,13 @@ pub struct Missing {
     pub probe: &'static Probe,
     /// Why.
     pub why: String,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { probe, why } = self;
+        write!(f, "{} is not attached: {why}. Without it: {}", probe.name, probe.lost)
+    }
 }
 
 /// Probes attached to a target. Dropping it detaches all of them.
@@ -180,6 +188,21 @@ impl Observer {
         let values =
             counters.filter(|_| (stat as u32) < STATS).and_then(|map| map.get(&(stat as u32), 0).ok());
         values.map_or(0, |per_cpu| per_cpu.iter().sum())
+    }
+
+    /// What the probes could not tell so far. Calls that are open still are not among those in flight.
+    pub fn loss(&self) -> Loss {
+        Loss {
+            records: self.count(Stat::RecordsLost),
+            map_full: [Stat::TasksFull, Stat::SocksFull, Stat::RowsFull, Stat::TargetsFull]
+                .map(|stat| self.count(stat))
+                .iter()
+                .sum(),
+            recursion_misses: self.recursion_misses(),
+            unmatched: self.count(Stat::Unmatched),
+            in_flight_start: self.count(Stat::InFlightStart),
+            in_flight_stop: self.count(Stat::EndedInCall),
+        }
     }
 
     /// Probe runs the kernel skipped and nothing made up for; `None` where it does not count them.

@@ -25,7 +25,6 @@ use crate::syscall;
 use crate::target::{Held, Identity, pipe};
 use crate::workload;
 use crate::workload::spec::{Log, Report, Spec, Tuning};
-use iotrace_ebpf::abi::Stat;
 
 /// One-byte messages before the warm-up: enough for a median that a few disturbed ones do not move.
 const CALIBRATION: u64 = 32;
@@ -199,7 +198,8 @@ fn groups(spec: &Spec, btf: &Btf) -> Vec<Group> {
 struct Outcome {
     runs: Vec<Run>,
     warnings: Vec<Warning>,
-    loss: Loss,
+    /// Of the runs so far, if there was one.
+    loss: Option<Loss>,
     /// What a traced call cost, in each run.
     per_call: Vec<u64>,
     /// What a call of anybody else cost, in each run.
@@ -323,29 +323,18 @@ impl Outcome {
     /// Takes over what the probes lost and cost.
     fn observed(&mut self, observer: &Observer, log: &Log, baseline: Option<u64>, unknown: u64) {
         self.tier = Some(observer.tier());
-        self.loss.records += observer.count(Stat::RecordsLost) + unknown;
-        self.loss.map_full += observer.count(Stat::TasksFull) + observer.count(Stat::SocksFull);
-        self.loss.unmatched += observer.count(Stat::Unmatched);
-        self.loss.in_flight_start += observer.count(Stat::InFlightStart);
-        self.loss.in_flight_stop += observer.count(Stat::EndedInCall);
-        let misses = observer.recursion_misses();
-        self.loss.recursion_misses = match (self.loss.recursion_misses, misses) {
-            (Some(before), Some(more)) => Some(before + more),
-            (before, more) => before.or(more),
-        };
+        let mut lost = observer.loss();
+        lost.records += unknown;
+        self.loss = Some(self.loss.map_or(lost, |before| before.and(lost)));
         let added = calibrate::added(baseline, log.empty_call_ns);
         self.per_call.extend(added);
         for missing in observer.missing() {
-            let text = format!(
-                "{} is not attached: {}. Without it: {}",
-                missing.probe.name, missing.why, missing.probe.lost
-            );
-            self.warn("probe_missing", text);
+            self.warn("probe_missing", missing.to_string());
         }
     }
 
     fn document(mut self, elapsed: Duration, per_switch: Option<u64>) -> Document {
-        if self.loss.recursion_misses.is_none() {
+        if self.loss.is_some_and(|loss| loss.recursion_misses.is_none()) {
             self.warn(
                 "recursion_misses_not_counted",
                 "this kernel does not count skipped probe runs (since 5.12)".to_owned(),
@@ -367,7 +356,7 @@ impl Outcome {
                 self.warn(code, format!("what observing adds to {what} could not be measured"));
             }
         }
-        let loss = self.loss;
+        let loss = self.loss.unwrap_or_default();
         let lossless = loss.is_none();
         Document {
             schema: SCHEMA.to_owned(),

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use iotrace_ebpf::abi::{Stat, sinks};
+use iotrace_ebpf::abi::sinks;
 
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
@@ -150,7 +150,8 @@ fn attempted(
     let account: Account = serde_json::from_slice(&watched.report)
         .map_err(|_| Failure::Failed("the acting process died without a word".to_owned()))?;
     watched.journal.sort();
-    let loss = loss(&observer, watched.journal.unknown);
+    let mut loss = observer.loss();
+    loss.records += watched.journal.unknown;
     let snapshot = summed.then(|| observer.snapshot());
     let checks = selftest::judge(&Observed {
         account: &account,
@@ -160,13 +161,10 @@ fn attempted(
         attached: &|name| observer.has(name),
         kernel,
     });
-    let missing = observer.missing().iter().map(|missing| Warning {
-        code: "probe_missing".to_owned(),
-        text: format!(
-            "{} is not attached: {}. Without it: {}",
-            missing.probe.name, missing.why, missing.probe.lost
-        ),
-    });
+    let missing = observer
+        .missing()
+        .iter()
+        .map(|missing| Warning { code: "probe_missing".to_owned(), text: missing.to_string() });
     Ok(Found { checks, loss, warnings: missing.collect(), other_call })
 }
 
@@ -179,18 +177,6 @@ fn attach(btf: &Btf, settings: Settings, kernel: (u32, u32)) -> Result<(Observer
         return Ok((observer, true));
     }
     Ok((Observer::attach(btf, &Settings { sinks: sinks::RECORDS, ..settings })?, false))
-}
-
-fn loss(observer: &Observer, unknown: u64) -> Loss {
-    let count = |stat| observer.count(stat);
-    Loss {
-        records: count(Stat::RecordsLost) + unknown,
-        map_full: count(Stat::TasksFull) + count(Stat::SocksFull) + count(Stat::RowsFull),
-        recursion_misses: observer.recursion_misses(),
-        unmatched: count(Stat::Unmatched),
-        in_flight_start: count(Stat::InFlightStart),
-        in_flight_stop: count(Stat::EndedInCall),
-    }
 }
 
 /// The newer checks of scenes that were played again take the places of the older ones.

@@ -256,26 +256,19 @@ impl<'a> Watch<'a> {
     }
 
     fn loss(&self, open: &InFlightCalls) -> Loss {
-        let count = |stat| self.observer.count(stat);
-        Loss {
-            records: count(Stat::RecordsLost),
-            map_full: count(Stat::TasksFull)
-                + count(Stat::SocksFull)
-                + count(Stat::RowsFull)
-                + count(Stat::TargetsFull),
-            recursion_misses: self.observer.recursion_misses(),
-            unmatched: count(Stat::Unmatched),
-            in_flight_start: count(Stat::InFlightStart) + open.before.len() as u64,
-            in_flight_stop: open.open.len() as u64 + open.before.len() as u64 + count(Stat::EndedInCall),
-        }
+        let (before, now) = (open.before.len() as u64, open.open.len() as u64);
+        self.observer.loss().and(Loss {
+            in_flight_start: before,
+            in_flight_stop: now + before,
+            ..Loss::NOTHING
+        })
     }
 
     fn warnings(&self, loss: &Loss) -> Vec<Warning> {
         let mut warnings = Vec::new();
         let mut warn = |code: &str, text: String| warnings.push(Warning { code: code.to_owned(), text });
         for missing in self.observer.missing() {
-            let (name, lost) = (missing.probe.name, missing.probe.lost);
-            warn("probe_missing", format!("{name} is not attached: {}. Without it: {lost}", missing.why));
+            warn("probe_missing", missing.to_string());
         }
         if self.args.cgroup.is_some() && self.whom.cgroup.is_none() {
             warn(

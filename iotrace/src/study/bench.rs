@@ -2,8 +2,6 @@
 
 use std::ffi::OsStr;
 
-use iotrace_ebpf::abi::Stat;
-
 use super::Lab;
 use crate::analysis;
 use crate::bpf::btf::Btf;
@@ -41,9 +39,8 @@ impl Bench {
     /// Without BTF nothing can be observed.
     pub fn new(names: &[&'static str]) -> Result<Self, Failure> {
         let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
-        let loss = Loss { recursion_misses: Some(0), ..Loss::default() };
         let arms = names.iter().map(|&name| State { name, runs: 0, failed: None }).collect();
-        Ok(Self { btf, loss, warnings: Vec::new(), arms })
+        Ok(Self { btf, loss: Loss::NOTHING, warnings: Vec::new(), arms })
     }
 
     /// Runs the workload of an arm once. `None` if it cannot be run here: then it is not tried again.
@@ -78,21 +75,11 @@ impl Bench {
 
     /// Takes over what the probes of a run lost.
     fn observed(&mut self, observer: &Observer, unknown: u64) {
-        let count = |stat| observer.count(stat);
-        let loss = &mut self.loss;
-        loss.records += count(Stat::RecordsLost) + unknown;
-        loss.map_full += count(Stat::TasksFull) + count(Stat::SocksFull);
-        loss.unmatched += count(Stat::Unmatched);
-        loss.in_flight_start += count(Stat::InFlightStart);
-        loss.in_flight_stop += count(Stat::EndedInCall);
-        loss.recursion_misses =
-            loss.recursion_misses.zip(observer.recursion_misses()).map(|(sum, more)| sum + more);
+        let mut lost = observer.loss();
+        lost.records += unknown;
+        self.loss = self.loss.and(lost);
         for missing in observer.missing() {
-            let text = format!(
-                "{} is not attached: {}. Without it: {}",
-                missing.probe.name, missing.why, missing.probe.lost
-            );
-            self.warn(Warning { code: "probe_missing".to_owned(), text });
+            self.warn(Warning { code: "probe_missing".to_owned(), text: missing.to_string() });
         }
     }
 
@@ -110,14 +97,7 @@ impl Bench {
     /// # Errors
     /// One of those was asked for by name.
     pub fn finish(self, lab: &mut Lab) -> Result<(), Failure> {
-        let loss = &mut lab.loss;
-        loss.records += self.loss.records;
-        loss.map_full += self.loss.map_full;
-        loss.unmatched += self.loss.unmatched;
-        loss.in_flight_start += self.loss.in_flight_start;
-        loss.in_flight_stop += self.loss.in_flight_stop;
-        loss.recursion_misses =
-            loss.recursion_misses.zip(self.loss.recursion_misses).map(|(sum, more)| sum + more);
+        lab.loss = lab.loss.and(self.loss);
         for warning in self.warnings {
             lab.warn(&warning.code, warning.text);
         }

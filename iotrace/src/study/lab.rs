@@ -53,7 +53,7 @@ impl Lab {
             default_connections: experiment.connections.unwrap_or(1),
             progress,
             warnings: Vec::new(),
-            loss: Loss { recursion_misses: Some(0), ..Loss::default() },
+            loss: Loss::NOTHING,
         }
     }
 
@@ -162,15 +162,7 @@ impl Lab {
 
     /// Detaches them, and takes over what was lost.
     pub fn unwatch(&mut self, watching: Watching) {
-        let more = watching.loss();
-        let loss = &mut self.loss;
-        loss.records += more.records;
-        loss.map_full += more.map_full;
-        loss.unmatched += more.unmatched;
-        loss.in_flight_start += more.in_flight_start;
-        loss.in_flight_stop += more.in_flight_stop;
-        loss.recursion_misses =
-            loss.recursion_misses.zip(more.recursion_misses).map(|(one, other)| one + other);
+        self.loss = self.loss.and(watching.loss());
     }
 
     /// The conditions, as they are now.

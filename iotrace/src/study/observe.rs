@@ -1,7 +1,7 @@
 //! iotrace's probes on this very process: the experiment makes calls, the kernel's records say where their
 //! time went.
 
-use iotrace_ebpf::abi::{CallRecord, Stat};
+use iotrace_ebpf::abi::CallRecord;
 
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
@@ -43,26 +43,14 @@ impl Watching {
 
     /// The probes that are not there, and what that means.
     pub fn missing(&self) -> impl Iterator<Item = (&'static str, String)> {
-        self.observer.missing().iter().map(|missing| {
-            let text = format!(
-                "{} is not attached: {}. Without it: {}",
-                missing.probe.name, missing.why, missing.probe.lost
-            );
-            (missing.probe.name, text)
-        })
+        self.observer.missing().iter().map(|missing| (missing.probe.name, missing.to_string()))
     }
 
     /// What was lost so far.
     pub fn loss(&self) -> Loss {
-        let count = |stat| self.observer.count(stat);
-        Loss {
-            records: count(Stat::RecordsLost) + self.unknown,
-            map_full: count(Stat::TasksFull) + count(Stat::SocksFull),
-            recursion_misses: self.observer.recursion_misses(),
-            unmatched: count(Stat::Unmatched),
-            in_flight_start: count(Stat::InFlightStart),
-            in_flight_stop: count(Stat::EndedInCall),
-        }
+        let mut lost = self.observer.loss();
+        lost.records += self.unknown;
+        lost
     }
 }
 

@@ -108,6 +108,32 @@ pub struct Loss {
 }
 
 impl Loss {
+    /// Nothing is missing, and that is known.
+    pub const NOTHING: Self = Self {
+        records: 0,
+        map_full: 0,
+        recursion_misses: Some(0),
+        unmatched: 0,
+        in_flight_start: 0,
+        in_flight_stop: 0,
+    };
+
+    /// What is missing from both of two results; what was not counted in one of them is not known of both.
+    #[must_use]
+    pub fn and(self, more: Self) -> Self {
+        Self {
+            records: self.records + more.records,
+            map_full: self.map_full + more.map_full,
+            recursion_misses: self
+                .recursion_misses
+                .zip(more.recursion_misses)
+                .map(|(one, other)| one + other),
+            unmatched: self.unmatched + more.unmatched,
+            in_flight_start: self.in_flight_start + more.in_flight_start,
+            in_flight_stop: self.in_flight_stop + more.in_flight_stop,
+        }
+    }
+
     /// Whether nothing is missing.
     pub fn is_none(&self) -> bool {
         self.records == 0
@@ -322,4 +348,19 @@ pub struct Call {
     /// Data ready on the socket until this call came for it; `null`: not measured in rows (see the
     /// operations of a run), or no socket, or a kernel before 6.3.
     pub pickup: Option<Dist>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Loss;
+
+    #[test]
+    fn losses_add_up_and_what_is_not_counted_once_is_not_known() {
+        let one = Loss { records: 1, recursion_misses: Some(2), in_flight_stop: 3, ..Loss::default() };
+        let both = one.and(one).and(Loss::NOTHING);
+        assert_eq!((both.records, both.recursion_misses, both.in_flight_stop), (2, Some(4), 6));
+        assert!(!both.is_none() && Loss::NOTHING.is_none());
+        let unknown = one.and(Loss { unmatched: 7, ..Loss::default() });
+        assert_eq!((unknown.records, unknown.recursion_misses, unknown.unmatched), (1, None, 7));
+    }
 }
