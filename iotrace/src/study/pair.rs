@@ -48,13 +48,16 @@ impl Pair {
             }
         };
         let piece = if transport == Transport::Udp { DATAGRAM } else { PIECE };
-        let pair = Self { reader, writer, piece };
-        if transport != Transport::Pipe {
-            // Less room than asked for is enough for most; what does not fit shows as an error of its own.
-            let _ = set_option(pair.writer.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, ROOM);
-            let _ = set_option(pair.reader.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, ROOM);
-        }
-        Ok(pair)
+        Ok(Self::of(reader, writer, piece))
+    }
+
+    /// Of the two ends of a connection; sockets are given room.
+    pub fn of(reader: OwnedFd, writer: OwnedFd, piece: usize) -> Self {
+        // Less room than asked for is enough for most; what does not fit shows as an error of its own, and a
+        // pipe has its own.
+        let _ = set_option(writer.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, ROOM);
+        let _ = set_option(reader.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, ROOM);
+        Self { reader, writer, piece }
     }
 
     /// The descriptor to read from.

@@ -25,6 +25,11 @@ fn every_byte_is_paid_for() {
         );
     }
     assert!(slope(&study, "buffers", "unix") > 0.0, "a buffer is not free");
+    for arm in ["reading", "TCP_ZEROCOPY_RECEIVE"] {
+        assert!(slope(&study, "receive", arm) > 0.0, "{arm}: more bytes take longer");
+    }
+    let mapped = study.findings.iter().find(|finding| finding.contains("KiB mapped")).expect("it is said");
+    assert!(!mapped.contains("had 0 of"), "segments of a page each can be mapped: {mapped}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod buffers;
 mod exchange;
+mod mapped;
 mod read;
 mod zerocopy;
 
@@ -36,6 +37,7 @@ enum Arm {
     Read(Transport, usize),
     Buffers(usize),
     Send(bool, usize),
+    Receive(bool, usize),
 }
 
 /// One point that is observed.
@@ -66,15 +68,18 @@ fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
     }
     if transports.contains(&Transport::Tcp) {
         arms.extend(zerocopy::SIZES.iter().flat_map(|&size| [Arm::Send(false, size), Arm::Send(true, size)]));
+        let sizes = mapped::SIZES.iter();
+        arms.extend(sizes.flat_map(|&size| [Arm::Receive(false, size), Arm::Receive(true, size)]));
     }
     let mut sheet = declared();
-    let mut sent = zerocopy::Completions::default();
+    let (mut sent, mut received) = (zerocopy::Completions::default(), mapped::Mapped::default());
     let failed = Failure::while_doing;
     lab.rounds("reading", &mut sheet, arms.len(), |index, sheet| {
         match arms[index] {
             Arm::Read(transport, size) => read::timed(transport, size, sheet),
             Arm::Buffers(count) => buffers::timed(count, sheet),
             Arm::Send(zerocopy, size) => zerocopy::timed(zerocopy, size, &mut sent, sheet),
+            Arm::Receive(map, size) => mapped::timed(map, size, &mut received, sheet),
         }
         .map_err(failed("copying"))
     })?;
@@ -92,7 +97,7 @@ fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
         })?;
         lab.unwatch(watching);
     }
-    Ok(conclude(sheet, &transports, sent))
+    Ok(conclude(sheet, &transports, [sent.finding(), received.finding()]))
 }
 
 fn declared() -> Sheet {
@@ -125,6 +130,13 @@ fn declared() -> Sheet {
         "buffer",
     );
     declare("send", "sending over tcp, with and without MSG_ZEROCOPY", Source::Clock, "bytes", "byte");
+    declare(
+        "receive",
+        "receiving pages over tcp: reading them, and having them mapped",
+        Source::Clock,
+        "bytes",
+        "byte",
+    );
     sheet
 }
 
@@ -133,7 +145,7 @@ fn pair(transport: Transport) -> std::io::Result<Pair> {
     Pair::new(transport)
 }
 
-fn conclude(sheet: Sheet, transports: &[Transport], sent: zerocopy::Completions) -> Outcome {
+fn conclude(sheet: Sheet, transports: &[Transport], ways_around: [Option<String>; 2]) -> Outcome {
     let mut outcome = Outcome::default();
     let mut findings = Vec::new();
     for transport in transports {
@@ -153,7 +165,7 @@ fn conclude(sheet: Sheet, transports: &[Transport], sent: zerocopy::Completions)
         let (copying, waiting) = (format!("{name} copying"), format!("{name} waiting"));
         if sheet.median("exchange", &copying, Some(1.0)).is_some() {
             let crossover = sheet.crossover("exchange", &copying, &waiting);
-            let longer = sizes_where_longer(&sheet, &copying, &waiting);
+            let longer = sizes_where_longer(&sheet, "exchange", &copying, &waiting);
             findings.push(match crossover.x {
                 Some(x) => {
                     format!("Over {name}, copying an answer takes longer than waiting for it from {x:.0} bytes on.")
@@ -170,17 +182,31 @@ fn conclude(sheet: Sheet, transports: &[Transport], sent: zerocopy::Completions)
     for arm in ["copying", "MSG_ZEROCOPY"] {
         outcome.fits.extend(sheet.fit("send", arm, f64::INFINITY));
     }
-    findings.extend(sent.finding());
+    for arm in ["reading", "TCP_ZEROCOPY_RECEIVE"] {
+        outcome.fits.extend(sheet.fit("receive", arm, f64::INFINITY));
+    }
+    findings.extend(ways_around.into_iter().flatten());
+    if sheet.median("receive", "TCP_ZEROCOPY_RECEIVE", Some(mapped::SIZES[0] as f64)).is_some() {
+        let crossover = sheet.crossover("receive", "reading", "TCP_ZEROCOPY_RECEIVE");
+        findings.push(match crossover.x {
+            Some(x) => format!("Mapping what was received is cheaper than reading it from {x:.0} bytes on."),
+            None => {
+                let longer = sizes_where_longer(&sheet, "receive", "TCP_ZEROCOPY_RECEIVE", "reading");
+                format!("Mapping what was received takes longer than reading it at {longer} sizes.")
+            }
+        });
+        outcome.crossovers.push(crossover);
+    }
     (outcome.findings, outcome.sheet) = (findings, sheet);
     outcome
 }
 
-/// `2 of 9`: at how many points one arm of the exchange takes longer than the other.
-fn sizes_where_longer(sheet: &Sheet, one: &str, other: &str) -> String {
+/// `2 of 9`: at how many points one arm of a measure takes longer than the other.
+fn sizes_where_longer(sheet: &Sheet, measure: &str, one: &str, other: &str) -> String {
     let arms = sheet.arms();
     let of = |name: &str| {
         arms.iter()
-            .filter(|arm| arm.measure == "exchange" && arm.name == name)
+            .filter(|arm| arm.measure == measure && arm.name == name)
             .map(|arm| arm.median)
             .collect::<Vec<_>>()
     };

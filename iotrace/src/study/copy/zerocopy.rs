@@ -71,7 +71,7 @@ pub fn timed(zerocopy: bool, size: usize, seen: &mut Completions, sheet: &mut Sh
 }
 
 /// Takes the notifications that are there.
-fn notifications(fd: RawFd, seen: &mut Completions) {
+pub(super) fn notifications(fd: RawFd, seen: &mut Completions) {
     loop {
         let mut control = [0u64; 16];
         // SAFETY: all zeros are a valid msghdr.
