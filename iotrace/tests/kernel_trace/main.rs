@@ -18,6 +18,7 @@ mod ends;
 mod in_flight;
 mod missing;
 mod pickup;
+mod skipped;
 mod sources;
 mod storms;
 mod targets;
