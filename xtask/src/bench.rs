@@ -28,7 +28,7 @@ mod targets;
 /// Arguments of `bench`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Fewer and shorter windows: about four minutes instead of a quarter of an hour
+    /// Fewer and shorter windows: half of the ten minutes
     #[arg(long)]
     quick: bool,
     /// Only these loads or arms; a word that is part of a name, `facts` for iotrace itself
