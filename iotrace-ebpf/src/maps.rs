@@ -6,8 +6,8 @@ use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use iotrace_ebpf::abi::{
-    Agg, AggKey, ErrorKey, FIELDS, FLOORS_OF, Field, MAX_SYSCALL, MAYBE, STATS, SockState, Stat, WakeKey,
-    mode, sinks,
+    Agg, AggKey, ERRORS_ROOM, ErrorKey, FIELDS, FLOORS_OF, Field, MAX_SYSCALL, MAYBE, STATS, SockState, Stat,
+    WAKES_ROOM, WakeKey, mode, sinks,
 };
 use iotrace_ebpf::span::Window;
 use iotrace_ebpf::thread::{SETS, Task, WAYS};
@@ -143,11 +143,11 @@ pub static NEW_ROW: Array<Agg> = Array::with_max_entries(1, 0);
 
 /// Errors other than `EAGAIN`, by row.
 #[map]
-pub static ERRORS: PerCpuHashMap<ErrorKey, u64> = PerCpuHashMap::with_max_entries(1024, 0);
+pub static ERRORS: PerCpuHashMap<ErrorKey, u64> = PerCpuHashMap::with_max_entries(ERRORS_ROOM, 0);
 
 /// Wake-ups that ended a sleep in a call.
 #[map]
-pub static WAKES: PerCpuHashMap<WakeKey, u64> = PerCpuHashMap::with_max_entries(4096, 0);
+pub static WAKES: PerCpuHashMap<WakeKey, u64> = PerCpuHashMap::with_max_entries(WAKES_ROOM, 0);
 
 /// Floors under marked copies, see `Floor`; calibrated after loading.
 #[map]

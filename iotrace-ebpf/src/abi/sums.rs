@@ -82,6 +82,11 @@ pub struct ErrorKey {
     pub errno: u64,
 }
 
+/// Room for rows of errors. Where nothing is summed up there is room for one.
+pub const ERRORS_ROOM: u32 = 1024;
+/// Room for rows of wake-ups, likewise.
+pub const WAKES_ROOM: u32 = 4096;
+
 /// Who woke the threads of a process, and how often.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
-use iotrace_ebpf::abi::{FLOORS_OF, MAYBE, STATS, Stat};
+use iotrace_ebpf::abi::sinks::AGGREGATES;
+use iotrace_ebpf::abi::{ERRORS_ROOM, FLOORS_OF, MAYBE, STATS, Stat, WAKES_ROOM};
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
@@ -274,6 +275,8 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
     let target = whom.tgids.first().copied().unwrap_or(0);
     let (cgroup, level) = whom.cgroup.unwrap_or_default();
     let preemptible = u32::from(programs_are_preemptible());
+    // Per-CPU hashes allocate each of their elements at once.
+    let (errors, wakes) = if sinks & AGGREGATES == 0 { (1, 1) } else { (ERRORS_ROOM, WAKES_ROOM) };
     let (own, comm, now) = (std::process::id(), whom.comm_words(), monotonic_ns());
     // The loader comes first: it reads a BTF of its own and drops it, so that there is one at a time.
     let load = |loader: &mut EbpfLoader<'static>| {
@@ -299,6 +302,8 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
             .override_global("FAULT_NS", kept(settings.fault.shift_ns), true)
             .map_max_entries("RECORDS", settings.ring_bytes)
             .map_max_entries("ROWS", settings.rows)
+            .map_max_entries("ERRORS", errors)
+            .map_max_entries("WAKES", wakes)
             .load(OBJECT)
             .map_err(|error| LoadError::Object(with_causes(&error)))
     };
