@@ -48,6 +48,22 @@ fn golden_timeline_and_json() {
 }
 
 #[test]
+fn a_bar_that_was_not_measured_is_none() {
+    let picture = |median: Option<f64>| {
+        let mut document = sample::study();
+        let arms = &mut document.studies[0].arms;
+        arms.iter_mut().filter(|arm| arm.name == "edge").for_each(|arm| arm.median = median);
+        let mut picture = Vec::new();
+        svg(&document, &mut picture).unwrap();
+        String::from_utf8(picture).unwrap()
+    };
+    let bars = |picture: &str| picture.matches("height=\"13\"").count();
+    let (zero, none) = (picture(Some(0.0)), picture(None));
+    assert!(none.contains(">edge<") && none.contains(">-<") && !zero.contains(">-<"));
+    assert_eq!(bars(&zero), bars(&none) + 1);
+}
+
+#[test]
 fn golden_study() {
     golden("study.txt", &text(Format::Table, &sample::study(), Options::default()));
     let mut picture = Vec::new();

@@ -25,15 +25,17 @@ pub fn is_drawn(study: &Study, measure: &Measure) -> bool {
 
 /// Draws it below what is there.
 pub fn draw(study: &Study, measure: &Measure, drawing: &mut Drawing) {
-    let arms: Vec<&Arm> =
-        study.arms.iter().filter(|arm| arm.measure == measure.name && arm.median.is_some()).collect();
+    let mut arms: Vec<&Arm> = study.arms.iter().filter(|arm| arm.measure == measure.name).collect();
     let heading = format!("{} [{}]", title(measure), source(measure.source));
     drawing.height += 26.0;
     let top =
         drawing.paragraph((24.0, drawing.height), 118, r#"font-size="14" font-weight="bold""#, &heading);
     drawing.height = top;
     match &measure.x {
-        Some(axis) => lines(&arms, measure, &axis.label, axis.log, drawing),
+        Some(axis) => {
+            arms.retain(|arm| arm.median.is_some());
+            lines(&arms, measure, &axis.label, axis.log, drawing);
+        }
         None => bars(&arms, measure, drawing),
     }
 }
@@ -123,9 +125,15 @@ fn bars(arms: &[&Arm], measure: &Measure, drawing: &mut Drawing) {
         return;
     };
     for arm in arms {
-        let (top, value) = (drawing.height, arm.median.unwrap_or(0.0));
-        let width = scale.place(value).unwrap_or(0.0) * (RIGHT - left);
+        let top = drawing.height;
+        drawing.height += 20.0;
         drawing.text(left - 8.0, top + 13.0, r#"text-anchor="end""#, &arm.name);
+        let Some(value) = arm.median else {
+            // Not measured, or does not apply: as in a table, and no bar of length 0.
+            drawing.text(left + 7.0, top + 13.0, "", "-");
+            continue;
+        };
+        let width = scale.place(value).unwrap_or(0.0) * (RIGHT - left);
         drawing.element(&format!(
             r#"<rect x="{left}" y="{:.1}" width="{:.1}" height="13" fill="{}"/>"#,
             top + 2.0,
@@ -133,8 +141,10 @@ fn bars(arms: &[&Arm], measure: &Measure, drawing: &mut Drawing) {
             COLOURS[0]
         ));
         drawing.text(left + width + 7.0, top + 13.0, "", &quantity(value, unit(measure)));
-        drawing.height += 20.0;
     }
-    drawing.text(left, drawing.height + 12.0, r##"font-size="11.5" fill="#555555""##, &measure.unit);
-    drawing.height += 18.0;
+    // A time says its unit at each bar.
+    if measure.unit != "ns" {
+        drawing.text(left, drawing.height + 12.0, r##"font-size="11.5" fill="#555555""##, &measure.unit);
+        drawing.height += 18.0;
+    }
 }
