@@ -292,15 +292,14 @@ impl Signs {
             moments.get(position).filter(|&&at| at <= end).map(|&at| at.min(latest))
         };
         let after = |moments: &[u64]| until(moments, first.end);
-        let in_map =
-            |map: &HashMap<u64, Vec<u64>>, key: u64| map.get(&key).and_then(|moments| after(moments));
         let sock = self.of_connection.get(&message.connection).copied().unwrap_or(first.sock);
-        let queued = self.sockets.get(&sock);
-        queued
+        self.sockets
+            .get(&sock)
             .and_then(|moments| until(moments, first.end.max(message.sent_done_ns)))
             .map(|at| (at, ReadySource::SkDataReady))
             .or_else(|| {
-                in_map(&self.task_adds, message.connection.into()).map(|at| (at, ReadySource::TaskAdd))
+                let added = self.task_adds.get(&message.connection.into())?;
+                after(added).map(|at| (at, ReadySource::TaskAdd))
             })
             .or_else(|| {
                 let woken = [first.tid, thread].into_iter().filter_map(|tid| after(self.wakes.get(&tid)?));

@@ -28,7 +28,7 @@ mod targets;
 /// Arguments of `bench`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Fewer and shorter windows: half of the ten minutes
+    /// Fewer and shorter windows
     #[arg(long)]
     quick: bool,
     /// Only these loads or arms; a word that is part of a name, `facts` for iotrace itself

@@ -191,10 +191,11 @@ impl Observer {
         values.map_or(0, |per_cpu| per_cpu.iter().sum())
     }
 
-    /// What the probes could not tell so far. Calls that are open still are not among those in flight.
-    pub fn loss(&self) -> Loss {
+    /// What the probes could not tell so far, with `unknown` records that arrived and could not be read. Calls
+    /// that are open still are not among those in flight.
+    pub fn loss(&self, unknown: u64) -> Loss {
         Loss {
-            records: self.count(Stat::RecordsLost),
+            records: self.count(Stat::RecordsLost) + unknown,
             map_full: [Stat::TasksFull, Stat::SocksFull, Stat::RowsFull, Stat::TargetsFull]
                 .map(|stat| self.count(stat))
                 .iter()

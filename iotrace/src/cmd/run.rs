@@ -323,8 +323,7 @@ impl Outcome {
     /// Takes over what the probes lost and cost.
     fn observed(&mut self, observer: &Observer, log: &Log, baseline: Option<u64>, unknown: u64) {
         self.tier = Some(observer.tier());
-        let mut lost = observer.loss();
-        lost.records += unknown;
+        let lost = observer.loss(unknown);
         self.loss = Some(self.loss.map_or(lost, |before| before.and(lost)));
         let added = calibrate::added(baseline, log.empty_call_ns);
         self.per_call.extend(added);

@@ -150,8 +150,7 @@ fn attempted(
     let account: Account = serde_json::from_slice(&watched.report)
         .map_err(|_| Failure::Failed("the acting process died without a word".to_owned()))?;
     watched.journal.sort();
-    let mut loss = observer.loss();
-    loss.records += watched.journal.unknown;
+    let loss = observer.loss(watched.journal.unknown);
     let snapshot = summed.then(|| observer.snapshot());
     let checks = selftest::judge(&Observed {
         account: &account,

@@ -257,7 +257,7 @@ impl<'a> Watch<'a> {
 
     fn loss(&self, open: &InFlightCalls) -> Loss {
         let (before, now) = (open.before.len() as u64, open.open.len() as u64);
-        self.observer.loss().and(Loss {
+        self.observer.loss(0).and(Loss {
             in_flight_start: before,
             in_flight_stop: now + before,
             ..Loss::NOTHING

@@ -75,9 +75,7 @@ impl Bench {
 
     /// Takes over what the probes of a run lost.
     fn observed(&mut self, observer: &Observer, unknown: u64) {
-        let mut lost = observer.loss();
-        lost.records += unknown;
-        self.loss = self.loss.and(lost);
+        self.loss = self.loss.and(observer.loss(unknown));
         for missing in observer.missing() {
             self.warn(Warning { code: "probe_missing".to_owned(), text: missing.to_string() });
         }

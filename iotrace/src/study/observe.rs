@@ -48,9 +48,7 @@ impl Watching {
 
     /// What was lost so far.
     pub fn loss(&self) -> Loss {
-        let mut lost = self.observer.loss();
-        lost.records += self.unknown;
-        lost
+        self.observer.loss(self.unknown)
     }
 }
 
