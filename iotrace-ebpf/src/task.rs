@@ -3,7 +3,7 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel,
-    generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_comm},
+    generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_comm, bpf_get_prandom_u32},
 };
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::{Field, Kind, TaskRecord, mode};
@@ -28,6 +28,14 @@ pub fn now() -> u64 {
 #[inline(always)]
 pub fn mark(kind: u32, at: u64) -> u64 {
     if FAULT.load() == kind { at.wrapping_add(FAULT_NS.load()) } else { at }
+}
+
+/// Whether a deliberate fault that is to strike one time in eight strikes now. Not by the clock, which may know
+/// nothing but multiples of some number.
+#[inline(always)]
+pub fn by_chance() -> bool {
+    // SAFETY: no arguments, no preconditions.
+    unsafe { bpf_get_prandom_u32() & 7 == 0 }
 }
 
 /// The address of the current thread's `task_struct`.

@@ -91,12 +91,12 @@ impl<'a> Machine<'a> {
         Ok(Self { cache: cache(workspace), scratch, iotrace: build::release(workspace)?, accel, timeout })
     }
 
-    /// Runs the tests on each kernel, one at a time for every two CPUs: a VM under emulation keeps one of ours
-    /// busy, and what it measures is the worse the more it has to share. A kernel that cannot be had, or whose VM gives no verdict, counts as one failure, and the
-    /// others still run.
+    /// Runs the tests on each kernel, on one for each of our CPUs at a time: a VM under emulation keeps one busy.
+    /// A kernel that cannot be had, or whose VM gives no verdict, counts as one failure, and the others still
+    /// run.
     fn test(&self, tests: &[KernelTest], filter: Option<&str>, series: &[String]) -> Result<Tally> {
         let cpus = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let lanes = (cpus / 2).clamp(1, series.len().max(1));
+        let lanes = cpus.clamp(1, series.len().max(1));
         // The newest kernels take longest.
         let (waiting, total) = (Mutex::new(series.to_vec()), Mutex::new(Tally::default()));
         thread::scope(|scope| {
@@ -190,10 +190,9 @@ fn next(waiting: &Mutex<Vec<String>>) -> Option<String> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner).pop()
 }
 
-/// CPUs of a VM. Emulated ones take turns of up to 100 ms, so one is the better emulation of a computer:
-/// with two, whoever spins on one keeps the others from the processor. But a kernel that preempts (all of
-/// them since 6.13 may, 7.2 does) is then preempted in the middle of probes all the time, and skips them for
-/// others meanwhile.
+/// CPUs of a VM. Emulated ones take turns, so one is the better emulation of a computer: with two, whoever spins
+/// on one keeps the others from the processor. But a kernel that preempts (all of them since 6.13 may, 7.2 does)
+/// is then preempted in the middle of probes all the time, and skips them for others meanwhile.
 fn cpus(accel: &str, series: &str) -> u32 {
     let mut numbers = series.split('.').map(|number| number.parse().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));

@@ -14,7 +14,7 @@ use crate::aggregate::{self, Finished};
 use crate::file;
 use crate::maps::{FAULT, PER, PREEMPTIBLE, STARTED, add, count, role_of, sinks_to};
 use crate::sink;
-use crate::task::{Task, arg, current, current_known, mark, now};
+use crate::task::{Task, arg, by_chance, current, current_known, mark, now};
 
 /// `(struct pt_regs *regs, long id)`
 #[btf_tracepoint(function = "sys_enter")]
@@ -135,7 +135,7 @@ fn exited(ret: i64, task: &mut Task) -> i32 {
         return 0;
     }
     let now = mark(fault::EXIT, now());
-    if FAULT.load() == fault::SKIP_EXIT && (now >> 4) & 7 == 0 {
+    if FAULT.load() == fault::SKIP_EXIT && by_chance() {
         return 0;
     }
     if task.span.runs(now, task.wake.at) {

@@ -124,13 +124,13 @@ fn selections_leave_out_what_they_say() {
             write(to, 1);
             read(from, 1);
         }
-        // SAFETY: waits for nothing, for 30 ms.
-        unsafe { libc::syscall(libc::SYS_poll, 0, 0, 30) };
+        // SAFETY: waits for nothing, for 600 ms.
+        unsafe { libc::syscall(libc::SYS_poll, 0, 0, 600) };
     });
     let quiet = chatter(c"quiet", 1);
     let pids = format!("{},{}", child.pid, quiet.pid);
     let reads = Trace::start(&["-p", &pids, "-e", "trace=read,poll"]);
-    let long = Trace::start(&["-p", &pids, "--min", "20ms"]);
+    let long = Trace::start(&["-p", &pids, "--min", "500ms"]);
     let first = Trace::start(&["-p", &pids, "--top", "1"]);
     child.run();
     quiet.run();
