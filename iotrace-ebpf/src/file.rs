@@ -9,6 +9,7 @@ use crate::task::{Task, current_address, now, peek, read};
 /// `S_IFMT` and `S_IFSOCK`
 const MODE_TYPE: u32 = 0xf000;
 const MODE_SOCKET: u32 = 0xc000;
+const AF_INET6: u16 = 10;
 
 /// Address of the `struct file` behind descriptor `fd` of the current thread; 0: there is none.
 ///
@@ -71,8 +72,13 @@ pub fn announce(task: &Task) {
         record.protocol = read(sock, Field::SockProtocol);
         record.local_port = read(sock, Field::SockNum);
         record.remote_port = read(sock, Field::SockDport);
-        record.local = read(sock, Field::SockSaddr);
-        record.remote = read(sock, Field::SockDaddr);
+        if record.family == AF_INET6 {
+            record.local = read(sock, Field::SockSaddr6);
+            record.remote = read(sock, Field::SockDaddr6);
+        } else {
+            record.local[..4].copy_from_slice(&read::<[u8; 4]>(sock, Field::SockSaddr));
+            record.remote[..4].copy_from_slice(&read::<[u8; 4]>(sock, Field::SockDaddr));
+        }
     } else {
         let dentry: u64 = read(file, Field::FileDentry);
         let name: u64 = read(dentry, Field::DentryName);

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 
 use iotrace_ebpf::abi::FileRecord;
@@ -183,25 +184,27 @@ fn socket(file: &FileRecord) -> Fd {
         (16, _) => "netlink".to_owned(),
         (family, protocol) => format!("socket (family {family}, protocol {protocol})"),
     };
-    let remote_port = u16::from_be(file.remote_port);
-    let name = match file.family {
-        AF_INET => {
-            let local = format!("{}:{}", dotted(file.local), file.local_port);
-            if remote_port == 0 {
-                local
-            } else {
-                format!("{local} <-> {}:{remote_port}", dotted(file.remote))
-            }
+    let name = match address(file.family, file.local) {
+        Some(local) => {
+            let local = SocketAddr::new(local, file.local_port);
+            let remote = address(file.family, file.remote).filter(|_| file.remote_port != 0);
+            remote.map_or_else(
+                || local.to_string(),
+                |remote| format!("{local} <-> {}", SocketAddr::new(remote, u16::from_be(file.remote_port))),
+            )
         }
-        AF_INET6 if remote_port == 0 => format!("[::]:{}", file.local_port),
-        AF_INET6 => format!("port {} <-> port {remote_port} (IPv6)", file.local_port),
-        _ => unix_path(file.inode).unwrap_or_else(|| format!("socket:[{}]", file.inode)),
+        None => unix_path(file.inode).unwrap_or_else(|| format!("socket:[{}]", file.inode)),
     };
     Fd { kind, name }
 }
 
-fn dotted(address: u32) -> String {
-    std::net::Ipv4Addr::from(u32::from_be(address)).to_string()
+/// An address of a socket. One of IPv4 is shown as such, whatever family the socket is of.
+fn address(family: u16, bytes: [u8; 16]) -> Option<IpAddr> {
+    match family {
+        AF_INET => bytes.first_chunk().map(|&first: &[u8; 4]| IpAddr::from(first)),
+        AF_INET6 => Some(IpAddr::from(bytes).to_canonical()),
+        _ => None,
+    }
 }
 
 fn unix_path(inode: u64) -> Option<String> {
@@ -263,6 +266,12 @@ mod tests {
         assert_eq!(waits_for(&file(port, 0), &ports), None, "the listening socket itself is no connection");
     }
 
+    fn bytes(first: &[u8]) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..first.len()].copy_from_slice(first);
+        bytes
+    }
+
     #[test]
     fn a_socket_is_named_by_its_addresses() {
         let file = FileRecord {
@@ -271,12 +280,20 @@ mod tests {
             protocol: 6,
             local_port: 80,
             remote_port: 40_000u16.to_be(),
-            local: u32::from_ne_bytes([127, 0, 0, 1]),
-            remote: u32::from_ne_bytes([10, 0, 0, 7]),
+            local: bytes(&[127, 0, 0, 1]),
+            remote: bytes(&[10, 0, 0, 7]),
             ..FileRecord::default()
         };
         let fd = describe(&file);
         assert_eq!((fd.kind.as_str(), fd.name.as_str()), ("tcp", "127.0.0.1:80 <-> 10.0.0.7:40000"));
+        let v6 = |local: &str, remote: &str, remote_port: u16| {
+            let octets = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap().octets();
+            let (local, remote, family) = (octets(local), octets(remote), AF_INET6);
+            describe(&FileRecord { local, remote, family, remote_port: remote_port.to_be(), ..file }).name
+        };
+        assert_eq!(v6("fe80::1", "2001:db8::7", 443), "[fe80::1]:80 <-> [2001:db8::7]:443");
+        assert_eq!(v6("::ffff:127.0.0.1", "::ffff:10.0.0.7", 443), "127.0.0.1:80 <-> 10.0.0.7:443");
+        assert_eq!(v6("::", "::", 0), "[::]:80");
     }
 
     #[test]

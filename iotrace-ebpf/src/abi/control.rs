@@ -48,6 +48,10 @@ pub enum Field {
     SockSaddr,
     /// `sock.__sk_common.skc_daddr`
     SockDaddr,
+    /// `sock.__sk_common.skc_v6_rcv_saddr`; with `CONFIG_IPV6`
+    SockSaddr6,
+    /// `sock.__sk_common.skc_v6_daddr`; with `CONFIG_IPV6`
+    SockDaddr6,
     /// `sock.sk_receive_queue.qlen`
     SockQlen,
     /// `udp_sock.reader_queue.qlen`

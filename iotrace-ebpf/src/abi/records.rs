@@ -272,10 +272,10 @@ pub struct FileRecord {
     pub local_port: u16,
     /// Sockets: remote port, network order as the kernel keeps it.
     pub remote_port: u16,
-    /// Sockets: local IPv4 address, network order.
-    pub local: u32,
-    /// Sockets: remote IPv4 address, network order.
-    pub remote: u32,
+    /// Sockets: local address, network order: the first four bytes with IPv4, all with IPv6.
+    pub local: [u8; 16],
+    /// Sockets: remote address, likewise.
+    pub remote: [u8; 16],
     /// Last component of its path, cut to fit, ended by zeros; empty for sockets and the like.
     pub name: [u8; 32],
 }

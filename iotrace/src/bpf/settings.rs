@@ -205,6 +205,8 @@ pub fn offsets(btf: &Btf) -> [u32; FIELDS] {
         (Field::SockDport, "sock", &["__sk_common.skc_dport"]),
         (Field::SockSaddr, "sock", &["__sk_common.skc_rcv_saddr"]),
         (Field::SockDaddr, "sock", &["__sk_common.skc_daddr"]),
+        (Field::SockSaddr6, "sock", &["__sk_common.skc_v6_rcv_saddr"]),
+        (Field::SockDaddr6, "sock", &["__sk_common.skc_v6_daddr"]),
         (Field::SockQlen, "sock", &["sk_receive_queue.qlen"]),
         (Field::UdpReaderQlen, "udp_sock", &["reader_queue.qlen"]),
         (Field::FileDentry, "file", &["f_path.dentry", "__f_path.dentry"]),

@@ -1,6 +1,6 @@
 //! `--per fd`: which descriptor, what it is, and what it was when it was reused.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use iotrace::summary::Call;
@@ -72,6 +72,32 @@ fn every_kind_has_its_row_and_its_name() {
 }
 
 static ONE: u64 = 1;
+
+/// Sockets of IPv6, connected to each other; where this machine has no `::1`, by IPv4 all the same.
+#[test]
+#[ignore = "needs root"]
+fn sockets_of_ipv6_have_their_addresses() {
+    let bind = || UdpSocket::bind("[::1]:0").or_else(|_| UdpSocket::bind("[::ffff:127.0.0.1]:0"));
+    let (one, other) = (bind().expect("IPv6"), bind().expect("IPv6"));
+    let of = |socket: &UdpSocket| socket.local_addr().expect("bound");
+    one.connect(of(&other)).expect("loopback");
+    let shown = |socket| {
+        let address: SocketAddr = of(socket);
+        SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
+    };
+    let (unconnected, connected) = (shown(&other), format!("{} <-> {}", shown(&one), shown(&other)));
+    let child = Child::fork(|page| {
+        page.gate();
+        ok(write(one.as_raw_fd(), 10));
+        ok(read(other.as_raw_fd(), 10));
+    });
+    let trace = Trace::of(&[child.pid], &["--per", "fd"]);
+    child.run();
+    let document = trace.stop();
+    let calls = &process(&document, child.pid).calls;
+    let name = |syscall| &of_kind(calls, syscall, "udp").fd.as_ref().expect("by descriptor").name;
+    assert_eq!((name("write"), name("read")), (&connected, &unconnected));
+}
 
 /// One number for ever new files, opened and closed as fast as it goes.
 #[test]
