@@ -86,10 +86,7 @@ pub fn boot(boot: &Boot<'_>, mut each: impl FnMut(&str)) -> Result<Verdict> {
 /// - `icount`: the clock of the VM counts instructions, 2 ns for each, and jumps ahead when all its CPUs are idle.
 ///   So what else this machine does cannot be seen in the VM: no test there fails since somebody else was busy, and
 ///   nobody waits for a test that sleeps.
-/// - Without ERMS and FSRM the kernel copies and clears by words, and not by an instruction that qemu emulates byte
-///   by byte: an eighth less to emulate.
-const EMULATED: [&str; 6] =
-    ["-accel", "tcg,thread=single", "-icount", "shift=1,sleep=off", "-cpu", "max,-erms,-fsrm"];
+const EMULATED: [&str; 6] = ["-accel", "tcg,thread=single", "-icount", "shift=1,sleep=off", "-cpu", "max"];
 
 fn command(boot: &Boot<'_>) -> Command {
     let mut qemu = Command::new("qemu-system-x86_64");
