@@ -167,6 +167,8 @@ fn beside_a_spinner() -> (f64, f64) {
     }
     close(to);
     child.finished();
+    // It has done its part, and the end of the trace needs the CPU.
+    drop(spinner);
     let document = trace.stop();
     let read = row(&document.processes[0], "read");
     // Two reads of schedstat lie in the window.
