@@ -55,12 +55,15 @@ async fn tracing(
     let mut asked = false;
     loop {
         look.tick().await;
-        // A command gets the terminal's SIGINT, too: it decides how it ends. The second time is meant.
+        // A command gets the terminal's Ctrl-C, too, and what was sent to us alone is passed on: it decides how it
+        // ends. The second time is meant.
         match (super::interrupts(), &until.command) {
             (0, _) => {}
             (1, Some(command)) if !asked => {
                 asked = true;
-                command.signal(libc::SIGTERM);
+                if let Some(number) = super::sent() {
+                    command.signal(number);
+                }
             }
             (1, Some(_)) => {}
             _ => return Ok(None),

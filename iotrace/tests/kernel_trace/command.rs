@@ -60,7 +60,78 @@ fn it_runs_as_the_user_behind_sudo() {
     assert!(outcome.stderr.contains("65534\n65534\n"), "{}", outcome.stderr);
 }
 
-/// A terminal's Ctrl-C goes to both.
+/// A command that counts its interrupts for a second after the first, and ends with their number.
+const COUNTS: &str = "trap 'n=$((n+1))' INT; trap 'exit 40' TERM; n=0; : > \"$0\";
+    while [ $n = 0 ]; do sleep 0.01; done; i=0; while [ $i -lt 100 ]; do sleep 0.01; i=$((i+1)); done; exit $n";
+
+/// Sends it something when the command is ready, and returns the status of both.
+fn told(command: Command, file: &str, tell: impl FnOnce(&Trace)) -> Option<i32> {
+    let _ = std::fs::remove_file(file);
+    let trace = Trace::spawn_as(command);
+    let asked = std::time::Instant::now();
+    while !std::path::Path::new(file).exists() {
+        assert!(asked.elapsed() < crate::trace::PATIENCE, "the command did not begin");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    tell(&trace);
+    let outcome = trace.end();
+    std::fs::remove_file(file).expect("it was there");
+    outcome.document();
+    outcome.status.code()
+}
+
+/// What is sent to iotrace alone is the command's as well: the signal that was sent, once.
+#[test]
+#[ignore = "needs root"]
+fn signals_are_passed_on() {
+    let file = std::env::temp_dir().join(format!("signals-{}", std::process::id()));
+    let file = file.to_str().expect("plain");
+    let iotrace = || {
+        let mut command = Command::new(binary());
+        command.args(["trace", "--format", "json", "--tier", "tracepoint", "--", "sh", "-c", COUNTS, file]);
+        command
+    };
+    assert_eq!(told(iotrace(), file, |trace| trace.signal(libc::SIGINT)), Some(1));
+    assert_eq!(told(iotrace(), file, |trace| trace.signal(libc::SIGTERM)), Some(40));
+}
+
+/// A terminal tells both, so iotrace has nothing to pass on.
+#[test]
+#[ignore = "needs root"]
+fn a_terminals_ctrl_c_reaches_a_command_once() {
+    use std::io::Write as _;
+    use std::os::fd::{AsRawFd as _, FromRawFd as _};
+    use std::ptr::null_mut;
+
+    let file = std::env::temp_dir().join(format!("terminal-{}", std::process::id()));
+    let file = file.to_str().expect("plain");
+    let (mut master, mut slave) = (0, 0);
+    // SAFETY: room for two descriptors, which are ours from here on; no name, no settings.
+    let (mut master, slave) = unsafe {
+        let made = libc::openpty(&raw mut master, &raw mut slave, null_mut(), null_mut(), null_mut());
+        assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
+        (std::fs::File::from_raw_fd(master), std::fs::File::from_raw_fd(slave))
+    };
+    let mut command = Command::new(binary());
+    command.args(["trace", "--format", "json", "--tier", "tracepoint", "--", "sh", "-c", COUNTS, file]);
+    let terminal = slave.as_raw_fd();
+    // SAFETY: plain calls between fork and exec. Whoever leads a group cannot begin a session, so it joins ours
+    // before.
+    unsafe {
+        std::os::unix::process::CommandExt::pre_exec(&mut command, move || {
+            let joined = libc::setpgid(0, libc::getpgid(libc::getppid()));
+            if joined < 0 || libc::setsid() < 0 || libc::ioctl(terminal, libc::TIOCSCTTY, 0) != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+    let code = told(command, file, |_| master.write_all(b"\x03").expect("a terminal takes keys"));
+    drop(slave);
+    assert_eq!(code, Some(1), "interrupts that the command got");
+}
+
+/// What a group gets goes to both.
 #[test]
 #[ignore = "needs root"]
 fn ctrl_c_ends_both_and_prints_the_summary() {
