@@ -27,7 +27,7 @@ use crate::target::{Held, Identity, pipe};
 use crate::workload;
 
 /// What does not pass is played again: a busy machine may disturb a scene from beginning to end.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 5;
 /// How long all scenes may take: emulated machines are 20 times slower.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Rows of the sums: a few calls of some twenty threads.

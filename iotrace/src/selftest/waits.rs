@@ -208,7 +208,8 @@ pub fn judge(evidence: &Evidence) {
 }
 
 /// The scheduler's own account begins when the thread is queued, iotrace's at the wake-up right before: both lie
-/// in the send call. Between its calls the thread may wait for a CPU as well.
+/// in the send call, unless an interrupt has to queue the thread on another CPU, which takes long where somebody else
+/// has that CPU of a virtual machine. Between its calls the thread may wait for a CPU as well.
 fn run_queue(evidence: &Evidence, runq: u64) {
     let scene = evidence.scene;
     let Some(&delay) = scene.facts.get("run_delay") else {
