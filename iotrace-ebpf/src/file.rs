@@ -73,11 +73,11 @@ pub fn announce(task: &Task) {
         record.local_port = read(sock, Field::SockNum);
         record.remote_port = read(sock, Field::SockDport);
         if record.family == AF_INET6 {
-            record.local = read(sock, Field::SockSaddr6);
-            record.remote = read(sock, Field::SockDaddr6);
+            record.name[..16].copy_from_slice(&read::<[u8; 16]>(sock, Field::SockSaddr6));
+            record.name[16..].copy_from_slice(&read::<[u8; 16]>(sock, Field::SockDaddr6));
         } else {
-            record.local[..4].copy_from_slice(&read::<[u8; 4]>(sock, Field::SockSaddr));
-            record.remote[..4].copy_from_slice(&read::<[u8; 4]>(sock, Field::SockDaddr));
+            record.name[..4].copy_from_slice(&read::<[u8; 4]>(sock, Field::SockSaddr));
+            record.name[16..20].copy_from_slice(&read::<[u8; 4]>(sock, Field::SockDaddr));
         }
     } else {
         let dentry: u64 = read(file, Field::FileDentry);

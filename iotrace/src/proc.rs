@@ -184,10 +184,10 @@ fn socket(file: &FileRecord) -> Fd {
         (16, _) => "netlink".to_owned(),
         (family, protocol) => format!("socket (family {family}, protocol {protocol})"),
     };
-    let name = match address(file.family, file.local) {
+    let name = match address(file, 0) {
         Some(local) => {
             let local = SocketAddr::new(local, file.local_port);
-            let remote = address(file.family, file.remote).filter(|_| file.remote_port != 0);
+            let remote = address(file, 1).filter(|_| file.remote_port != 0);
             remote.map_or_else(
                 || local.to_string(),
                 |remote| format!("{local} <-> {}", SocketAddr::new(remote, u16::from_be(file.remote_port))),
@@ -198,9 +198,10 @@ fn socket(file: &FileRecord) -> Fd {
     Fd { kind, name }
 }
 
-/// An address of a socket. One of IPv4 is shown as such, whatever family the socket is of.
-fn address(family: u16, bytes: [u8; 16]) -> Option<IpAddr> {
-    match family {
+/// The local (0) or remote (1) address of a socket. One of IPv4 is shown as such, whatever family the socket is of.
+fn address(file: &FileRecord, which: usize) -> Option<IpAddr> {
+    let &bytes: &[u8; 16] = file.name[16 * which..].first_chunk()?;
+    match file.family {
         AF_INET => bytes.first_chunk().map(|&first: &[u8; 4]| IpAddr::from(first)),
         AF_INET6 => Some(IpAddr::from(bytes).to_canonical()),
         _ => None,
@@ -266,10 +267,11 @@ mod tests {
         assert_eq!(waits_for(&file(port, 0), &ports), None, "the listening socket itself is no connection");
     }
 
-    fn bytes(first: &[u8]) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        bytes[..first.len()].copy_from_slice(first);
-        bytes
+    fn addresses(local: &[u8], remote: &[u8]) -> [u8; 32] {
+        let mut both = [0; 32];
+        both[..local.len()].copy_from_slice(local);
+        both[16..16 + remote.len()].copy_from_slice(remote);
+        both
     }
 
     #[test]
@@ -280,16 +282,15 @@ mod tests {
             protocol: 6,
             local_port: 80,
             remote_port: 40_000u16.to_be(),
-            local: bytes(&[127, 0, 0, 1]),
-            remote: bytes(&[10, 0, 0, 7]),
+            name: addresses(&[127, 0, 0, 1], &[10, 0, 0, 7]),
             ..FileRecord::default()
         };
         let fd = describe(&file);
         assert_eq!((fd.kind.as_str(), fd.name.as_str()), ("tcp", "127.0.0.1:80 <-> 10.0.0.7:40000"));
         let v6 = |local: &str, remote: &str, remote_port: u16| {
             let octets = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap().octets();
-            let (local, remote, family) = (octets(local), octets(remote), AF_INET6);
-            describe(&FileRecord { local, remote, family, remote_port: remote_port.to_be(), ..file }).name
+            let (name, family) = (addresses(&octets(local), &octets(remote)), AF_INET6);
+            describe(&FileRecord { name, family, remote_port: remote_port.to_be(), ..file }).name
         };
         assert_eq!(v6("fe80::1", "2001:db8::7", 443), "[fe80::1]:80 <-> [2001:db8::7]:443");
         assert_eq!(v6("::ffff:127.0.0.1", "::ffff:10.0.0.7", 443), "127.0.0.1:80 <-> 10.0.0.7:443");

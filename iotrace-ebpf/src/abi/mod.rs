@@ -24,7 +24,7 @@ const _: () = {
     assert!(size_of::<TaskRecord>() == 40);
     assert!(size_of::<RecvRecord>() == 48);
     assert!(size_of::<PollRecord>() == 40);
-    assert!(size_of::<FileRecord>() == 128);
+    assert!(size_of::<FileRecord>() == 96);
     assert!(size_of::<AggKey>() == 24);
     assert!(size_of::<WakeKey>() == 16);
     // A per-CPU value may not be larger than 32 KiB.

@@ -272,10 +272,8 @@ pub struct FileRecord {
     pub local_port: u16,
     /// Sockets: remote port, network order as the kernel keeps it.
     pub remote_port: u16,
-    /// Sockets: local address, network order: the first four bytes with IPv4, all with IPv6.
-    pub local: [u8; 16],
-    /// Sockets: remote address, likewise.
-    pub remote: [u8; 16],
-    /// Last component of its path, cut to fit, ended by zeros; empty for sockets and the like.
+    /// Last component of its path, cut to fit, ended by zeros. Sockets: the local and the remote address of 16
+    /// bytes each in network order, of which IPv4 has the first four. One field for both, as this record lies on a
+    /// stack of 512 bytes.
     pub name: [u8; 32],
 }
