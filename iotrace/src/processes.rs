@@ -163,10 +163,11 @@ fn wakers(pid: u32, snapshot: &Snapshot, names: &Names) -> Vec<Waker> {
             comm: match names.threads.get(&key.waker) {
                 _ if key.waker == 0 => "idle".to_owned(),
                 _ if key.waker == WakeKey::MANY => "several".to_owned(),
+                _ if key.waker == WakeKey::TIMER => "timer".to_owned(),
                 Some((name, _)) => name.clone(),
                 None => "unknown".to_owned(),
             },
-            tid: if key.waker == WakeKey::MANY { 0 } else { key.waker },
+            tid: if matches!(key.waker, WakeKey::MANY | WakeKey::TIMER) { 0 } else { key.waker },
             by_socket: key.by_socket != 0,
             syscall: syscall::name(key.nr),
             wakes,

@@ -85,7 +85,8 @@ impl Snapshot {
             None => *key,
         };
         let wake = |key: &WakeKey| match into.get(&key.tgid) {
-            Some(&tgid) => WakeKey { tgid, waker: key.waker.min(1) * WakeKey::MANY, ..*key },
+            Some(&tgid) if matches!(key.waker, 0 | WakeKey::TIMER) => WakeKey { tgid, ..*key },
+            Some(&tgid) => WakeKey { tgid, waker: WakeKey::MANY, ..*key },
             None => *key,
         };
         let before = std::mem::take(self);

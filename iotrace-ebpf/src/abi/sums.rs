@@ -95,7 +95,7 @@ pub struct WakeKey {
     pub tgid: u32,
     /// The call it slept in.
     pub nr: u32,
-    /// The thread in whose context the wake-up ran; 0: an idle CPU, so an interrupt.
+    /// The thread in whose context the wake-up ran; 0: an idle CPU, so an interrupt; or [`WakeKey::TIMER`].
     pub waker: u32,
     /// Whether `sk_data_ready` came right before it.
     pub by_socket: u32,
@@ -104,6 +104,8 @@ pub struct WakeKey {
 impl WakeKey {
     /// A [`WakeKey::waker`] of user space: several that are told apart no longer.
     pub const MANY: u32 = u32::MAX;
+    /// A [`WakeKey::waker`]: the timer of a call that timed out, whosoever's context its interrupt borrowed.
+    pub const TIMER: u32 = u32::MAX - 1;
 }
 
 /// What the kernel knows of a socket that is received from.

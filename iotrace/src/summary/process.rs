@@ -80,10 +80,10 @@ pub struct ModelUse {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Waker {
     /// Name of the thread in whose context the wake-up ran (an interrupt borrows whoever runs);
-    /// `idle` where nobody did, `several` where
-    /// they are not told apart.
+    /// `idle` where nobody did, `timer` where
+    /// the call timed out, `several` where they are not told apart.
     pub comm: String,
-    /// Its id; 0: idle or several.
+    /// Its id; 0: none of them is one thread.
     pub tid: u32,
     /// Whether data had become ready on a socket right before.
     pub by_socket: bool,

@@ -58,6 +58,26 @@ fn wakers() -> Result<(), String> {
     Ok(())
 }
 
+/// Whoever ran when the timer's interrupt came has nothing to do with it.
+#[test]
+#[ignore = "needs root"]
+fn what_times_out_is_woken_by_its_timer() {
+    const TIMES: u64 = 20;
+    let child = Child::fork(|page| {
+        page.gate();
+        for _ in 0..TIMES {
+            // SAFETY: waits for nothing, for 5 ms.
+            assert_eq!(unsafe { libc::syscall(libc::SYS_poll, 0, 0, 5) }, 0);
+        }
+    });
+    let trace = Trace::of(&[child.pid], &["-e", "trace=poll"]);
+    child.run();
+    let document = trace.stop();
+    let [waker] = &process(&document, child.pid).wakers[..] else { panic!("one waker: {document:?}") };
+    assert_eq!((waker.comm.as_str(), waker.tid, waker.by_socket), ("timer", 0, false));
+    assert_eq!((waker.syscall.as_str(), waker.wakes), ("poll", TIMES));
+}
+
 /// A writer that is faster than its reader waits for room.
 #[test]
 #[ignore = "needs root"]

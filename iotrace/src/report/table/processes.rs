@@ -52,10 +52,11 @@ fn wakers(process: &Process, page: &mut Page) {
         .wakers
         .iter()
         .map(|waker| {
-            let who = if waker.tid == 0 {
-                "an idle CPU".to_owned()
-            } else {
-                format!("{} {}", waker.comm, waker.tid)
+            let who = match (waker.tid, waker.comm.as_str()) {
+                (0, "idle") => "an idle CPU".to_owned(),
+                (0, "timer") => "the timeout".to_owned(),
+                (0, several) => several.to_owned(),
+                (tid, comm) => format!("{comm} {tid}"),
             };
             let how = if waker.by_socket { ", data on a socket" } else { "" };
             format!("{} in {} by {who}{how}", count(waker.wakes), waker.syscall)
