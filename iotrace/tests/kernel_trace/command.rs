@@ -65,9 +65,7 @@ const COUNTS: &str = "trap 'n=$((n+1))' INT; trap 'exit 40' TERM; n=0; : > \"$0\
     while [ $n = 0 ]; do sleep 0.01; done; i=0; while [ $i -lt 100 ]; do sleep 0.01; i=$((i+1)); done; exit $n";
 
 /// Sends it something when the command is ready, and returns the status of both.
-fn told(command: Command, file: &str, tell: impl FnOnce(&Trace)) -> Option<i32> {
-    let _ = std::fs::remove_file(file);
-    let trace = Trace::spawn_as(command);
+fn told(trace: Trace, file: &str, tell: impl FnOnce(&Trace)) -> Option<i32> {
     let asked = std::time::Instant::now();
     while !std::path::Path::new(file).exists() {
         assert!(asked.elapsed() < crate::trace::PATIENCE, "the command did not begin");
@@ -89,7 +87,7 @@ fn signals_are_passed_on() {
     let iotrace = || {
         let mut command = Command::new(binary());
         command.args(["trace", "--format", "json", "--tier", "tracepoint", "--", "sh", "-c", COUNTS, file]);
-        command
+        Trace::spawn_as(command)
     };
     assert_eq!(told(iotrace(), file, |trace| trace.signal(libc::SIGINT)), Some(1));
     assert_eq!(told(iotrace(), file, |trace| trace.signal(libc::SIGTERM)), Some(40));
@@ -115,18 +113,17 @@ fn a_terminals_ctrl_c_reaches_a_command_once() {
     let mut command = Command::new(binary());
     command.args(["trace", "--format", "json", "--tier", "tracepoint", "--", "sh", "-c", COUNTS, file]);
     let terminal = slave.as_raw_fd();
-    // SAFETY: plain calls between fork and exec. Whoever leads a group cannot begin a session, so it joins ours
-    // before.
+    // SAFETY: plain calls between fork and exec.
     unsafe {
         std::os::unix::process::CommandExt::pre_exec(&mut command, move || {
-            let joined = libc::setpgid(0, libc::getpgid(libc::getppid()));
-            if joined < 0 || libc::setsid() < 0 || libc::ioctl(terminal, libc::TIOCSCTTY, 0) != 0 {
+            if libc::setsid() < 0 || libc::ioctl(terminal, libc::TIOCSCTTY, 0) != 0 {
                 return Err(std::io::Error::last_os_error());
             }
             Ok(())
         });
     }
-    let code = told(command, file, |_| master.write_all(b"\x03").expect("a terminal takes keys"));
+    let trace = Trace::spawn_grouped(command);
+    let code = told(trace, file, |_| master.write_all(b"\x03").expect("a terminal takes keys"));
     drop(slave);
     assert_eq!(code, Some(1), "interrupts that the command got");
 }

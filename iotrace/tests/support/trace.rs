@@ -69,7 +69,13 @@ impl Trace {
     /// Starts a command of one's own making.
     pub fn spawn_as(mut command: Command) -> Self {
         // A group of its own: what a terminal sends on Ctrl-C reaches it and its command, not us.
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command.process_group(0);
+        Self::spawn_grouped(command)
+    }
+
+    /// The same, of one that sees to its group itself, which it must lead.
+    pub fn spawn_grouped(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let mut out = child.stdout.take().expect("it was piped");
         let err = child.stderr.take().expect("it was piped");
