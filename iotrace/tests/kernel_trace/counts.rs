@@ -161,7 +161,7 @@ fn beside_a_spinner() -> (f64, f64) {
     let trace = Trace::of(&[child.pid], &["-e", "trace=read"]);
     child.go();
     spinner.go();
-    for _ in 0..200 {
+    for _ in 0..130 {
         assert_eq!(write(to, 1), 1);
         std::thread::sleep(std::time::Duration::from_millis(4));
     }
