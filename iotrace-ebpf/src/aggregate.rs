@@ -176,10 +176,12 @@ fn woken(task: &Task, call: &Finished) {
     let known = task.wake.at == call.woken;
     let by_socket = known && task.wake.sock != 0;
     let timed_out = call.ret == 0 && task.role == u32::from(role::READINESS);
-    let waker = match () {
-        () if timed_out && !by_socket => WakeKey::TIMER,
-        () if known => task.wake.tid,
-        () => 0,
+    let waker = if timed_out && !by_socket {
+        WakeKey::TIMER
+    } else if known {
+        task.wake.tid
+    } else {
+        0
     };
     let key = WakeKey { tgid: task.tgid, nr: task.nr, waker, by_socket: u32::from(by_socket) };
     match WAKES.get_ptr_mut(key) {

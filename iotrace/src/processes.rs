@@ -160,14 +160,14 @@ fn wakers(pid: u32, snapshot: &Snapshot, names: &Names) -> Vec<Waker> {
     let mine = snapshot.wakes.iter().filter(|(key, _)| key.tgid == pid);
     let mut wakers: Vec<Waker> = mine
         .map(|(key, &wakes)| Waker {
-            comm: match names.threads.get(&key.waker) {
-                _ if key.waker == 0 => "idle".to_owned(),
-                _ if key.waker == WakeKey::MANY => "several".to_owned(),
-                _ if key.waker == WakeKey::TIMER => "timer".to_owned(),
-                Some((name, _)) => name.clone(),
-                None => "unknown".to_owned(),
+            comm: match (key.waker, key.thread().map(|tid| names.threads.get(&tid))) {
+                (_, Some(Some((name, _)))) => name.clone(),
+                (_, Some(None)) => "unknown".to_owned(),
+                (WakeKey::MANY, None) => "several".to_owned(),
+                (WakeKey::TIMER, None) => "timer".to_owned(),
+                (_, None) => "idle".to_owned(),
             },
-            tid: if matches!(key.waker, WakeKey::MANY | WakeKey::TIMER) { 0 } else { key.waker },
+            tid: key.thread().unwrap_or(0),
             by_socket: key.by_socket != 0,
             syscall: syscall::name(key.nr),
             wakes,

@@ -85,8 +85,7 @@ impl Snapshot {
             None => *key,
         };
         let wake = |key: &WakeKey| match into.get(&key.tgid) {
-            Some(&tgid) if matches!(key.waker, 0 | WakeKey::TIMER) => WakeKey { tgid, ..*key },
-            Some(&tgid) => WakeKey { tgid, waker: WakeKey::MANY, ..*key },
+            Some(&tgid) => WakeKey { tgid, waker: key.thread().map_or(key.waker, |_| WakeKey::MANY), ..*key },
             None => *key,
         };
         let before = std::mem::take(self);
@@ -132,6 +131,20 @@ mod tests {
     }
 
     #[test]
+    fn the_timer_stays_the_timer_where_threads_are_told_apart_no_longer() {
+        let waker_of_many = |waker| {
+            let mut snapshot = of(7, 1);
+            snapshot.wakes = [(WakeKey { tgid: 7, waker, ..WakeKey::default() }, 1)].into();
+            snapshot.rename(&[(7, 9)].into());
+            snapshot.wakes.into_keys().map(|key| (key.tgid, key.waker)).collect::<Vec<_>>()
+        };
+        for waker in [0, WakeKey::TIMER, WakeKey::MANY] {
+            assert_eq!(waker_of_many(waker), [(9, waker)]);
+        }
+        assert_eq!(waker_of_many(8), [(9, WakeKey::MANY)]);
+    }
+
+    #[test]
     fn many_become_one_of_each_name_and_nothing_is_lost_or_told_twice() {
         let mut retired = Retired::default();
         let many = ROWS as u32 + 10;
@@ -146,6 +159,9 @@ mod tests {
         assert_eq!(calls(&all), u64::from(many) * 3 + 5);
         assert_eq!(all.errors.values().sum::<u64>(), u64::from(many) + 1);
         assert_eq!(all.wakes.values().sum::<u64>(), 2 * (u64::from(many) + 1));
+        // The last is still there, and is told by itself; the others' wakers are threads that are told apart no longer.
+        let several = all.wakes.keys().filter(|key| key.waker == WakeKey::MANY).count();
+        assert_eq!((several, all.wakes.len()), (2, 3));
         assert_eq!(calls(&all.since(&printed)), 5, "what was printed is not printed again");
         let stood_for = |retired: &Retired| retired.stand_ins().values().map(|entry| entry.1).sum::<u64>();
         assert_eq!(stood_for(&retired), u64::from(many));

@@ -106,6 +106,11 @@ impl WakeKey {
     pub const MANY: u32 = u32::MAX;
     /// A [`WakeKey::waker`]: the timer of a call that timed out, whosoever's context its interrupt borrowed.
     pub const TIMER: u32 = u32::MAX - 1;
+
+    /// The waker, if it is one thread.
+    pub fn thread(&self) -> Option<u32> {
+        Some(self.waker).filter(|waker| ![0, Self::MANY, Self::TIMER].contains(waker))
+    }
 }
 
 /// What the kernel knows of a socket that is received from.

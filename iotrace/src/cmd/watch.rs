@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 
-use iotrace_ebpf::abi::Stat;
+use iotrace_ebpf::abi::{Stat, WakeKey};
 
 use crate::aggregate::Snapshot;
 use crate::bpf::exact::Refused;
@@ -154,12 +154,11 @@ impl<'a> Watch<'a> {
 
     /// Names of wakers outside the target, while they are there.
     fn look_at_wakers(&mut self, snapshot: &Snapshot) {
-        for key in snapshot.wakes.keys() {
-            if key.waker != 0
-                && !self.names.threads.contains_key(&key.waker)
-                && let (Some(name), Some(pid)) = (proc::comm(key.waker), proc::process_of(key.waker))
+        for tid in snapshot.wakes.keys().filter_map(WakeKey::thread) {
+            if !self.names.threads.contains_key(&tid)
+                && let (Some(name), Some(pid)) = (proc::comm(tid), proc::process_of(tid))
             {
-                self.names.threads.insert(key.waker, (name, pid));
+                self.names.threads.insert(tid, (name, pid));
             }
         }
     }
@@ -204,7 +203,7 @@ impl<'a> Watch<'a> {
         if self.names.threads.len() < self.most_names {
             return;
         }
-        let wakers: HashSet<u32> = snapshot.wakes.keys().map(|key| key.waker).collect();
+        let wakers: HashSet<u32> = snapshot.wakes.keys().filter_map(WakeKey::thread).collect();
         let ended = &mut self.names.ended_threads;
         self.names.threads.retain(|&tid, (_, pid)| {
             let keep = tid == *pid || wakers.contains(&tid) || !proc::is_gone(tid);

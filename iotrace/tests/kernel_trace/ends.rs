@@ -81,7 +81,7 @@ fn a_signal_or_the_time_ends_it_with_the_summary() {
 #[test]
 #[ignore = "needs root"]
 fn it_begins_and_ends_promptly() {
-    let slow = if std::env::var_os("IOTRACE_VM").is_some() { 20 } else { 3 };
+    let slow = if crate::in_vm() { 20 } else { 3 };
     let child = reader();
     child.go();
     let mut tried = Vec::new();

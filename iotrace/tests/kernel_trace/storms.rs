@@ -228,7 +228,7 @@ fn exec_keeps_the_counts_and_takes_the_new_name() {
 #[ignore = "needs root"]
 fn the_whole_system_under_load_is_complete_and_bounded() {
     // Under emulation a busy second takes two or three.
-    let window = Duration::from_secs(if std::env::var_os("IOTRACE_VM").is_some() { 3 } else { 20 });
+    let window = Duration::from_secs(if crate::in_vm() { 3 } else { 20 });
     let busy = |_| {
         Child::fork(|page| {
             let (from, to) = pipe();
