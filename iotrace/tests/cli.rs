@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use iotrace::model::Model;
+use iotrace_core::domain::model::Model;
 use program::{Ran, Started, binary, iotrace};
 
 #[path = "support/program.rs"]

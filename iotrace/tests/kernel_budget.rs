@@ -15,7 +15,7 @@ use iotrace::bpf::probes::Group;
 use iotrace::bpf::settings::{Settings, Whom};
 use iotrace::cli::{Cli, Command};
 use iotrace::cmd::trace;
-use iotrace::syscall;
+use iotrace_core::domain::syscall;
 
 /// In the working directory of the tests, the package's.
 const FILE: &str = "tests/budget.txt";

@@ -3,7 +3,7 @@
 #[path = "support/program.rs"]
 mod program;
 
-use iotrace::summary::{Check, Document};
+use iotrace_core::summary::{Check, Document};
 use program::{Ran, iotrace};
 
 fn selftest(args: &[&str]) -> (Ran, Document) {
@@ -51,9 +51,10 @@ fn every_check_passes_here() {
     }
     // What is skipped for its age is what this kernel is too old for; the newest skips nothing of that kind.
     let release = document.host.kernel.as_str();
-    let running = iotrace::check::version(release).expect("a release");
+    let running = iotrace::host::check::version(release).expect("a release");
     for check in document.checks.iter().filter(|check| check.skipped.is_some()) {
-        let since = check.since.as_deref().map(|since| iotrace::check::version(since).expect("a version"));
+        let since =
+            check.since.as_deref().map(|since| iotrace::host::check::version(since).expect("a version"));
         assert!(since.is_none_or(|since| running < since), "{release}: {check:?}");
     }
 }

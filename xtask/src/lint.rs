@@ -8,10 +8,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::process;
 use crate::workspace::Workspace;
+use circles::Files;
 use source::Source;
 
+mod circles;
 mod habits;
-mod layers;
+mod paths;
+mod rooms;
 mod source;
 
 /// Something that breaks a rule.
@@ -27,12 +30,19 @@ struct Finding {
 /// `cargo xtask lint`.
 pub fn run() -> Result<()> {
     let root = Workspace::find()?.root;
-    let mut findings = Vec::new();
+    let (mut findings, mut imports) = (Vec::new(), Files::default());
     let files = files(&root)?;
     for file in &files {
         // Not everything is text, and a file may be gone though git still has it.
         let Ok(text) = std::fs::read_to_string(root.join(file)) else { continue };
         check(file, &text, &mut findings);
+        if file.ends_with(".rs") {
+            imports.add(file, &Source::new(&text));
+        }
+    }
+    for circle in imports.circles() {
+        let what = format!("imports in a circle: {}", circle.join(", "));
+        findings.push(Finding { file: circle[0].clone(), line: 0, what });
     }
     for Finding { file, line, what } in &findings {
         eprintln!("{file}:{line}: {what}");
@@ -57,7 +67,7 @@ fn check(file: &str, text: &str, findings: &mut Vec<Finding>) {
     habits::no_machine_paths(text, &mut report);
     if file.ends_with(".rs") {
         let source = Source::new(text);
-        layers::check(file, &source, &mut report);
+        rooms::check(file, &source, &mut report);
         habits::check(file, &source, &mut report);
     }
 }

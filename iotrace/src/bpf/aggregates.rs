@@ -8,7 +8,7 @@ use iotrace_ebpf::abi::{Agg, AggKey, ErrorKey, WakeKey};
 use iotrace_ebpf::thread::Task;
 
 use super::loader::Observer;
-use crate::aggregate::{Open, Row, Snapshot};
+use iotrace_core::rows::sums::{Open, Row, Snapshot};
 
 /// The ABI's types as aya wants them: any bytes are a valid value of each.
 macro_rules! plain {

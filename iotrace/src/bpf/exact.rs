@@ -8,8 +8,8 @@ use super::btf::Btf;
 use super::loader::{LoadError, Missing, attach_probe};
 use super::probes::{Group, PROBES, Probe, Variant};
 use super::settings::{Settings, Wish};
-use crate::check;
-use crate::summary::Tier;
+use crate::host::check;
+use iotrace_core::domain::Tier;
 
 /// Groups of function hooks, the one that the others add to first.
 pub const GROUPS: [Group; 3] = [Group::ExactSockets, Group::ExactDatagrams, Group::ExactUring];

@@ -10,13 +10,15 @@ use iotrace_ebpf::abi::sinks::AGGREGATES;
 use iotrace_ebpf::abi::{ERRORS_ROOM, FLOORS_OF, MAYBE, STATS, Stat, WAKES_ROOM};
 use thiserror::Error;
 
+use iotrace_core::domain::{Loss, Tier};
+
 use super::btf::{Btf, BtfError};
 use super::exact::{self, Refused};
 use super::hook::with_causes;
 use super::probes::{AGAIN, PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
 use super::settings::{Settings, Wish, offsets};
-use crate::summary::{Loss, Tier};
+use crate::host::clock::monotonic_ns;
 
 /// The object that `build.rs` made.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/iotrace.bpf.o"));
@@ -337,14 +339,6 @@ fn mark(ebpf: &mut Ebpf, members: &[u32]) -> Result<(), LoadError> {
         filter.set(member & (MAYBE - 1), 1, 0).map_err(|error| LoadError::Object(with_causes(&error)))?;
     }
     Ok(())
-}
-
-/// The clock of the probes.
-pub fn monotonic_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a valid place for the answer; this clock exists everywhere.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// Attaches the variant of a probe that fits, unless it was switched off; a second chance goes with the first.

@@ -4,7 +4,7 @@ use iotrace_ebpf::abi::{FIELDS, Field, MAX_SYSCALL, fault, mode, per, sinks};
 
 use super::btf::Btf;
 use super::probes::Group;
-use crate::syscall;
+use iotrace_core::domain::syscall;
 
 /// Whom to observe: any of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,10 +13,11 @@ use crate::bpf::exact;
 use crate::bpf::loader::{Observer, programs_are_preemptible};
 use crate::bpf::probes::{Group, PROBES, Probe};
 use crate::bpf::settings::{Settings, Wish};
-use crate::check;
 use crate::cli::{DoctorArgs, DoctorFormat};
-use crate::error::Failure;
-use crate::summary::{Host, SCHEMA, Tier};
+use crate::host::check;
+use crate::session::error::Failure;
+use iotrace_core::domain::Tier;
+use iotrace_core::summary::{Host, SCHEMA};
 
 /// How well something works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -1,8 +1,8 @@
 //! `iotrace floor`: holds an empty pair of programs until it is killed, for `cargo xtask bench`.
 
 use crate::bpf::floor::Floor;
-use crate::check;
-use crate::error::Failure;
+use crate::host::check;
+use crate::session::error::Failure;
 
 /// Attaches, says so, and waits for a signal: its default action is the end, and the kernel detaches.
 pub fn main() -> Result<(), Failure> {

@@ -6,7 +6,5 @@ pub mod output;
 pub mod run;
 pub mod selftest;
 pub mod study;
-pub mod targets;
 pub mod trace;
-pub mod watch;
 pub mod workload;

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use crate::bpf::exact::Refused;
 use crate::cli::{Color, OutputArgs};
-use crate::error::Failure;
-use crate::report::{self, Format, Options};
-use crate::summary::Document;
-use crate::target::Identity;
+use crate::host::launch::Identity;
+use crate::session::error::Failure;
+use iotrace_core::report::{self, Format, Options};
+use iotrace_core::summary::Document;
 
 /// Columns of a report.
 const WIDTH: usize = 100;
@@ -140,14 +140,6 @@ pub fn schema() -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(Failure::while_doing("writing the schema")),
     }
-}
-
-/// CPU time of this process so far, user and system.
-pub fn own_cpu_ns() -> Option<u64> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a valid place for the answer.
-    let rc = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    (rc == 0).then_some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
 #[cfg(test)]

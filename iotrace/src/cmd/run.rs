@@ -2,29 +2,24 @@
 
 use std::ffi::OsStr;
 use std::io::IsTerminal;
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use crate::analysis;
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
-use crate::bpf::probes::{Group, PROBES};
-use crate::bpf::settings::{Settings, Wish};
-use crate::calibrate;
-use crate::check;
+use crate::bpf::probes::PROBES;
+use crate::bpf::settings::Wish;
 use crate::cli::{ModelArg, RunArgs, TierArg};
 use crate::cmd::output;
-use crate::degraded;
-use crate::error::Failure;
-use crate::journal::Journal;
-use crate::model::{Meanwhile, Model, Transport};
-use crate::session::{self, End};
-use crate::signals::SIGIO;
-use crate::summary::{Document, Loss, Overhead, Run, SCHEMA, Tier, Warning};
-use crate::syscall;
-use crate::target::{Held, Identity, pipe};
+use crate::host::{check, clock};
+use crate::session::error::Failure;
+use crate::session::recorded::{Recorded, record_by};
+use crate::session::{self, End, calibrate};
 use crate::workload;
-use crate::workload::spec::{Log, Report, Spec, Tuning};
+use iotrace_core::domain::model::{Meanwhile, Model, Transport};
+use iotrace_core::domain::spec::{Log, Spec, Tuning};
+use iotrace_core::domain::{Loss, Tier};
+use iotrace_core::messages::{self, degraded};
+use iotrace_core::summary::{Document, Overhead, Run, SCHEMA, Warning};
 
 /// One-byte messages before the warm-up: enough for a median that a few disturbed ones do not move.
 const CALIBRATION: u64 = 32;
@@ -170,29 +165,6 @@ fn wish(tier: TierArg, model: Model) -> Wish {
     }
 }
 
-/// The probes that a workload's question needs.
-fn groups(spec: &Spec, btf: &Btf) -> Vec<Group> {
-    let mut groups = vec![Group::Core];
-    if spec.transport.is_socket() {
-        groups.extend([Group::Sockets, Group::Copy, Group::ExactSockets]);
-    }
-    if spec.transport == Transport::Udp {
-        groups.push(Group::ExactDatagrams);
-    }
-    // On UDP a copy ends with sock_recv_length where there is one.
-    let ends_elsewhere = btf.tracepoint("sock_recv_length").is_some();
-    if spec.transport == Transport::Unix || (spec.transport == Transport::Udp && !ends_elsewhere) {
-        groups.push(Group::CopyUnix);
-    }
-    if spec.model == Model::Sigio {
-        groups.push(Group::Signals);
-    }
-    if spec.model.is_io_uring() {
-        groups.extend([Group::Uring, Group::ExactUring]);
-    }
-    groups
-}
-
 /// The result as it grows.
 #[derive(Default)]
 struct Outcome {
@@ -207,79 +179,6 @@ struct Outcome {
     /// What timed the copies; all runs of one command have the same.
     tier: Option<Tier>,
     incomplete: bool,
-}
-
-/// One workload that was run and recorded.
-pub struct Recorded {
-    /// Its own account.
-    pub log: Log,
-    /// What the probes recorded.
-    pub journal: Journal,
-    /// The probes, still attached: their counters are read last.
-    pub observer: Observer,
-}
-
-/// Like [`record_by`], by tracepoints.
-pub fn record(
-    program: &OsStr,
-    btf: &Btf,
-    spec: &Spec,
-    ring_bytes: u32,
-    without: &[String],
-    attached: impl FnOnce(&Observer),
-) -> Result<Option<Recorded>, Failure> {
-    record_by(Wish::Tracepoint, program, btf, spec, ring_bytes, without, attached)
-}
-
-/// Runs `program workload` with `spec` under observation; `None` when interrupted. `attached` is called
-/// when the probes are, before the workload begins.
-pub fn record_by(
-    tier: Wish,
-    program: &OsStr,
-    btf: &Btf,
-    spec: &Spec,
-    ring_bytes: u32,
-    without: &[String],
-    attached: impl FnOnce(&Observer),
-) -> Result<Option<Recorded>, Failure> {
-    let (control, keep) = pipe().map_err(Failure::while_doing("making the control pipe"))?;
-    let (fd, json) = (keep.as_raw_fd().to_string(), serde_json::to_string(spec).unwrap_or_default());
-    let [workload, option, fd, spec_option, json] =
-        ["workload", "--control", &fd, "--spec", &json].map(OsStr::new);
-    let argv = [program, workload, option, fd, spec_option, json];
-    let held = Held::spawn(&argv, Identity::behind_sudo(), Some(&keep))
-        .map_err(Failure::while_doing("starting the workload"))?;
-    drop(keep);
-    let settings = Settings {
-        roles: syscall::input_roles(spec.model == Model::PosixAio),
-        signals: 1 << (SIGIO - 1),
-        ring_bytes,
-        tier,
-        without: without.to_vec(),
-        ..Settings::records(held.pid(), groups(spec, btf))
-    };
-    let mut observer = Observer::attach(btf, &settings)?;
-    attached(&observer);
-    if session::interrupted() {
-        return Ok(None);
-    }
-    let mut running = held.release().map_err(Failure::while_doing("executing the workload"))?;
-    let watched = session::watch(&mut observer, &mut running, control, workload::patience(spec))
-        .map_err(Failure::while_doing("watching the workload"))?;
-    match watched.end {
-        End::Interrupted => return Ok(None),
-        End::Stalled => return Err(Failure::Failed(workload::stalled(spec).text)),
-        End::Finished => {}
-    }
-    match serde_json::from_slice(&watched.report) {
-        Ok(Report::Done(log)) => {
-            let mut journal = watched.journal;
-            journal.exact = observer.tier() == Tier::Exact;
-            Ok(Some(Recorded { log: *log, journal, observer }))
-        }
-        Ok(Report::Failed(failure)) => Err(Failure::Failed(failure.text)),
-        Err(_) => Err(Failure::Failed(format!("the {} workload died without a word", spec.model))),
-    }
 }
 
 fn observe(
@@ -302,7 +201,7 @@ fn observe(
     let (program, ring) = (OsStr::new("/proc/self/exe"), args.buffer as u32);
     let recorded = record_by(wish(args.tier, spec.model), program, btf, spec, ring, &args.without, say)?;
     let Some(Recorded { log, mut journal, observer }) = recorded else { return Ok(End::Interrupted) };
-    let (mut run, warnings) = analysis::run(spec, &log, &mut journal);
+    let (mut run, warnings) = messages::run(spec, &log, &mut journal);
     let missing: Vec<&str> = observer.missing().iter().map(|missing| missing.probe.name).collect();
     degraded::forget(&mut run, &missing);
     result.incomplete |= run.operations.count < spec.messages;
@@ -367,7 +266,7 @@ impl Outcome {
                 per_call_ns: per_call,
                 per_other_call_ns: per_other_call,
                 per_switch_ns: per_switch,
-                iotrace_cpu_ns: output::own_cpu_ns(),
+                iotrace_cpu_ns: clock::own_cpu_ns(),
                 copy_floors_ns: None,
             },
             elapsed_ns: elapsed.as_nanos() as u64,

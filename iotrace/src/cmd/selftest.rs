@@ -11,20 +11,18 @@ use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::bpf::probes::Group;
 use crate::bpf::settings::{Per, Settings};
-use crate::calibrate;
-use crate::check;
 use crate::cli::{ActArgs, SelftestArgs};
 use crate::cmd::output;
-use crate::error::Failure;
-use crate::proc;
+use crate::host::launch::{Held, Identity, pipe};
+use crate::host::{check, clock, proc};
 use crate::selftest::account::Account;
 use crate::selftest::{self, Observed};
-use crate::session::{self, End};
-use crate::signals::SIGIO;
-use crate::summary::{Check, Document, Loss, Overhead, SCHEMA, Tier, Warning};
-use crate::syscall;
-use crate::target::{Held, Identity, pipe};
+use crate::session::error::Failure;
+use crate::session::{self, End, calibrate};
 use crate::workload;
+use iotrace_core::domain::{Loss, Tier, syscall};
+use iotrace_core::messages::signals::SIGIO;
+use iotrace_core::summary::{Check, Document, Overhead, SCHEMA, Warning};
 
 /// What does not pass is played again: a busy machine may disturb a scene from beginning to end.
 const ATTEMPTS: u32 = 5;
@@ -212,7 +210,7 @@ fn document(
             per_call_ns: cost.per_call_ns,
             per_other_call_ns: other_call,
             per_switch_ns: cost.per_switch_ns,
-            iotrace_cpu_ns: output::own_cpu_ns(),
+            iotrace_cpu_ns: clock::own_cpu_ns(),
             // Only differences of copies are compared.
             copy_floors_ns: None,
         },

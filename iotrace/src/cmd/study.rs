@@ -4,15 +4,15 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use crate::bpf::btf::Btf;
-use crate::calibrate;
-use crate::check;
 use crate::cli::{OutputArgs, StudyArgs};
 use crate::cmd::output;
-use crate::error::Failure;
-use crate::report::{Format, Unit};
-use crate::session;
+use crate::host::{check, clock};
+use crate::session::error::Failure;
+use crate::session::{self, calibrate};
 use crate::study::{self, Experiment, Lab, Options};
-use crate::summary::{Document, Overhead, SCHEMA, Study, Tier};
+use iotrace_core::domain::Tier;
+use iotrace_core::report::{Format, Unit};
+use iotrace_core::summary::{Document, Overhead, SCHEMA, Study};
 
 /// Lists the studies, or carries one out.
 pub fn main(args: &StudyArgs) -> Result<(), Failure> {
@@ -93,7 +93,7 @@ fn carry_out(experiment: &Experiment, options: Options) -> Result<Document, Fail
             // A study observes itself; what its probes add to others is a question for `trace`.
             per_other_call_ns: None,
             per_switch_ns: calibration.per_switch_ns,
-            iotrace_cpu_ns: output::own_cpu_ns(),
+            iotrace_cpu_ns: clock::own_cpu_ns(),
             copy_floors_ns: None,
         },
         elapsed_ns: began.elapsed().as_nanos() as u64,

@@ -9,17 +9,15 @@ use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::bpf::probes::Group;
 use crate::bpf::settings::{Fault, Per, Settings, Whom};
-use crate::calibrate;
-use crate::check;
 use crate::cli::{PerArg, TraceArgs};
 use crate::cmd::output;
-use crate::cmd::targets;
-use crate::cmd::watch::Watch;
-use crate::error::Failure;
-use crate::session;
-use crate::session::tracing::{self, Until};
-use crate::syscall::{self, RawRole};
-use crate::target::{Ended, Held, Identity};
+use crate::host::check;
+use crate::host::launch::{Ended, Held, Identity};
+use crate::session::error::Failure;
+use crate::session::trace::Watch;
+use crate::session::until::{self, Until};
+use crate::session::{self, calibrate, whom};
+use iotrace_core::domain::syscall::{self, RawRole};
 
 /// Memory for the aggregates, all CPUs together.
 const ROW_BYTES: usize = 32 << 20;
@@ -34,7 +32,7 @@ pub fn main(args: &TraceArgs) -> Result<ExitCode, Failure> {
 }
 
 fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
-    let mut whom = targets::resolve(args)?;
+    let mut whom = whom::resolve(args)?;
     if args.interval.is_some_and(|every| every.is_zero()) {
         return Err(Failure::Usage("-i needs an interval longer than 0, such as 1s".to_owned()));
     }
@@ -62,7 +60,7 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
         eprintln!("Tracing {} ... Ctrl-C to end.", watch.about());
     }
     let until = Until { duration: args.duration, command };
-    let ended = tracing::trace(until, args.interval, &mut watch).map_err(Failure::while_doing("tracing"))?;
+    let ended = until::trace(until, args.interval, &mut watch).map_err(Failure::while_doing("tracing"))?;
     let document = watch.finish().map_err(Failure::while_doing("writing the result"))?;
     match args.interval {
         Some(_) => output::after_intervals(&document, &args.output)?,
@@ -86,7 +84,7 @@ fn hold(args: &TraceArgs, whom: &mut Whom) -> Result<Option<Held>, Failure> {
     Ok(Some(held))
 }
 
-fn release(held: Held, args: &TraceArgs) -> Result<crate::target::Running, Failure> {
+fn release(held: Held, args: &TraceArgs) -> Result<crate::host::launch::Running, Failure> {
     let name = args.command[0].to_string_lossy().into_owned();
     held.release().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
@@ -104,7 +102,7 @@ fn attach(args: &TraceArgs, whom: &mut Whom, btf: &Btf) -> Result<Observer, Fail
         Err(error) => error,
     };
     let (Some(path), Some(_)) = (&args.cgroup, whom.cgroup.take()) else { return Err(refused.into()) };
-    whom.tgids.extend(targets::members_below(path)?);
+    whom.tgids.extend(whom::members_below(path)?);
     whom.follow = true;
     Ok(Observer::attach(btf, &settings(args, whom))?)
 }
@@ -119,7 +117,7 @@ pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
     if whom.follow {
         groups.push(Group::Follow);
     }
-    let (sinks, ring_bytes) = targets::sink(args);
+    let (sinks, ring_bytes) = whom::sink(args);
     Settings {
         whom: whom.clone(),
         groups,

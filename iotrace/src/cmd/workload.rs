@@ -3,9 +3,9 @@
 use std::os::fd::{FromRawFd, OwnedFd};
 
 use crate::cli::WorkloadArgs;
-use crate::error::Failure;
+use crate::session::error::Failure;
 use crate::workload;
-use crate::workload::spec::Spec;
+use iotrace_core::domain::spec::Spec;
 
 /// Runs the workload and reports on the control pipe.
 pub fn main(args: &WorkloadArgs) -> Result<(), Failure> {

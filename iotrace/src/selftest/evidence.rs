@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use iotrace_ebpf::abi::{CallRecord, SignalRecord, UringEvent, UringRecord};
 
 use super::account::{Bracket, Scene};
-use crate::aggregate::Snapshot;
-use crate::journal::{Entry, Journal};
-use crate::summary::{Check, Loss};
+use iotrace_core::domain::Loss;
+use iotrace_core::records::journal::{Entry, Journal};
+use iotrace_core::rows::sums::Snapshot;
+use iotrace_core::summary::Check;
 
 /// What two readings of one clock may differ by, ns: the kernel's fast clock and the vDSO's are corrected at
 /// different moments, and a read takes some tens of ns.

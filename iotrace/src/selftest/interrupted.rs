@@ -58,7 +58,8 @@ pub fn judge_restart(evidence: &Evidence) {
         return evidence.exactly("calls", "the program's own count", "calls", 1, 0);
     };
     let records = evidence.recorded(own.tid, own.nr, own.fd);
-    let restarts = records.iter().filter(|call| crate::syscall::is_restart(call.ret)).count() as u64;
+    let restarts =
+        records.iter().filter(|call| iotrace_core::domain::syscall::is_restart(call.ret)).count() as u64;
     let handled = evidence.scene.fact("handled");
     evidence.exactly("restarts", "runs of the handler", "restarts", handled, restarts);
     let entries = READS as u64 + handled;

@@ -26,9 +26,10 @@ use std::os::fd::OwnedFd;
 use self::account::{Account, Scene, Unable};
 use self::evidence::Evidence;
 use self::stage::{Stage, Stop};
-use crate::aggregate::Snapshot;
-use crate::journal::Journal;
-use crate::summary::{Check, Loss};
+use iotrace_core::domain::Loss;
+use iotrace_core::records::journal::Journal;
+use iotrace_core::rows::sums::Snapshot;
+use iotrace_core::summary::Check;
 
 /// The first kernel whose probes can make records and sums at once.
 pub const BOTH_SINKS: (u32, u32) = (6, 13);
@@ -159,7 +160,7 @@ pub fn judge(observed: &Observed) -> Vec<Check> {
 
 /// Whether a check is skipped for something that this kernel is new enough to have.
 fn excuse(check: &Check, kernel: (u32, u32)) -> bool {
-    let since = check.since.as_deref().and_then(crate::check::version);
+    let since = check.since.as_deref().and_then(crate::host::check::version);
     since.is_some_and(|since| kernel >= since)
 }
 

@@ -175,7 +175,7 @@ pub fn run_delay_ns() -> Option<u64> {
 
 /// A pipe: reading end, writing end.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    crate::target::pipe()
+    crate::host::launch::pipe()
 }
 
 /// A connected pair of AF_UNIX stream sockets.

@@ -8,8 +8,8 @@ use iotrace_ebpf::abi::UringEvent;
 
 use super::evidence::Evidence;
 use super::stage::{self, Stage, Stop, bracket, unable};
-use crate::syscall::IO_URING_ENTER;
 use crate::workload::{now_ns, own_work};
+use iotrace_core::domain::syscall::IO_URING_ENTER;
 
 /// Marks the requests of the self-test.
 const REQUEST: u64 = 0x5e1f_7e57;

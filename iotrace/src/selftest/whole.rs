@@ -8,8 +8,8 @@ use iotrace_ebpf::abi::{AGG_WAITS, CallRecord};
 use super::account::Bracket;
 use super::evidence::{CLOCK_NS, Evidence};
 use super::stage::{self, Stage, Stop, bracket};
-use crate::aggregate::Row;
 use crate::workload::gettid;
+use iotrace_core::rows::sums::Row;
 
 /// Threads that call as fast as they can.
 const THREADS: usize = 3;
@@ -118,9 +118,9 @@ fn sums(evidence: &Evidence) {
         disordered += u64::from(!in_order(call));
         // Folded polls have pauses between them.
         elapsed += u64::from(entry.count == 1 && call.head.at.wrapping_sub(call.enter) != parts.total);
-        let waits = crate::syscall::role_of(call.nr, call.arg2, call.arg3)
-            == crate::summary::Role::Completion
-            && call.nr == crate::syscall::IO_URING_ENTER;
+        let waits = iotrace_core::domain::syscall::role_of(call.nr, call.arg2, call.arg3)
+            == iotrace_core::domain::Role::Completion
+            && call.nr == iotrace_core::domain::syscall::IO_URING_ENTER;
         let nr = if waits { call.nr | AGG_WAITS } else { call.nr };
         let row = rows.entry((call.head.tid, nr)).or_default();
         row.calls += entry.count;
@@ -182,11 +182,11 @@ mod tests {
     use iotrace_ebpf::span::Parts;
 
     use super::*;
-    use crate::aggregate::Snapshot;
-    use crate::journal::Journal;
-    use crate::record::Record;
     use crate::selftest::account::Scene;
-    use crate::summary::Loss;
+    use iotrace_core::domain::Loss;
+    use iotrace_core::records::journal::Journal;
+    use iotrace_core::records::record::Record;
+    use iotrace_core::rows::sums::Snapshot;
 
     fn judged(exit: u64, work: u64) -> Vec<(String, bool)> {
         let own =

@@ -3,7 +3,12 @@
 //! The only module with an async runtime, of one thread: what iotrace does meanwhile must not compete
 //! with what it observes.
 
-pub mod tracing;
+pub mod calibrate;
+pub mod error;
+pub mod recorded;
+pub mod trace;
+pub mod until;
+pub mod whom;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,8 +20,8 @@ use tokio::net::unix::pipe;
 use tokio::time::MissedTickBehavior;
 
 use crate::bpf::loader::Observer;
-use crate::journal::Journal;
-use crate::target::Running;
+use crate::host::launch::Running;
+use iotrace_core::records::journal::Journal;
 
 /// How often the ring is drained. At a million calls a second 5 ms are 1.1 MiB of a 16 MiB ring.
 const DRAIN: Duration = Duration::from_millis(5);

@@ -2,10 +2,11 @@
 
 use super::bench::{self, Bench};
 use super::{Experiment, Lab, Outcome, Sheet, models};
-use crate::error::Failure;
-use crate::model::{Model, Transport};
-use crate::summary::{Run, Source, Table, ThreadRole};
-use crate::workload::spec::{Ring, Spec, Tuning};
+use crate::session::error::Failure;
+use iotrace_core::domain::ThreadRole;
+use iotrace_core::domain::model::{Model, Transport};
+use iotrace_core::domain::spec::{Ring, Spec, Tuning};
+use iotrace_core::summary::{Run, Source, Table};
 
 /// The study.
 pub const ASYNC: Experiment = Experiment {
@@ -197,9 +198,9 @@ mod tests {
     #[test]
     fn an_arm_in_a_sentence() {
         let mut sheet = declared();
-        let mut run = crate::report::sample_run();
-        run.operations.requests = Some(crate::summary::Requests {
-            copied_in: crate::summary::CopiedIn { worker: 3, task_work: 1, ..Default::default() },
+        let mut run = iotrace_core::report::sample_run();
+        run.operations.requests = Some(iotrace_core::summary::Requests {
+            copied_in: iotrace_core::summary::CopiedIn { worker: 3, task_work: 1, ..Default::default() },
             submitted: 4,
             completed: 4,
             inline: None,

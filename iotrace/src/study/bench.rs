@@ -3,14 +3,15 @@
 use std::ffi::OsStr;
 
 use super::Lab;
-use crate::analysis;
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
-use crate::cmd::run::record;
-use crate::error::Failure;
-use crate::model::{Meanwhile, Model, Transport};
-use crate::summary::{Loss, Run, Warning};
-use crate::workload::spec::{Spec, Tuning};
+use crate::session::error::Failure;
+use crate::session::recorded::record;
+use iotrace_core::domain::Loss;
+use iotrace_core::domain::model::{Meanwhile, Model, Transport};
+use iotrace_core::domain::spec::{Spec, Tuning};
+use iotrace_core::messages;
+use iotrace_core::summary::{Run, Warning};
 
 /// Room for records: more than a reader that spins through a short run can fill.
 const RING_BYTES: u32 = 16 << 20;
@@ -61,7 +62,7 @@ impl Bench {
             Err(other) => return Err(other),
         };
         let mut journal = recorded.journal;
-        let (run, warnings) = analysis::run(spec, &recorded.log, &mut journal);
+        let (run, warnings) = messages::run(spec, &recorded.log, &mut journal);
         self.observed(&recorded.observer, journal.unknown);
         self.arms[arm].runs += 1;
         for mut warning in warnings {
@@ -160,13 +161,14 @@ pub fn middle(mut runs: Vec<Run>, wait_ns: u64) -> Option<Run> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample_run;
+    use iotrace_core::report::sample_run;
 
     #[test]
     fn the_middle_run_is_one_that_waited() {
         let with = |p50_ns: u64| {
             let mut run = sample_run();
-            run.operations.latency = run.operations.latency.map(|dist| crate::dist::Dist { p50_ns, ..dist });
+            run.operations.latency =
+                run.operations.latency.map(|dist| iotrace_core::domain::dist::Dist { p50_ns, ..dist });
             run
         };
         let mut late = with(2);

@@ -1,7 +1,7 @@
 //! Timing a call from outside.
 
-use super::stats;
-use crate::bpf::loader::monotonic_ns;
+use crate::host::clock::monotonic_ns;
+use iotrace_core::samples::stats;
 
 /// At least this many calls, and no more than that, as far as [`BUDGET_NS`] goes.
 const CALLS: (usize, usize) = (5, 101);

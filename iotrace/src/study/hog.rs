@@ -1,6 +1,6 @@
 //! A process that keeps one CPU busy.
 
-use crate::error::Failure;
+use crate::session::error::Failure;
 use crate::workload;
 
 /// Computes on its CPU until dropped.

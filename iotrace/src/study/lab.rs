@@ -4,12 +4,13 @@ use std::fs;
 use std::io::{IsTerminal, Write};
 
 use super::observe::Watching;
-use super::sheet::Sheet;
 use super::{Experiment, limits};
 use crate::bpf::probes::Group;
-use crate::error::Failure;
 use crate::session;
-use crate::summary::{Environment, Loss, Warning};
+use crate::session::error::Failure;
+use iotrace_core::domain::Loss;
+use iotrace_core::samples::sheet::Sheet;
+use iotrace_core::summary::{Environment, Warning};
 
 /// Rounds that count, and of `--quick` as few as still give an interval.
 const REPEATS: (u32, u32) = (9, 6);
@@ -200,7 +201,7 @@ impl Lab {
 mod tests {
     use super::*;
     use crate::study::Outcome;
-    use crate::summary::Source;
+    use iotrace_core::summary::Source;
 
     const SAMPLE: Experiment = Experiment {
         name: "sample",

@@ -4,11 +4,11 @@
 use super::bench::{self, Bench};
 use super::hog::Hog;
 use super::{Experiment, Lab, Outcome, Sheet};
-use crate::error::Failure;
-use crate::model::{Meanwhile, Model};
-use crate::summary::{Axis, Fit, Run, Source, Table};
+use crate::session::error::Failure;
 use crate::workload;
-use crate::workload::spec::{Spec, Tuning};
+use iotrace_core::domain::model::{Meanwhile, Model};
+use iotrace_core::domain::spec::{Spec, Tuning};
+use iotrace_core::summary::{Axis, Fit, Run, Source, Table};
 
 /// The study.
 pub const LATENCY: Experiment = Experiment {
@@ -164,7 +164,7 @@ fn note(run: &Run, step: Step, sheet: &mut Sheet) {
         }
     };
     let queued: u64 = run.calls.iter().map(|call| call.runq_ns).sum();
-    let p50 = |dist: &Option<crate::dist::Dist>| dist.as_ref().map(|dist| dist.p50_ns as f64);
+    let p50 = |dist: &Option<iotrace_core::domain::dist::Dist>| dist.as_ref().map(|dist| dist.p50_ns as f64);
     add(["pickup", "busy pickup"], p50(&operations.pickup));
     add(["latency", "busy latency"], Some(latency.p50_ns as f64));
     add(["p99", "busy p99"], Some(latency.p99_ns as f64));
@@ -237,7 +237,8 @@ fn price(sheet: &Sheet) -> Option<String> {
     let arms = sheet.arms();
     let of = |measure: &str| arms.iter().filter(|arm| arm.measure == measure).collect::<Vec<_>>();
     let (delay, cpu) = (of("polled"), of("poll CPU"));
-    let ends = |points: &[&crate::summary::Arm]| Some((points.first()?.median?, points.last()?.median?));
+    let ends =
+        |points: &[&iotrace_core::summary::Arm]| Some((points.first()?.median?, points.last()?.median?));
     let ((quick, slow), (dear, cheap)) = (ends(&delay)?, ends(&cpu)?);
     let (least, most) = (delay.first()?.x?, delay.last()?.x?);
     let us = |ns: f64| format!("{:.1} us", ns / 1e3);

@@ -1,6 +1,6 @@
 //! How many descriptors there may be.
 
-use crate::error::Failure;
+use crate::session::error::Failure;
 
 /// Descriptors that are not the study's: standard streams, probes, maps, what was inherited.
 const SPARE: u64 = 128;

@@ -22,15 +22,13 @@ pub mod models;
 pub mod observe;
 pub mod pair;
 pub mod scaling;
-pub mod sheet;
-pub mod stats;
 pub mod triggers;
 
 pub use self::lab::{Lab, Options};
-pub use self::sheet::Sheet;
+pub use iotrace_core::samples::sheet::Sheet;
 
-use crate::error::Failure;
-use crate::summary::{Claim, Crossover, Fit, Picture, Table};
+use crate::session::error::Failure;
+use iotrace_core::summary::{Claim, Crossover, Fit, Picture, Table};
 
 /// A study that can be asked for.
 #[derive(Debug)]

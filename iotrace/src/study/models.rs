@@ -3,9 +3,10 @@
 
 use super::bench::{self, Bench};
 use super::{Experiment, Lab, Outcome, Sheet};
-use crate::error::Failure;
-use crate::model::Model;
-use crate::summary::{Meant, Picture, Run, Source, Table, Verdict};
+use crate::session::error::Failure;
+use iotrace_core::domain::Meant;
+use iotrace_core::domain::model::Model;
+use iotrace_core::summary::{Picture, Run, Source, Table, Verdict};
 
 /// The study.
 pub const MODELS: Experiment = Experiment {
@@ -258,7 +259,7 @@ mod tests {
 
     #[test]
     fn what_is_said_of_a_model_follows_from_its_medians() {
-        let run = Run { model: Model::Poll, ..crate::report::sample_run() };
+        let run = Run { model: Model::Poll, ..iotrace_core::report::sample_run() };
         let outcome = conclude(sheet(), &[Model::Poll, Model::Sigio, Model::Epoll], &[Some(run), None, None]);
         let says =
             |text: &str| assert!(outcome.findings.contains(&text.to_owned()), "{:?}", outcome.findings);

@@ -7,11 +7,10 @@ use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::bpf::probes::Group;
 use crate::bpf::settings::Settings;
-use crate::error::Failure;
-use crate::journal::Journal;
-use crate::signals::SIGIO;
-use crate::summary::Loss;
-use crate::syscall;
+use crate::session::error::Failure;
+use iotrace_core::domain::{Loss, syscall};
+use iotrace_core::messages::signals::SIGIO;
+use iotrace_core::records::journal::Journal;
 
 /// Probes attached to this process.
 pub struct Watching {

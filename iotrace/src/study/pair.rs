@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use crate::model::Transport;
+use iotrace_core::domain::model::Transport;
 
 /// Largest piece that any transport holds at once: a pipe's 64 KiB.
 pub const PIECE: usize = 64 << 10;

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use super::ask::{Asker, WAYS};
 use super::crowd::Crowd;
 use super::observe::{Watching, after_sleep, before_sleep, calls_of, own_tid};
-use super::sheet::Sheet;
-use super::{Experiment, Lab, Outcome, clock, limits, stats};
+use super::{Experiment, Lab, Outcome, clock, limits};
 use crate::bpf::probes::Group;
-use crate::error::Failure;
-use crate::proc;
-use crate::summary::{Axis, Crossover, Source};
-use crate::syscall;
+use crate::host::proc;
+use crate::session::error::Failure;
+use iotrace_core::domain::syscall;
+use iotrace_core::samples::sheet::Sheet;
+use iotrace_core::samples::stats;
+use iotrace_core::summary::{Axis, Crossover, Source};
 
 /// The study.
 pub const SCALING: Experiment = Experiment {

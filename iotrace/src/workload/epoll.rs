@@ -18,7 +18,7 @@ use super::Stage;
 use super::log::{Recorder, bump};
 use super::reader::{Inbox, Reader, Took};
 use super::sys::{Stop, add_flags, errno};
-use crate::model::Model;
+use iotrace_core::domain::model::Model;
 
 /// Events taken by one `epoll_wait`.
 const EVENTS: usize = 64;

@@ -24,9 +24,9 @@ use ::io_uring::{IoUring, opcode, squeue, types};
 use super::Stage;
 use super::log::{Recorder, bump};
 use super::reader::{Inbox, buffers};
-use super::spec::{Failure, Ring, Spec};
 use super::sys::{self, Stop, failure, own_work};
-use crate::model::{Meanwhile, Model};
+use iotrace_core::domain::model::{Meanwhile, Model};
+use iotrace_core::domain::spec::{Failure, Ring, Spec};
 
 /// How long the kernel's thread looks for requests before it sleeps, in ms: longer than usual intervals.
 const SQ_IDLE_MS: u32 = 2_000;

@@ -18,7 +18,7 @@ use super::linux_aio::{Context, Event, block};
 use super::log::{Recorder, bump};
 use super::reader::{Inbox, Reader, Took};
 use super::sys::{Stop, own_work};
-use crate::model::Meanwhile;
+use iotrace_core::domain::model::Meanwhile;
 
 /// `IOCB_CMD_POLL` of linux/aio_abi.h.
 const IOCB_CMD_POLL: u16 = 5;

@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::peer::Shared;
-use super::spec::{Counters, Log, Message, Spec};
 use super::sys::{cpu_ns, now_ns};
-use crate::model::Model;
+use iotrace_core::domain::model::Model;
+use iotrace_core::domain::spec::{Counters, Log, Message, Spec};
 
 /// The counters of [`Counters`] while they run, and the units of own work.
 #[derive(Debug, Default)]

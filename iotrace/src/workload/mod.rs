@@ -2,7 +2,7 @@
 //!
 //! [`refuse()`] says before anything is spawned what cannot be run. [`run`] is the whole life of the
 //! workload process: it makes the connections, forks the peer, runs the model's loop, and writes one
-//! [`spec::Report`] as JSON to the control pipe.
+//! [`Report`] as JSON to the control pipe.
 //!
 //! **Nothing here watches the clock.** A timer or a watching thread in the reader would add signals and
 //! threads to what is measured. A reader whose peer dies sees the end of its stream; a UDP reader, or one
@@ -27,7 +27,6 @@ mod reference;
 mod refuse;
 mod select;
 mod sigio;
-pub mod spec;
 mod sys;
 mod transport;
 
@@ -39,15 +38,12 @@ use std::time::Duration;
 use self::log::Recorder;
 use self::peer::{Peer, Shared};
 use self::reader::Inbox;
-use self::spec::{Connection, Failure, Log, Report, Ring, Spec};
 use self::sys::{Stop, failure, io_failure};
-use crate::model::Model;
+use iotrace_core::domain::model::Model;
+use iotrace_core::domain::spec::{Connection, Failure, Log, Report, Ring, Spec};
 
 pub use self::refuse::{MAX_DATAGRAM, MAX_MESSAGES, MAX_SIZE, refuse};
 pub use self::sys::{empty_call_ns, gettid, now_ns, own_work, pin, set_name, sleep_until, two_cpus};
-
-/// Steps of the multiply-add chain in one unit of own work.
-pub const UNIT_STEPS: u32 = 400;
 
 /// How long a workload may go without anything arriving before it counts as stalled.
 const QUIET: Duration = Duration::from_secs(10);

@@ -12,11 +12,11 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use super::reader::buffer;
-use super::spec::{Failure, Spec};
 use super::sys::{
     die_with_parent, errno, io_failure, nanosleep, now_ns, pin, set_name, sleep_until, two_cpus,
 };
-use crate::model::Transport;
+use iotrace_core::domain::model::Transport;
+use iotrace_core::domain::spec::{Failure, Spec};
 
 /// Time between two calibration messages.
 const CALIBRATION_INTERVAL_NS: u64 = 200_000;

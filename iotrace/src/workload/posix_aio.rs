@@ -18,7 +18,7 @@ use super::Stage;
 use super::log::{Recorder, bump};
 use super::reader::{Inbox, buffers};
 use super::sys::{Stop, errno, own_work};
-use crate::model::Meanwhile;
+use iotrace_core::domain::model::Meanwhile;
 
 /// Runs the loop.
 pub fn run(stage: &mut Stage) -> Result<(), Stop> {

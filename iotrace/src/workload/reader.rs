@@ -6,8 +6,8 @@
 use std::os::fd::RawFd;
 
 use super::log::{Recorder, bump};
-use super::spec::Spec;
 use super::sys::{Stop, errno, now_ns};
+use iotrace_core::domain::spec::Spec;
 
 /// The reading end of one connection, and how far its current message is.
 #[derive(Debug)]
@@ -179,7 +179,7 @@ mod tests {
     use super::super::peer::Shared;
     use super::super::refuse::tests::spec;
     use super::*;
-    use crate::model::{Model, Transport};
+    use iotrace_core::domain::model::{Model, Transport};
 
     fn two_active(model: Model) -> Spec {
         let spec = Spec { model, transport: Transport::Unix, connections: 3, active: 2, ..spec() };

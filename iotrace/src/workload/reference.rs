@@ -8,9 +8,9 @@ use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use super::spec::{Reference, Spec};
-use crate::model::Transport;
-use crate::target::pipe;
+use crate::host::launch::pipe;
+use iotrace_core::domain::model::Transport;
+use iotrace_core::domain::spec::{Reference, Spec};
 
 /// Reads of each size: enough for a median.
 const READS: usize = 24;

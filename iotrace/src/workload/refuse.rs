@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::spec::{Failure, Spec};
 use super::sys::failure;
-use crate::model::{Model, Transport};
+use iotrace_core::domain::model::{Model, Transport};
+use iotrace_core::domain::spec::{Failure, Spec};
 
 /// Largest payload of a UDP datagram over IPv4: 65535 less 20 (IP) and 8 (UDP) bytes of headers.
 pub const MAX_DATAGRAM: u64 = 65_507;
@@ -159,7 +159,7 @@ fn totals(spec: &Spec) -> Option<Failure> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::model::Meanwhile;
+    use iotrace_core::domain::model::Meanwhile;
 
     /// A workload that is fine.
     pub fn spec() -> Spec {
@@ -176,7 +176,7 @@ pub(super) mod tests {
             calibration: 5,
             meanwhile: None,
             port: 0,
-            tuning: crate::workload::spec::Tuning::default(),
+            tuning: iotrace_core::domain::spec::Tuning::default(),
         }
     }
 

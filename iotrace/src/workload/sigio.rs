@@ -24,7 +24,7 @@ use super::epoll::drain;
 use super::log::{Recorder, bump};
 use super::reader::{Inbox, Reader};
 use super::sys::{Stop, add_flags, errno, own_work};
-use crate::model::Meanwhile;
+use iotrace_core::domain::model::Meanwhile;
 
 /// What the handler works with. Only the handler touches `reading` while SIGIO is unblocked.
 struct Handling<'a> {

@@ -10,8 +10,8 @@ use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, RawFd};
 
-use super::UNIT_STEPS;
-use super::spec::Failure;
+use iotrace_core::domain::spec::Failure;
+use iotrace_core::domain::spec::UNIT_STEPS;
 
 /// Why a loop had to stop. `Copy` and without allocation, so that a signal handler can say it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

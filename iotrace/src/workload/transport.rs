@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
-use super::spec::{Failure, Spec};
 use super::sys::{failure, io_failure};
-use crate::model::Transport;
+use iotrace_core::domain::model::Transport;
+use iotrace_core::domain::spec::{Failure, Spec};
 
 /// Descriptors kept free for everything that is not a connection (standard streams, rings, libraries).
 const SPARE_FDS: u64 = 64;

@@ -6,12 +6,12 @@ use std::io::Write as _;
 
 use iotrace::bpf::btf::Btf;
 use iotrace::bpf::settings::Wish;
-use iotrace::cmd::run::{Recorded, record_by};
-use iotrace::journal::Journal;
-use iotrace::model::{Model, Transport};
-use iotrace::phase::{Seen, seen_in};
-use iotrace::summary::{Role, Tier};
-use iotrace::workload::spec::{Log, Spec, Tuning};
+use iotrace::session::recorded::{Recorded, record_by};
+use iotrace_core::domain::model::{Model, Transport};
+use iotrace_core::domain::spec::{Log, Spec, Tuning};
+use iotrace_core::domain::{Role, Tier};
+use iotrace_core::records::copy::{Seen, seen_in};
+use iotrace_core::records::journal::Journal;
 
 use crate::has_hooks;
 use crate::program::binary;

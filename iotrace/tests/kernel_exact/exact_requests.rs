@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 
 use iotrace::bpf::btf::Btf;
 use iotrace::bpf::settings::Wish;
-use iotrace::cmd::run::record_by;
-use iotrace::model::{Meanwhile, Model, Transport};
-use iotrace::workload::spec::Spec;
+use iotrace::session::recorded::record_by;
+use iotrace_core::domain::model::{Meanwhile, Model, Transport};
+use iotrace_core::domain::spec::Spec;
 use iotrace_ebpf::abi::UringEvent;
 
 use crate::exact_agrees::spec;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use iotrace::bpf::btf::Btf;
-use iotrace::summary::{CopySource, Document, ReadySource, Role, Tier};
+use iotrace_core::domain::{CopySource, ReadySource, Role, Tier};
+use iotrace_core::summary::Document;
 
 use crate::has_hooks;
 use crate::program::{Ran, iotrace};

@@ -5,7 +5,7 @@ use iotrace::bpf::btf::Btf;
 use iotrace::bpf::loader::Observer;
 use iotrace::bpf::probes::Group;
 use iotrace::bpf::settings::{Settings, Wish};
-use iotrace::summary::Tier;
+use iotrace_core::domain::Tier;
 
 #[path = "../support/program.rs"]
 mod program;

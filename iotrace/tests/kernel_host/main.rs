@@ -12,7 +12,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use iotrace::summary::{Call, Document};
+use iotrace_core::summary::{Call, Document};
 use programs::{Perf, Program, free_port, require, scratch};
 use trace::{Trace, calls, process, row};
 
@@ -140,7 +140,7 @@ fn served_by(program: &str, model: &str) {
     assert!(received.calls.abs_diff(ROUNDS as u64 + 1) <= 1, "{received:?}");
     assert_eq!(received.bytes, 13 * ROUNDS as u64);
     assert_eq!(row(rows, "sendto").bytes, received.bytes);
-    let waits = |call: &&Call| call.role == iotrace::summary::Role::Readiness;
+    let waits = |call: &&Call| call.role == iotrace_core::domain::Role::Readiness;
     let waited: u64 = rows.calls.iter().filter(waits).map(|call| call.sleeps).sum();
     assert!(waited as usize >= ROUNDS / 2, "it sleeps for its readers: {rows:?}");
 }

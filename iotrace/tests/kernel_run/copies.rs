@@ -1,8 +1,8 @@
 //! How the copy is known, and that what is measured of it behaves like a copy.
 
-use iotrace::model::{Model, Transport};
-use iotrace::summary::{CopySource, Role, ThreadRole};
-use iotrace::workload::spec::Spec;
+use iotrace_core::domain::model::{Model, Transport};
+use iotrace_core::domain::spec::Spec;
+use iotrace_core::domain::{CopySource, Role, ThreadRole};
 
 use crate::recorded::measure;
 use crate::{TRANSPORTS, in_vm, spec};

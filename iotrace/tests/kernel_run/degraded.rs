@@ -2,8 +2,9 @@
 
 use iotrace::bpf::loader::programs_are_preemptible;
 use iotrace::bpf::probes::{Group, PROBES, Probe};
-use iotrace::model::{Model, Transport};
-use iotrace::summary::{CopySource, Document, ReadySource, Role};
+use iotrace_core::domain::model::{Model, Transport};
+use iotrace_core::domain::{CopySource, ReadySource, Role};
+use iotrace_core::summary::Document;
 
 use crate::document::{check_run, document, run_undisturbed};
 use crate::program::iotrace;

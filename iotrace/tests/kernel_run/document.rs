@@ -1,8 +1,9 @@
 //! The document of every model on every transport: whole, consistent, and without loss.
 
-use iotrace::dist::Dist;
-use iotrace::model::{Meanwhile, Model, Transport};
-use iotrace::summary::{Document, Operations, Phase1, Run, SCHEMA, Strip, ThreadRole};
+use iotrace_core::domain::dist::Dist;
+use iotrace_core::domain::model::{Meanwhile, Model, Transport};
+use iotrace_core::domain::{Phase1, ThreadRole};
+use iotrace_core::summary::{Document, Operations, Run, SCHEMA, Strip};
 use serde_json::Value;
 
 use crate::program::{Ran, iotrace};

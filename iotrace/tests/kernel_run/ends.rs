@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use iotrace::summary::Document;
+use iotrace_core::summary::Document;
 
 use crate::in_vm;
 use crate::program::{Ran, Started, binary, iotrace};
@@ -304,6 +304,6 @@ fn all_models_take_less_than_10_s() {
     let took = began.elapsed();
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let document: Document = serde_json::from_str(&ran.stdout).expect("a document");
-    assert_eq!(document.runs.len(), iotrace::model::Model::ALL.len(), "{:?}", document.warnings);
+    assert_eq!(document.runs.len(), iotrace_core::domain::model::Model::ALL.len(), "{:?}", document.warnings);
     assert!(took < Duration::from_secs(10), "{took:?}");
 }

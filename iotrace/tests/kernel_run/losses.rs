@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use iotrace::summary::Document;
+use iotrace_core::summary::Document;
 
 use crate::program::{Started, binary};
 

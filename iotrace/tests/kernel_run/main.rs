@@ -4,8 +4,8 @@
 //! Counts are compared exactly. Times are compared with times of the same run, as ratios: how fast the
 //! machine is, and who else uses it, must not matter.
 
-use iotrace::model::{Meanwhile, Model, Transport};
-use iotrace::workload::spec::{Spec, Tuning};
+use iotrace_core::domain::model::{Meanwhile, Model, Transport};
+use iotrace_core::domain::spec::{Spec, Tuning};
 
 #[path = "../support/program.rs"]
 mod program;

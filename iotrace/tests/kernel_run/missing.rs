@@ -3,8 +3,9 @@
 
 use iotrace::bpf::exact;
 use iotrace::bpf::probes::{AGAIN, PROBES};
-use iotrace::model::{Model, Transport};
-use iotrace::summary::{CopySource, Document, ReadySource, Requests, Role, Run, Signals};
+use iotrace_core::domain::model::{Model, Transport};
+use iotrace_core::domain::{CopySource, ReadySource, Role};
+use iotrace_core::summary::{Document, Requests, Run, Signals};
 
 use crate::document::run_undisturbed;
 
@@ -48,7 +49,7 @@ const TABLE: &[Line] = &[
     }),
 ];
 
-fn data(run: &Run) -> &iotrace::summary::Call {
+fn data(run: &Run) -> &iotrace_core::summary::Call {
     run.calls.iter().find(|row| row.role == Role::Data).expect("a data row")
 }
 

@@ -1,7 +1,8 @@
 //! What each model's rows and verdict must say, given what the workload says of itself.
 
-use iotrace::model::{Meanwhile, Model, Transport};
-use iotrace::summary::{Call, CopySource, Meant, ReadySource, Role, ThreadRole, Verdict};
+use iotrace_core::domain::model::{Meanwhile, Model, Transport};
+use iotrace_core::domain::{CopySource, Meant, ReadySource, Role, ThreadRole};
+use iotrace_core::summary::{Call, Verdict};
 
 use crate::recorded::{Measured, measure, one_of_three, within};
 use crate::{READINESS, TRANSPORTS, spec, waiting};
@@ -71,7 +72,8 @@ fn nonblocking_polls_as_often_as_it_says() {
 #[ignore = "needs root"]
 fn nonblocking_is_free_between_polls_far_apart() {
     let slow = spec(Model::Nonblocking, Transport::Udp);
-    let measured = measure(&iotrace::workload::spec::Spec { poll_interval_ns: slow.interval_ns / 4, ..slow });
+    let measured =
+        measure(&iotrace_core::domain::spec::Spec { poll_interval_ns: slow.interval_ns / 4, ..slow });
     let row = measured.row(Role::Data, APP);
     assert_eq!(row.errors.get("EAGAIN"), Some(&measured.log.counters.again), "{}", measured.what());
     assert_eq!(row.wait_ns, 0, "{}", measured.what());

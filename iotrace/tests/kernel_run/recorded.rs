@@ -3,11 +3,12 @@
 
 use std::ffi::OsStr;
 
-use iotrace::analysis;
 use iotrace::bpf::btf::Btf;
-use iotrace::cmd::run::{Recorded, record};
-use iotrace::summary::{Call, Role, Run, ThreadRole, Warning};
-use iotrace::workload::spec::{Log, Message, Spec};
+use iotrace::session::recorded::{Recorded, record};
+use iotrace_core::domain::spec::{Log, Message, Spec};
+use iotrace_core::domain::{Role, ThreadRole};
+use iotrace_core::messages;
+use iotrace_core::summary::{Call, Run, Warning};
 
 use crate::program::binary;
 
@@ -30,7 +31,7 @@ pub fn measure(spec: &Spec) -> Measured {
         if observer.recursion_misses().unwrap_or(0) > 0 {
             continue;
         }
-        let (run, warnings) = analysis::run(spec, &log, &mut journal);
+        let (run, warnings) = messages::run(spec, &log, &mut journal);
         let what = format!("{spec:?}\n{:?}\n{:#?}\n{:?}", log.counters, run.calls, run.operations);
         return Measured { log, run, warnings, what };
     }

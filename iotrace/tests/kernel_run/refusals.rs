@@ -64,7 +64,7 @@ fn a_disabled_io_uring_is_named_and_others_still_run() {
         assert!(alone.stderr.contains(words), "no {words}: {alone:?}");
     }
     assert_eq!(among.code, Some(0), "{among:?}");
-    let document: iotrace::summary::Document = serde_json::from_str(&among.stdout).expect("a document");
+    let document: iotrace_core::summary::Document = serde_json::from_str(&among.stdout).expect("a document");
     assert_eq!(document.runs.len(), 1, "{document:?}");
     let left_out =
         document.warnings.iter().find(|warning| warning.code == "model_failed").expect("a warning");

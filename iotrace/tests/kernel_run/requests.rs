@@ -1,7 +1,7 @@
 //! Models with requests: who waits for them, who copies, and that none is lost on the way.
 
-use iotrace::model::{Meanwhile, Model, Transport};
-use iotrace::summary::{Meant, Role, ThreadRole};
+use iotrace_core::domain::model::{Meanwhile, Model, Transport};
+use iotrace_core::domain::{Meant, Role, ThreadRole};
 
 use crate::recorded::{Measured, measure, one_of_three, within};
 use crate::{spec, waiting};
@@ -14,7 +14,7 @@ fn has_verdict(measured: &Measured, phase1: Meant, phase2: Meant) {
 }
 
 /// All requests are accounted for; returns the places where they were copied.
-fn all_requests(measured: &Measured) -> iotrace::summary::CopiedIn {
+fn all_requests(measured: &Measured) -> iotrace_core::summary::CopiedIn {
     let requests = measured.run.operations.requests.as_ref().expect("a model with requests");
     let n = measured.run.messages;
     assert_eq!((requests.submitted, requests.completed), (n, n), "{}", measured.what());

@@ -1,6 +1,6 @@
 //! Study async: who waits and who copies, which is no question of time.
 
-use iotrace::summary::Study;
+use iotrace_core::summary::Study;
 
 use crate::{is_checked, is_emulated, median, study};
 

@@ -1,6 +1,6 @@
 //! Study claims: every claim gets a verdict, and those that follow from the kernel's interface get theirs.
 
-use iotrace::summary::{Ruling, Study};
+use iotrace_core::summary::{Ruling, Study};
 
 use crate::{is_checked, study};
 

@@ -1,6 +1,6 @@
 //! Study latency: shape only, since how busy the machine is decides the times.
 
-use iotrace::summary::Study;
+use iotrace_core::summary::Study;
 
 use crate::{is_checked, is_emulated, median, study};
 

@@ -16,8 +16,8 @@ mod refusals;
 mod scaling;
 mod triggers;
 
-use iotrace::check::version;
-use iotrace::summary::{Document, Study};
+use iotrace::host::check::version;
+use iotrace_core::summary::{Document, Study};
 
 /// Whether this is an emulated machine: twenty times as slow, and one CPU for everybody.
 fn is_emulated() -> bool {

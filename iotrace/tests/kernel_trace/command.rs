@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use iotrace::summary::Document;
+use iotrace_core::summary::Document;
 
 use crate::trace::{Trace, binary, calls, holds};
 
@@ -153,7 +153,7 @@ fn ctrl_c_ends_both_and_prints_the_summary() {
 /// Whether a child of the process is called `sleep`.
 fn asleep(parent: i32) -> bool {
     let mine = format!("PPid:\t{parent}\n");
-    iotrace::proc::processes().into_iter().any(|pid| {
+    iotrace::host::proc::processes().into_iter().any(|pid| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         status.contains(&mine) && status.starts_with("Name:\tsleep\n")
     })

@@ -1,7 +1,7 @@
 //! What every storm must leave: a complete result, or one that says what it lacks.
 
 use iotrace::bpf::loader::programs_are_preemptible;
-use iotrace::summary::Document;
+use iotrace_core::summary::Document;
 
 /// That nothing was lost. Where the kernel may skip probes (from 7.0) it may have skipped a mark, a fork or the end
 /// of a call: then that is said, and nothing else is missing.

@@ -111,7 +111,7 @@ fn calls_bytes_and_errors_are_exactly_the_programs_own() {
     assert!(many.calls == times && (many.bytes == sum || many.bytes == 0), "{many:?}");
     // They copy nothing to or from the process, nor is a message's worth of bytes known.
     for syscall in ["splice", "sendfile", "sendmmsg"] {
-        assert_eq!(row(process, syscall).copy_source, iotrace::summary::CopySource::None, "{syscall}");
+        assert_eq!(row(process, syscall).copy_source, iotrace_core::domain::CopySource::None, "{syscall}");
     }
     assert_eq!(process.calls.len(), expected.len() + 5, "and nothing else");
 }

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 
-use iotrace::summary::Call;
+use iotrace_core::summary::Call;
 
 use crate::children::{Child, close, ok, pipe, read, unix_pair, write};
 use crate::trace::{Trace, process};

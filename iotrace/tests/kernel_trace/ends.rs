@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use iotrace::summary::Document;
+use iotrace_core::summary::Document;
 
 use crate::children::{Child, pipe, read, write};
 use crate::trace::{Trace, binary, calls, holds, process};
@@ -38,7 +38,7 @@ fn intervals_add_up_to_the_whole_and_the_whole_comes_last() {
     lines.iter().for_each(holds);
     let (whole, parts) = lines.split_last().expect("at least the whole");
     assert!((3..=7).contains(&parts.len()), "{} intervals of 200 ms in 1.3 s", parts.len());
-    let sum = |count: fn(&iotrace::summary::Call) -> u64| {
+    let sum = |count: fn(&iotrace_core::summary::Call) -> u64| {
         let of = |document: &Document| {
             document.processes.iter().flat_map(|process| &process.calls).map(count).sum::<u64>()
         };

@@ -67,7 +67,7 @@ fn a_call_that_returns_later_is_counted_as_such_and_paired_with_nothing() {
 /// Waits until the thread sleeps in a syscall.
 fn asleep_in(pid: i32, syscall: i64) {
     let asked = std::time::Instant::now();
-    while iotrace::proc::sleeping_in(pid as u32, pid as u32) != Some(syscall as u32) {
+    while iotrace::host::proc::sleeping_in(pid as u32, pid as u32) != Some(syscall as u32) {
         assert!(asked.elapsed() < crate::trace::PATIENCE, "{pid} does not sleep in {syscall}");
         std::thread::sleep(Duration::from_millis(1));
     }

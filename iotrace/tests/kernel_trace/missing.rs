@@ -1,7 +1,8 @@
 //! What `trace` says and leaves out where a probe is missing.
 
 use iotrace::bpf::probes::PROBES;
-use iotrace::summary::{CopySource, Document};
+use iotrace_core::domain::CopySource;
+use iotrace_core::summary::Document;
 
 use crate::children::{Child, close, name, ok, pipe, read, unix_pair, write};
 use crate::trace::{Trace, calls, process, row};

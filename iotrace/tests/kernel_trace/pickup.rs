@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use iotrace::dist::Dist;
+use iotrace_core::domain::dist::Dist;
 
 use crate::children::{Child, has_tracepoint};
 use crate::support;

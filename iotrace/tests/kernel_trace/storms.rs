@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use iotrace::summary::Document;
+use iotrace_core::summary::Document;
 
 use crate::children::{Child, close, pipe, read, readv_one, write};
 use crate::complete::{assert_complete, assert_counted};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use iotrace::summary::Document;
+use iotrace_core::summary::Document;
 
 use crate::children::{Child, name, pipe, read, write};
 use crate::trace::{Trace, calls, process, row};

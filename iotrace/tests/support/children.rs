@@ -99,7 +99,7 @@ impl Child {
 
     /// Whether it is a zombie.
     pub fn ended(&self) -> bool {
-        iotrace::proc::is_gone(self.pid as u32)
+        iotrace::host::proc::is_gone(self.pid as u32)
     }
 
     fn until(&self, what: &str, there: impl Fn(&Page) -> bool) {

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use iotrace::summary::{Call, Document, Process};
+use iotrace_core::summary::{Call, Document, Process};
 
 /// Longer than anything here takes, even under emulation with both CPUs busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -5,8 +5,8 @@ use std::net::{TcpListener, UdpSocket};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use iotrace::model::{Model, Transport};
-use iotrace::workload::spec::Spec;
+use iotrace_core::domain::model::{Model, Transport};
+use iotrace_core::domain::spec::Spec;
 
 use super::*;
 

@@ -12,9 +12,9 @@ use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use iotrace::model::{Meanwhile, Model, Transport};
 use iotrace::workload;
-use iotrace::workload::spec::{Counters, Failure, Log, Report, Spec, Tuning};
+use iotrace_core::domain::model::{Meanwhile, Model, Transport};
+use iotrace_core::domain::spec::{Counters, Failure, Log, Report, Spec, Tuning};
 
 const TRANSPORTS: [Transport; 4] = [Transport::Tcp, Transport::Udp, Transport::Unix, Transport::Pipe];
 const STREAMS: [Transport; 3] = [Transport::Tcp, Transport::Unix, Transport::Pipe];

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use super::{Bench, Trial};
-use crate::model::Transport;
 use crate::study::observe::own_tid;
 use crate::study::pair::Pair;
-use crate::summary::{Ruling, Source};
 use crate::workload::own_work;
+use iotrace_core::domain::model::Transport;
+use iotrace_core::summary::{Ruling, Source};
 
 /// Longer than anything here takes, even under emulation.
 const PATIENCE: Duration = Duration::from_secs(10);

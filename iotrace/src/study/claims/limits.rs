@@ -5,11 +5,11 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use super::Trial;
-use crate::model::Transport;
 use crate::study::ask::Asker;
 use crate::study::limits::{descriptors, make_room};
 use crate::study::pair::Pair;
-use crate::summary::{Ruling, Source};
+use iotrace_core::domain::model::Transport;
+use iotrace_core::summary::{Ruling, Source};
 
 /// A descriptor beyond either limit that is told of select.
 const HIGH: i32 = 3000;

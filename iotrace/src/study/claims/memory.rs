@@ -5,9 +5,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 
 use super::Trial;
-use crate::model::Transport;
 use crate::study::pair::Pair;
-use crate::summary::{Ruling, Source};
+use iotrace_core::domain::model::Transport;
+use iotrace_core::summary::{Ruling, Source};
 
 /// A page of memory with the given protection.
 struct Page(*mut libc::c_void);

@@ -15,11 +15,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use super::observe::Watching;
-use super::sheet::Sheet;
 use super::{Experiment, Lab, Outcome};
 use crate::bpf::probes::Group;
-use crate::error::Failure;
-use crate::summary::{Claim, Ruling, Source};
+use crate::session::error::Failure;
+use iotrace_core::samples::sheet::Sheet;
+use iotrace_core::summary::{Claim, Ruling, Source};
 
 /// The study.
 pub const CLAIMS: Experiment = Experiment {

@@ -4,12 +4,11 @@ use std::io;
 
 use super::{Bench, Trial};
 use crate::study::ask::Asker;
-use crate::study::clock;
 use crate::study::crowd::Crowd;
 use crate::study::observe::{calls_of, own_tid};
 use crate::study::scaling::woken;
-use crate::study::triggers;
-use crate::summary::{Ruling, Source};
+use crate::study::{clock, triggers};
+use iotrace_core::summary::{Ruling, Source};
 
 const WAYS: [&str; 3] = ["select", "poll", "epoll"];
 /// Few and many connections.
@@ -40,9 +39,9 @@ pub const WHERE_IT_BLOCKS: Trial = Trial {
             done?;
             let fd = crowd.fds(3)[2];
             for call in calls_of(&journal, own_tid()) {
-                match crate::syscall::role_of(call.nr, call.arg2, call.arg3) {
-                    crate::summary::Role::Readiness => waiting += u32::from(call.sleeps > 0),
-                    crate::summary::Role::Data if call.fd == fd && call.ret > 0 => {
+                match iotrace_core::domain::syscall::role_of(call.nr, call.arg2, call.arg3) {
+                    iotrace_core::domain::Role::Readiness => waiting += u32::from(call.sleeps > 0),
+                    iotrace_core::domain::Role::Data if call.fd == fd && call.ret > 0 => {
                         receiving += call.sleeps;
                         received += 1;
                     }

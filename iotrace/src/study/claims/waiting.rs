@@ -3,12 +3,12 @@
 use std::io;
 
 use super::{Bench, Trial};
-use crate::bpf::loader::monotonic_ns;
-use crate::model::Transport;
+use crate::host::clock::monotonic_ns;
 use crate::study::observe::{calls_of, own_tid};
 use crate::study::pair::Pair;
-use crate::study::stats;
-use crate::summary::{Ruling, Source};
+use iotrace_core::domain::model::Transport;
+use iotrace_core::samples::stats;
+use iotrace_core::summary::{Ruling, Source};
 
 /// Bytes of a message that is copied: enough to see the copy.
 const BYTES: usize = 32 << 10;

@@ -3,10 +3,10 @@
 use std::io;
 
 use super::Trial;
-use crate::model::Transport;
 use crate::study::observe::{Watching, calls_of, own_tid};
 use crate::study::pair::Pair;
-use crate::summary::{Ruling, Source};
+use iotrace_core::domain::model::Transport;
+use iotrace_core::summary::{Ruling, Source};
 
 /// Bytes of a message that does not fit the way at once.
 const LARGE: usize = 4 << 20;

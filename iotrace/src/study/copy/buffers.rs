@@ -5,9 +5,9 @@
 use std::io;
 
 use super::pair;
-use crate::model::Transport;
 use crate::study::clock;
-use crate::study::sheet::Sheet;
+use iotrace_core::domain::model::Transport;
+use iotrace_core::samples::sheet::Sheet;
 
 /// Buffers that the bytes are divided into.
 pub const POINTS: [usize; 6] = [1, 2, 4, 8, 16, 32];

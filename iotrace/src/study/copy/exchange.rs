@@ -3,10 +3,10 @@
 use std::io;
 
 use super::pair;
-use crate::model::Transport;
 use crate::study::observe::{Watching, calls_of, own_tid};
-use crate::study::sheet::Sheet;
-use crate::study::stats;
+use iotrace_core::domain::model::Transport;
+use iotrace_core::samples::sheet::Sheet;
+use iotrace_core::samples::stats;
 
 /// Exchanges of one sample.
 const EXCHANGES: usize = 5;

@@ -9,9 +9,9 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 
 use super::zerocopy::{Completions, notifications};
-use crate::bpf::loader::monotonic_ns;
+use crate::host::clock::monotonic_ns;
 use crate::study::pair::{Pair, set_option};
-use crate::study::sheet::Sheet;
+use iotrace_core::samples::sheet::Sheet;
 
 /// Bytes of a message.
 pub const SIZES: [usize; 4] = [16 << 10, 64 << 10, 128 << 10, 256 << 10];
@@ -172,7 +172,7 @@ impl Drop for Area {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::Source;
+    use iotrace_core::summary::Source;
 
     #[test]
     fn every_byte_arrives_mapped_or_read() {

@@ -8,12 +8,12 @@ mod read;
 mod zerocopy;
 
 use super::pair::Pair;
-use super::sheet::Sheet;
 use super::{Experiment, Lab, Outcome};
 use crate::bpf::probes::Group;
-use crate::error::Failure;
-use crate::model::Transport;
-use crate::summary::{Axis, Source};
+use crate::session::error::Failure;
+use iotrace_core::domain::model::Transport;
+use iotrace_core::samples::sheet::Sheet;
+use iotrace_core::summary::{Axis, Source};
 
 /// The study.
 pub const COPY: Experiment = Experiment {

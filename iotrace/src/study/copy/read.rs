@@ -3,12 +3,12 @@
 use std::io;
 
 use super::pair;
-use crate::bpf::loader::monotonic_ns;
-use crate::model::Transport;
+use crate::host::clock::monotonic_ns;
 use crate::study::observe::{Watching, calls_of, own_tid};
 use crate::study::pair::Pair;
-use crate::study::sheet::Sheet;
-use crate::study::stats;
+use iotrace_core::domain::model::Transport;
+use iotrace_core::samples::sheet::Sheet;
+use iotrace_core::samples::stats;
 
 /// Messages of one sample, at least and at most, and the time for them.
 const MESSAGES: (usize, usize) = (3, 31);

@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::pair;
-use crate::bpf::loader::monotonic_ns;
-use crate::model::Transport;
+use crate::host::clock::monotonic_ns;
 use crate::study::pair::set_option;
-use crate::study::sheet::Sheet;
+use iotrace_core::domain::model::Transport;
+use iotrace_core::samples::sheet::Sheet;
 
 /// Bytes of a send.
 pub const SIZES: [usize; 3] = [4 << 10, 16 << 10, 64 << 10];

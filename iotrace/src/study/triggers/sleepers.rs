@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use super::{MESSAGE, epoll, take, wait};
-use crate::model::Transport;
-use crate::proc;
+use crate::host::proc;
 use crate::study::observe::{Watching, own_tid};
 use crate::study::pair::Pair;
+use iotrace_core::domain::model::Transport;
 
 /// `epoll_wait`
 const EPOLL_WAIT: u32 = 232;

@@ -1,0 +1,73 @@
+//! What a result misses, counted by its cause.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the figures miss. All zero but `in_flight_*`: complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Loss {
+    /// Records that found the ring buffer full.
+    pub records: u64,
+    /// Threads or sockets that found no room in a map.
+    pub map_full: u64,
+    /// Probe runs the kernel skipped because the same probe was running on that CPU.
+    /// `null` where this kernel does not count them (before 5.12).
+    pub recursion_misses: Option<u64>,
+    /// Enters without exit, or exits without enter.
+    pub unmatched: u64,
+    /// Calls that were open when tracing began.
+    pub in_flight_start: u64,
+    /// Calls that were open when it ended.
+    pub in_flight_stop: u64,
+}
+
+impl Loss {
+    /// Nothing is missing, and that is known.
+    pub const NOTHING: Self = Self {
+        records: 0,
+        map_full: 0,
+        recursion_misses: Some(0),
+        unmatched: 0,
+        in_flight_start: 0,
+        in_flight_stop: 0,
+    };
+
+    /// What is missing from both of two results; what was not counted in one of them is not known of both.
+    #[must_use]
+    pub fn and(self, more: Self) -> Self {
+        Self {
+            records: self.records + more.records,
+            map_full: self.map_full + more.map_full,
+            recursion_misses: self
+                .recursion_misses
+                .zip(more.recursion_misses)
+                .map(|(one, other)| one + other),
+            unmatched: self.unmatched + more.unmatched,
+            in_flight_start: self.in_flight_start + more.in_flight_start,
+            in_flight_stop: self.in_flight_stop + more.in_flight_stop,
+        }
+    }
+
+    /// Whether nothing is missing.
+    pub fn is_none(&self) -> bool {
+        self.records == 0
+            && self.map_full == 0
+            && self.unmatched == 0
+            && self.recursion_misses.unwrap_or(0) == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Loss;
+
+    #[test]
+    fn losses_add_up_and_what_is_not_counted_once_is_not_known() {
+        let one = Loss { records: 1, recursion_misses: Some(2), in_flight_stop: 3, ..Loss::default() };
+        let both = one.and(one).and(Loss::NOTHING);
+        assert_eq!((both.records, both.recursion_misses, both.in_flight_stop), (2, Some(4), 6));
+        assert!(!both.is_none() && Loss::NOTHING.is_none());
+        let unknown = one.and(Loss { unmatched: 7, ..Loss::default() });
+        assert_eq!((unknown.records, unknown.recursion_misses, unknown.unmatched), (1, None, 7));
+    }
+}

@@ -1,0 +1,121 @@
+//! The lives of asynchronous requests: submitted → ready → copied → completed → seen.
+
+use std::collections::HashMap;
+
+use iotrace_ebpf::abi::{UringEvent, UringRecord};
+
+use crate::domain::dist::Histogram;
+use crate::domain::model::Model;
+use crate::domain::spec::Log;
+use crate::messages::operation::Operation;
+use crate::messages::transfer::Place;
+use crate::records::journal::Journal;
+use crate::summary::{CopiedIn, Requests};
+
+/// Sums up the requests of a run; `None` for models without any.
+pub fn requests(journal: &Journal, operations: &[Operation], model: Model, log: &Log) -> Option<Requests> {
+    if !matches!(
+        model,
+        Model::PosixAio | Model::LinuxAio | Model::LinuxAioPoll | Model::IoUring | Model::IoUringSqpoll
+    ) {
+        return None;
+    }
+    let served = model.is_io_uring().then(|| Served::of(journal, log));
+    // No events at all: the kernel has none, or their tracepoint is missing.
+    let recorded = |count: &dyn Fn(&Served) -> u64| served.as_ref().map(count).filter(|&count| count > 0);
+    let times = |time: &dyn Fn(&Operation) -> Option<u64>| {
+        operations.iter().filter_map(time).collect::<Histogram>().measured()
+    };
+    // A poll request is complete when the socket is ready; its copy is a data call of its own.
+    let copies = model != Model::LinuxAioPoll;
+    let completed = |operation: &Operation| operation.transfers.last().map(|transfer| transfer.end);
+    Some(Requests {
+        submitted: recorded(&|served| served.submitted).unwrap_or(log.counters.submitted),
+        completed: recorded(&|served| served.completed).unwrap_or(log.counters.completed),
+        inline: served.as_ref().map(|served| served.inline),
+        polled: served.as_ref().map(|served| served.polled),
+        worker: served.as_ref().map(|served| served.worker),
+        submit_to_ready: times(&|operation| Some(operation.ready.saturating_sub(operation.message.want_ns))),
+        ready_to_copy: times(&|operation| Some(operation.pickup())),
+        copy_to_complete: times(&|operation| {
+            let last = operation.transfers.last().filter(|_| copies)?;
+            Some(last.end.saturating_sub(last.copy_to))
+        }),
+        complete_to_seen: times(&|operation| {
+            Some(operation.message.have_ns.saturating_sub(completed(operation).filter(|_| copies)?))
+        }),
+        copied_in: copied_in(operations),
+    })
+}
+
+fn copied_in(operations: &[Operation]) -> CopiedIn {
+    let mut places = CopiedIn::default();
+    for transfer in operations.iter().flat_map(|operation| &operation.transfers) {
+        *match transfer.place {
+            Place::DataCall => &mut places.data_call,
+            Place::OwnCall => &mut places.own_call,
+            Place::TaskWork => &mut places.task_work,
+            Place::Helper => &mut places.helper,
+            Place::Worker => &mut places.worker,
+            Place::Sqpoll => &mut places.sqpoll,
+        } += 1;
+    }
+    places
+}
+
+/// How io_uring served its requests.
+#[derive(Default)]
+struct Served {
+    submitted: u64,
+    completed: u64,
+    inline: u64,
+    polled: u64,
+    worker: u64,
+}
+
+impl Served {
+    /// A request belongs to the measured window when it was completed in it; what it went through on
+    /// the way is known by its user data, of which one request is under way at a time.
+    fn of(journal: &Journal, log: &Log) -> Self {
+        #[derive(Default)]
+        struct Way {
+            polled: bool,
+            worker: bool,
+        }
+        let mut served = Self::default();
+        let mut ways: HashMap<u64, Way> = HashMap::new();
+        let mut requests: HashMap<u64, u64> = HashMap::new();
+        let inside = |event: &UringRecord| (log.measure_from_ns..=log.measure_to_ns).contains(&event.head.at);
+        for event in &journal.uring {
+            match UringEvent::try_from(event.event) {
+                Ok(UringEvent::Submit) => {
+                    served.submitted += u64::from(inside(event));
+                    requests.insert(event.req, event.user_data);
+                    ways.insert(event.user_data, Way::default());
+                }
+                // A multishot request arms its poll once, and is woken for each completion.
+                Ok(UringEvent::PollArm | UringEvent::TaskAdd) => {
+                    ways.entry(event.user_data).or_default().polled = true;
+                }
+                // Before 6.0 this event names the request alone.
+                Ok(UringEvent::QueueAsync) => {
+                    let known = requests.get(&event.req).copied().unwrap_or(event.user_data);
+                    ways.entry(known).or_default().worker = true;
+                }
+                Ok(UringEvent::Complete) if inside(event) => {
+                    served.completed += 1;
+                    let way = ways.remove(&event.user_data).unwrap_or_default();
+                    *if way.worker {
+                        &mut served.worker
+                    } else if way.polled {
+                        &mut served.polled
+                    } else {
+                        &mut served.inline
+                    } += 1;
+                }
+                _ => {}
+            }
+        }
+        served
+    }
+}

@@ -1,0 +1,112 @@
+//! The calls of a run: where each spent its time.
+
+use super::grid::{Column, grid};
+use crate::domain::{CopySource, Direction, WaitsFor};
+use crate::report::bar::{PARTS, bar};
+use crate::report::facts::{mark, role, thread};
+use crate::report::page::{Page, clip, fit};
+use crate::report::paint::Style;
+use crate::report::units::{NONE, Unit, bytes, compact, count, plural};
+use crate::summary::Call;
+
+const COLUMNS: [Column; 9] = [
+    Column("syscall", 16, false),
+    Column("calls", 6, true),
+    Column("total", 7, true),
+    Column("p50/call", 8, true),
+    Column("wait", 7, true),
+    Column("runq", 7, true),
+    Column("lock", 7, true),
+    Column("copy", 8, true),
+    Column("work", 7, true),
+];
+/// Columns left of a bar: what the call is for, and whose it is.
+const WHO: usize = 22;
+
+/// One number line, one bar line and, where there is something to tell, one note a row.
+pub fn draw(calls: &[Call], unit: Unit, page: &mut Page) {
+    if calls.is_empty() {
+        page.line(Style::Plain, "   no traced call returned");
+        return;
+    }
+    // A forced unit makes wider numbers.
+    let gap = if unit == Unit::Auto { 2 } else { 1 };
+    let lines = grid(&COLUMNS, gap, calls.iter().map(|call| cells(call, unit)).collect());
+    for (index, line) in lines.iter().enumerate() {
+        let style = if index == 0 { Style::Dim } else { Style::Plain };
+        page.line(style, format!("   {line}"));
+        if let Some(call) = index.checked_sub(1).and_then(|row| calls.get(row)) {
+            let cells = page.width().saturating_sub(WHO + 4);
+            page.line(
+                Style::Parts,
+                format!("     {}{}", fit(&who(call), WHO - 1), bar(parts(call), PARTS, cells)),
+            );
+            let notes = notes(call, unit);
+            if !notes.is_empty() {
+                page.wrap(Style::Dim, "     ", &notes.join(", "));
+            }
+        }
+    }
+}
+
+fn parts(call: &Call) -> [u64; 5] {
+    [call.wait_ns, call.runq_ns, call.lock_ns, call.copy_ns, call.work_ns]
+}
+
+fn cells(call: &Call, unit: Unit) -> Vec<String> {
+    let copy = match call.copy_source {
+        CopySource::None => NONE.to_owned(),
+        source => format!("{}{}", unit.cell(call.copy_ns), mark(Some(source))),
+    };
+    vec![
+        clip(&call.syscall, 16),
+        compact(call.calls),
+        unit.cell(call.total_ns),
+        if call.latency.count == 0 { NONE.to_owned() } else { unit.cell(call.latency.p50_ns) },
+        unit.cell(call.wait_ns),
+        unit.cell(call.runq_ns),
+        unit.cell(call.lock_ns),
+        copy,
+        unit.cell(call.work_ns),
+    ]
+}
+
+fn who(call: &Call) -> String {
+    let whose = call.tid.map_or_else(|| thread(call.thread_role).to_owned(), |tid| format!("thread {tid}"));
+    match call.direction {
+        Some(Direction::Out) => format!("output, {whose}"),
+        _ => format!("{}, {whose}", role(call.role)),
+    }
+}
+
+fn notes(call: &Call, unit: Unit) -> Vec<String> {
+    let mut notes: Vec<String> =
+        call.fd.iter().map(|fd| clip(&format!("{} {}", fd.kind, fd.name), 60)).collect();
+    match call.waits_for {
+        Some(WaitsFor::NextRequest) => notes.push("idle: waits for the next request".to_owned()),
+        Some(WaitsFor::Reply) => notes.push("waits for a reply".to_owned()),
+        None => {}
+    }
+    notes.extend(call.errors.iter().map(|(error, &times)| format!("{} {error}", count(times))));
+    let counted = [(call.timeouts, "timeout"), (call.restarts, "restart"), (call.sleeps, "sleep")];
+    notes.extend(counted.iter().filter(|(times, _)| *times > 0).map(|(times, noun)| plural(*times, noun)));
+    if call.bytes > 0 {
+        notes.push(bytes(call.bytes));
+    }
+    if let Some(phase2) = &call.phase2
+        && call.copy_source != CopySource::None
+    {
+        notes.push(format!("copy p50 {}{}", unit.show(phase2.p50_ns), mark(Some(call.copy_source))));
+    }
+    if let Some(upper) = call.copy_upper_ns {
+        notes.push(format!("all copies together at most {}", unit.show(upper)));
+    }
+    if let Some(pickup) = &call.pickup {
+        let (p50, p99) = (unit.show(pickup.p50_ns), unit.show(pickup.p99_ns));
+        notes.push(format!("pickup p50 {p50}, p99 {p99} ({} times)", count(pickup.count)));
+    }
+    if let Some(floor) = call.copy_floor_ns {
+        notes.push(format!("floor of {} per copy subtracted", unit.show(floor)));
+    }
+    notes
+}

@@ -1,0 +1,102 @@
+//! The longest calls of a trace, one by one: what its timeline shows.
+
+use std::collections::BTreeMap;
+
+use crate::domain::syscall;
+use crate::records::journal::Entry;
+use crate::summary::LongCall;
+
+/// Calls kept; a page of a terminal or two.
+pub const KEPT: usize = 40;
+
+/// The longest calls so far.
+#[derive(Clone, Debug, Default)]
+pub struct Longest {
+    /// By length, then by moment and thread, so that no two are the same.
+    calls: BTreeMap<(u64, u64, u32), (u32, LongCall)>,
+    /// All that were offered.
+    seen: u64,
+}
+
+impl Longest {
+    /// Offers a call of a trace that began at `started`.
+    pub fn offer(&mut self, entry: &Entry, started: u64) {
+        self.seen += entry.count;
+        let (call, parts) = (&entry.call, entry.call.parts);
+        let key = (parts.total, entry.enter(), call.head.tid);
+        if self.calls.len() == KEPT {
+            if self.calls.first_key_value().is_some_and(|(shortest, _)| key <= *shortest) {
+                return;
+            }
+            self.calls.pop_first();
+        }
+        let failed = call.ret < 0 && !syscall::is_restart(call.ret);
+        let long = LongCall {
+            at_ns: entry.enter().saturating_sub(started),
+            tid: call.head.tid,
+            syscall: syscall::name(call.nr),
+            fd: syscall::has_descriptor(call.nr).then_some(call.fd),
+            calls: entry.count,
+            returned: call.ret,
+            error: failed.then(|| syscall::errno_name(-call.ret)),
+            total_ns: parts.total,
+            wait_ns: parts.wait,
+            lock_ns: parts.lock,
+            runq_ns: parts.runq,
+            copy_ns: parts.copy,
+            work_ns: parts.work,
+            woken_by: (call.wake.at != 0 && call.wake.tid != 0).then_some(call.wake.tid),
+        };
+        self.calls.insert(key, (call.head.tgid, long));
+    }
+
+    /// Those of one process, in order of time.
+    pub fn of(&self, pid: u32) -> Vec<LongCall> {
+        let mine = self.calls.values().filter(|(tgid, _)| *tgid == pid);
+        let mut calls: Vec<LongCall> = mine.map(|(_, call)| call.clone()).collect();
+        calls.sort_by_key(|call| call.at_ns);
+        calls
+    }
+
+    /// Calls that were offered.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iotrace_ebpf::abi::{CallRecord, Head, Kind};
+    use iotrace_ebpf::span::Parts;
+
+    use super::*;
+    use crate::records::journal::Journal;
+    use crate::records::record::Record;
+
+    #[test]
+    fn the_longest_are_kept_and_told_in_order_of_time() {
+        let mut journal = Journal::default();
+        for n in 0..200u64 {
+            let (enter, total) = (1_000_000 + n * 10_000, 100 + (n * 37) % 200);
+            let head = Head { kind: Kind::Call as u32, tid: 5, tgid: 4, reserved: 0, at: enter + total };
+            let parts = Parts { total, wait: total, ..Parts::default() };
+            journal.add(Record::Call(CallRecord {
+                head,
+                enter,
+                parts,
+                ret: 1,
+                nr: 45,
+                fd: 7,
+                ..CallRecord::default()
+            }));
+        }
+        let mut longest = Longest::default();
+        journal.calls.iter().for_each(|entry| longest.offer(entry, 1_000_000));
+        let calls = longest.of(4);
+        assert_eq!((calls.len(), longest.seen()), (KEPT, 200));
+        assert!(calls.is_sorted_by_key(|call| call.at_ns));
+        assert!(calls.iter().all(|call| call.total_ns >= 300 - KEPT as u64), "200 lengths from 100 to 299");
+        assert_eq!((calls[0].syscall.as_str(), calls[0].fd), ("recvfrom", Some(7)));
+        assert!(longest.of(9).is_empty());
+    }
+}

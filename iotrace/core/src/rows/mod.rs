@@ -1,0 +1,8 @@
+//! Rows of calls: from the sums that the kernel keeps (`trace`) and from records (`run`).
+
+pub mod calls;
+pub mod longest;
+pub mod processes;
+pub mod recognise;
+pub mod retired;
+pub mod sums;

@@ -1,0 +1,250 @@
+//! From the kernel's sums to the processes of a result.
+
+use std::collections::{BTreeMap, HashMap};
+
+use iotrace_ebpf::abi::{AGG_WAITS, AggKey, WakeKey};
+
+use crate::domain::{CopySource, Direction, Fd, Role, ThreadRole, Triggers, WaitsFor, syscall};
+use crate::rows::longest::Longest;
+use crate::rows::recognise;
+use crate::rows::sums::{Open, Row, Snapshot};
+use crate::summary::{Call, InFlight, Process, Waker};
+
+/// What is known of threads and files beside the sums.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Threads: name and process.
+    pub threads: HashMap<u32, (String, u32)>,
+    /// Files by their address.
+    pub files: HashMap<u64, Fd>,
+    /// What their waits are for, where that is known.
+    pub waits: HashMap<u64, WaitsFor>,
+    /// Processes whose epoll descriptors were looked at: how they are triggered.
+    pub triggers: HashMap<u32, Triggers>,
+    /// Threads that ended and whose names were dropped, by process.
+    pub ended_threads: HashMap<u32, u64>,
+    /// Entries that stand for all processes that ended under a name: it, and how many they were.
+    pub stand_ins: HashMap<u32, (String, u64)>,
+    /// Whether function hooks marked the copies.
+    pub exact: bool,
+    /// The longest calls, where calls are recorded one by one.
+    pub longest: Longest,
+}
+
+impl Names {
+    /// Name of a process: of the thread that leads it, of any other, or none if none was seen.
+    pub fn known(&self, pid: u32) -> Option<&str> {
+        let leader = self.threads.get(&pid).map(|(name, _)| name);
+        let any = || self.threads.values().find(|(_, tgid)| *tgid == pid).map(|(name, _)| name);
+        leader.or_else(any).map(String::as_str)
+    }
+
+    /// What to call a process.
+    pub fn process(&self, pid: u32) -> String {
+        self.known(pid).map_or_else(|| format!("process {pid}"), str::to_owned)
+    }
+}
+
+/// What is open at the end, and what was already open at the start.
+#[derive(Clone, Debug, Default)]
+pub struct InFlightCalls {
+    /// Open calls of known threads.
+    pub open: Vec<Open>,
+    /// Calls that are open since before tracing began: process, thread, number.
+    pub before: Vec<(u32, u32, u32)>,
+    /// The clock at the end.
+    pub now: u64,
+    /// The clock at the start.
+    pub started: u64,
+}
+
+/// The processes of a snapshot, the one with the most time in calls first.
+pub fn processes(snapshot: &Snapshot, names: &Names, open: &InFlightCalls) -> Vec<Process> {
+    let mut by_process: BTreeMap<u32, Vec<(&AggKey, &Row)>> = BTreeMap::new();
+    for (key, row) in &snapshot.rows {
+        by_process.entry(key.tgid).or_default().push((key, row));
+    }
+    for pid in open.open.iter().map(|call| call.tgid).chain(open.before.iter().map(|call| call.0)) {
+        by_process.entry(pid).or_default();
+    }
+    let mut all: Vec<Process> =
+        by_process.into_iter().map(|(pid, rows)| process(pid, &rows, snapshot, names, open)).collect();
+    all.sort_by_key(|process| std::cmp::Reverse(process.calls.iter().map(|call| call.total_ns).sum::<u64>()));
+    all
+}
+
+fn process(
+    pid: u32,
+    rows: &[(&AggKey, &Row)],
+    snapshot: &Snapshot,
+    names: &Names,
+    open: &InFlightCalls,
+) -> Process {
+    let mut calls: Vec<Call> = rows.iter().map(|(key, row)| call(key, row, snapshot, names)).collect();
+    calls.sort_by_key(|call| std::cmp::Reverse(call.total_ns));
+    let stand_in = names.stand_ins.get(&pid);
+    let triggers = names.triggers.get(&pid).copied().unwrap_or_default();
+    Process {
+        pid: if stand_in.is_some() { 0 } else { pid },
+        comm: stand_in.map_or_else(|| names.process(pid), |entry| entry.0.clone()),
+        processes: stand_in.map_or(1, |entry| entry.1),
+        threads: names.threads.values().filter(|(_, tgid)| *tgid == pid).count() as u64
+            + names.ended_threads.get(&pid).copied().unwrap_or(0),
+        models: recognise::models(&calls, triggers),
+        calls,
+        operations: None,
+        wakers: wakers(pid, snapshot, names),
+        in_flight: in_flight(pid, open),
+        longest: names.longest.of(pid),
+    }
+}
+
+fn call(key: &AggKey, row: &Row, snapshot: &Snapshot, names: &Names) -> Call {
+    let nr = key.nr & !AGG_WAITS;
+    let role = if key.nr & AGG_WAITS != 0 { Role::Completion } else { syscall::role_of(nr, 0, 0) };
+    let mut errors: BTreeMap<String, u64> = snapshot
+        .errors
+        .iter()
+        .filter(|(error, _)| error.row == *key)
+        .map(|(error, times)| (syscall::errno_name(error.errno as i64), *times))
+        .collect();
+    if row.again > 0 {
+        errors.insert("EAGAIN".to_owned(), row.again);
+    }
+    let source = match (row.marked, row.windows) {
+        (0, 0) => CopySource::None,
+        (_, 0) if names.exact => CopySource::Exact,
+        (_, 0) => CopySource::Marked,
+        _ => CopySource::Estimated,
+    };
+    let (parts, direction) = (&row.parts, syscall::direction(nr));
+    Call {
+        syscall: syscall::name(nr),
+        role,
+        direction,
+        thread_role: ThreadRole::App,
+        tid: (key.tid != 0).then_some(key.tid),
+        fd: (key.file != 0).then(|| names.files.get(&key.file).cloned().unwrap_or_else(|| unnamed(key.fd))),
+        calls: row.calls,
+        bytes: if role == Role::Data { row.bytes } else { 0 },
+        errors,
+        timeouts: row.empty,
+        restarts: row.restarts,
+        sleeps: row.sleeps,
+        total_ns: parts.total,
+        wait_ns: parts.wait,
+        lock_ns: parts.lock,
+        runq_ns: parts.runq,
+        copy_ns: parts.copy,
+        work_ns: parts.work,
+        copy_source: source,
+        // Marked copies of the row lie in no window; their own length bounds them.
+        copy_upper_ns: (source == CopySource::Estimated).then(|| row.window_ns.max(parts.copy)),
+        copy_floor_ns: None,
+        phase1: row.phase1.dist(parts.wait + parts.runq),
+        phase2: (row.phase2.count() > 0).then(|| row.phase2.dist(parts.copy)),
+        latency: row.latency.dist(parts.total),
+        waits_for: names.waits.get(&key.file).copied().filter(|_| direction == Some(Direction::In)),
+        pickup: (row.pickups > 0).then(|| row.pickup.dist(row.pickup_ns)),
+    }
+}
+
+fn unnamed(fd: i32) -> Fd {
+    Fd { kind: "unknown".to_owned(), name: format!("descriptor {fd}, closed before it could be looked at") }
+}
+
+/// Most wakers that are worth a line.
+const WAKERS: usize = 8;
+
+fn wakers(pid: u32, snapshot: &Snapshot, names: &Names) -> Vec<Waker> {
+    let mine = snapshot.wakes.iter().filter(|(key, _)| key.tgid == pid);
+    let mut wakers: Vec<Waker> = mine
+        .map(|(key, &wakes)| Waker {
+            comm: match (key.waker, key.thread().map(|tid| names.threads.get(&tid))) {
+                (_, Some(Some((name, _)))) => name.clone(),
+                (_, Some(None)) => "unknown".to_owned(),
+                (WakeKey::MANY, None) => "several".to_owned(),
+                (WakeKey::TIMER, None) => "timer".to_owned(),
+                (_, None) => "idle".to_owned(),
+            },
+            tid: key.thread().unwrap_or(0),
+            by_socket: key.by_socket != 0,
+            syscall: syscall::name(key.nr),
+            wakes,
+        })
+        .collect();
+    wakers.sort_by(|one, other| other.wakes.cmp(&one.wakes).then(one.tid.cmp(&other.tid)));
+    wakers.truncate(WAKERS);
+    wakers
+}
+
+fn in_flight(pid: u32, calls: &InFlightCalls) -> Vec<InFlight> {
+    let open = calls.open.iter().filter(|call| call.tgid == pid).map(|call| InFlight {
+        tid: call.tid,
+        syscall: syscall::name(call.nr),
+        at_least_ns: calls.now.saturating_sub(call.since),
+        since_before: false,
+    });
+    let before = calls.before.iter().filter(|call| call.0 == pid).map(|&(_, tid, nr)| InFlight {
+        tid,
+        syscall: syscall::name(nr),
+        at_least_ns: calls.now.saturating_sub(calls.started),
+        since_before: true,
+    });
+    let mut all: Vec<InFlight> = open.chain(before).collect();
+    all.sort_by_key(|call| std::cmp::Reverse(call.at_least_ns));
+    all
+}
+
+/// Whether a row's waits are for output.
+pub fn is_output(call: &Call) -> bool {
+    call.direction == Some(Direction::Out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(nr: u32, wait: u64) -> (AggKey, Row) {
+        let mut row = Row { calls: 2, bytes: 10, ..Row::default() };
+        row.parts.total = wait + 10;
+        row.parts.wait = wait;
+        row.parts.work = 10;
+        (AggKey { tgid: 7, nr, fd: -1, ..AggKey::default() }, row)
+    }
+
+    #[test]
+    fn rows_of_a_process_come_together_the_longest_first() {
+        let snapshot = Snapshot { rows: [sums(45, 100), sums(232, 900)].into(), ..Snapshot::default() };
+        let names = Names { threads: [(7, ("server".to_owned(), 7))].into(), ..Names::default() };
+        let all = processes(&snapshot, &names, &InFlightCalls::default());
+        assert_eq!(all.len(), 1);
+        assert_eq!((all[0].comm.as_str(), all[0].threads), ("server", 1));
+        let names: Vec<&str> = all[0].calls.iter().map(|call| call.syscall.as_str()).collect();
+        assert_eq!(names, ["epoll_wait", "recvfrom"]);
+        for call in &all[0].calls {
+            let sum = call.wait_ns + call.lock_ns + call.runq_ns + call.copy_ns + call.work_ns;
+            assert_eq!(sum, call.total_ns);
+        }
+        assert_eq!(all[0].calls[0].bytes, 0, "what epoll_wait returns is no bytes");
+    }
+
+    #[test]
+    fn an_enter_that_waits_is_a_completion_call() {
+        let (mut key, row) = sums(426, 5);
+        key.nr |= AGG_WAITS;
+        let snapshot = Snapshot { rows: [(key, row)].into(), ..Snapshot::default() };
+        let all = processes(&snapshot, &Names::default(), &InFlightCalls::default());
+        assert_eq!(all[0].calls[0].role, Role::Completion);
+        assert_eq!(all[0].comm, "process 7", "a name that was never seen is said so");
+    }
+
+    #[test]
+    fn a_process_that_only_waits_is_there_too() {
+        let open =
+            InFlightCalls { before: vec![(9, 9, 0)], now: 5_000, started: 1_000, ..Default::default() };
+        let all = processes(&Snapshot::default(), &Names::default(), &open);
+        assert_eq!(all[0].in_flight[0].at_least_ns, 4_000);
+        assert!(all[0].in_flight[0].since_before && all[0].calls.is_empty());
+    }
+}

@@ -1,0 +1,178 @@
+//! Sums of processes that have ended: taken out of the kernel, whose room is bounded, and kept here, where
+//! they are put together by name once there are many.
+
+use std::collections::{HashMap, HashSet};
+
+use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey};
+
+use crate::rows::sums::Snapshot;
+
+/// Rows kept one by one; beyond that, ended processes of one name become one entry.
+pub const ROWS: usize = 1024;
+/// Ids from here on are of entries that stand for several: no process has such a number (`PID_MAX_LIMIT`),
+/// while that of one that ended is soon another's.
+pub const STAND_IN: u32 = 1 << 31;
+
+/// Everything that has ended.
+#[derive(Clone, Debug, Default)]
+pub struct Retired {
+    sums: Snapshot,
+    /// The entry of each name.
+    of_name: HashMap<String, u32>,
+    /// Of each entry: its name, and how many processes it stands for.
+    entries: HashMap<u32, (String, u64)>,
+}
+
+impl Retired {
+    /// Takes over what the kernel had of ended processes.
+    pub fn take(&mut self, ended: &Snapshot) {
+        self.sums.add(ended);
+    }
+
+    /// All sums: of those that live, and of those that ended.
+    pub fn with(&self, live: &Snapshot) -> Snapshot {
+        let mut all = self.sums.clone();
+        all.add(live);
+        all
+    }
+
+    /// Entries that stand for several: their names, and how many processes each has taken up.
+    pub fn stand_ins(&self) -> &HashMap<u32, (String, u64)> {
+        &self.entries
+    }
+
+    /// Puts ended processes of one name together if there are too many rows. `printed` is what was told
+    /// already: it must be kept in the same terms. Returns the processes whose entries are gone.
+    pub fn fold(&mut self, name_of: impl Fn(u32) -> String, printed: &mut Snapshot) -> HashSet<u32> {
+        if self.sums.rows.len() <= ROWS {
+            return HashSet::new();
+        }
+        let single = self.sums.rows.keys().map(|key| key.tgid).filter(|&pid| pid < STAND_IN);
+        let ended: HashSet<u32> = single.collect();
+        let mut into = HashMap::new();
+        for &pid in &ended {
+            let name = name_of(pid);
+            let next = STAND_IN + self.of_name.len() as u32;
+            let entry = *self.of_name.entry(name.clone()).or_insert(next);
+            self.entries.entry(entry).or_insert((name, 0)).1 += 1;
+            into.insert(pid, entry);
+        }
+        self.sums.rename(&into);
+        printed.rename(&into);
+        ended
+    }
+}
+
+impl Snapshot {
+    /// Adds another.
+    pub fn add(&mut self, other: &Snapshot) {
+        for (key, row) in &other.rows {
+            self.rows.entry(*key).or_default().merge(row);
+        }
+        for (key, times) in &other.errors {
+            *self.errors.entry(*key).or_default() += times;
+        }
+        for (key, times) in &other.wakes {
+            *self.wakes.entry(*key).or_default() += times;
+        }
+    }
+
+    /// Gives the sums of processes to others; threads and descriptors are told apart no longer, nor are
+    /// wakers.
+    fn rename(&mut self, into: &HashMap<u32, u32>) {
+        let row = |key: &AggKey| match into.get(&key.tgid) {
+            Some(&tgid) => AggKey { file: 0, tgid, tid: 0, nr: key.nr, fd: -1 },
+            None => *key,
+        };
+        let wake = |key: &WakeKey| match into.get(&key.tgid) {
+            Some(&tgid) => WakeKey { tgid, waker: key.thread().map_or(key.waker, |_| WakeKey::MANY), ..*key },
+            None => *key,
+        };
+        let before = std::mem::take(self);
+        for (key, value) in &before.rows {
+            self.rows.entry(row(key)).or_default().merge(value);
+        }
+        for (key, times) in &before.errors {
+            *self.errors.entry(ErrorKey { row: row(&key.row), errno: key.errno }).or_default() += times;
+        }
+        for (key, times) in &before.wakes {
+            *self.wakes.entry(wake(key)).or_default() += times;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::sums::Row;
+
+    fn of(pid: u32, calls: u64) -> Snapshot {
+        let key = AggKey { tgid: pid, tid: pid, fd: -1, ..AggKey::default() };
+        let error = ErrorKey { row: key, errno: 9 };
+        let wake = WakeKey { tgid: pid, waker: pid + 1, ..WakeKey::default() };
+        Snapshot {
+            rows: [(key, Row { calls, ..Row::default() })].into(),
+            errors: [(error, 1)].into(),
+            wakes: [(wake, 2)].into(),
+        }
+    }
+
+    fn calls(snapshot: &Snapshot) -> u64 {
+        snapshot.rows.values().map(|row| row.calls).sum()
+    }
+
+    #[test]
+    fn few_ended_processes_stay_as_they_were() {
+        let mut retired = Retired::default();
+        retired.take(&of(7, 3));
+        assert!(retired.fold(|_| "sh".to_owned(), &mut Snapshot::default()).is_empty());
+        assert_eq!(retired.with(&of(7, 2)).rows.len(), 1, "a process that ends while it is looked at is one");
+        assert_eq!(calls(&retired.with(&of(8, 2))), 5);
+    }
+
+    #[test]
+    fn the_timer_stays_the_timer_where_threads_are_told_apart_no_longer() {
+        let waker_of_many = |waker| {
+            let mut snapshot = of(7, 1);
+            snapshot.wakes = [(WakeKey { tgid: 7, waker, ..WakeKey::default() }, 1)].into();
+            snapshot.rename(&[(7, 9)].into());
+            snapshot.wakes.into_keys().map(|key| (key.tgid, key.waker)).collect::<Vec<_>>()
+        };
+        for waker in [0, WakeKey::TIMER, WakeKey::MANY] {
+            assert_eq!(waker_of_many(waker), [(9, waker)]);
+        }
+        assert_eq!(waker_of_many(8), [(9, WakeKey::MANY)]);
+    }
+
+    #[test]
+    fn many_become_one_of_each_name_and_nothing_is_lost_or_told_twice() {
+        let mut retired = Retired::default();
+        let many = ROWS as u32 + 10;
+        for pid in 1..=many {
+            retired.take(&of(pid, 3));
+        }
+        let name = |pid: u32| if pid.is_multiple_of(2) { "even" } else { "odd" }.to_owned();
+        let mut printed = retired.with(&Snapshot::default());
+        let gone = retired.fold(name, &mut printed);
+        let all = retired.with(&of(many + 1, 5));
+        assert_eq!((all.rows.len(), gone.len()), (3, many as usize));
+        assert_eq!(calls(&all), u64::from(many) * 3 + 5);
+        assert_eq!(all.errors.values().sum::<u64>(), u64::from(many) + 1);
+        assert_eq!(all.wakes.values().sum::<u64>(), 2 * (u64::from(many) + 1));
+        // The last is still there, and is told by itself; the others' wakers are threads that are told apart no longer.
+        let several = all.wakes.keys().filter(|key| key.waker == WakeKey::MANY).count();
+        assert_eq!((several, all.wakes.len()), (2, 3));
+        assert_eq!(calls(&all.since(&printed)), 5, "what was printed is not printed again");
+        let stood_for = |retired: &Retired| retired.stand_ins().values().map(|entry| entry.1).sum::<u64>();
+        assert_eq!(stood_for(&retired), u64::from(many));
+        // Later ones join the entry of their name, whatever ids they have: these are used again.
+        for pid in 1..=many {
+            retired.take(&of(pid, 1));
+        }
+        retired.fold(|pid| name(pid + 1), &mut printed);
+        let all = retired.with(&Snapshot::default());
+        assert_eq!((all.rows.len(), calls(&all)), (2, u64::from(many) * 4));
+        assert_eq!(stood_for(&retired), 2 * u64::from(many));
+        assert!(retired.stand_ins().values().all(|entry| entry.1 == u64::from(many)));
+    }
+}

@@ -1,0 +1,115 @@
+//! What must be true of the machine before anything is loaded, each with its remedy.
+
+use std::fs;
+
+use thiserror::Error;
+
+use iotrace_core::domain::Tier;
+use iotrace_core::summary::Host;
+
+/// Something without which nothing can be observed.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Missing {
+    /// Neither root nor capabilities.
+    #[error(
+        "iotrace may not load BPF programs: it lacks {0}. Run it with sudo, or once: \
+         sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(which iotrace). \
+         `iotrace doctor`, `schema` and `--help` work without"
+    )]
+    Capabilities(String),
+    /// `lockdown=confidentiality`.
+    #[error(
+        "the kernel is locked down to confidentiality (/sys/kernel/security/lockdown): no program may read \
+         kernel memory, so nothing can be observed. Boot with lockdown=integrity or without lockdown"
+    )]
+    Lockdown,
+    /// No BTF.
+    #[error(
+        "/sys/kernel/btf/vmlinux is missing: this kernel was built without CONFIG_DEBUG_INFO_BTF, and \
+         iotrace finds tracepoint arguments by it. Use a distribution kernel (Debian, Fedora, Ubuntu have it)"
+    )]
+    NoBtf,
+}
+
+/// `CAP_SYS_ADMIN`, `CAP_PERFMON`, `CAP_BPF` as bits of `CapEff`.
+const SYS_ADMIN: u64 = 1 << 21;
+const PERFMON: u64 = 1 << 38;
+const BPF: u64 = 1 << 39;
+
+/// What stands in the way of observing, if anything does.
+pub fn prerequisites() -> Result<(), Missing> {
+    capabilities(effective_capabilities())?;
+    if lockdown() == "confidentiality" {
+        return Err(Missing::Lockdown);
+    }
+    if !fs::exists(crate::bpf::btf::VMLINUX).unwrap_or(false) {
+        return Err(Missing::NoBtf);
+    }
+    Ok(())
+}
+
+fn capabilities(effective: u64) -> Result<(), Missing> {
+    if effective & SYS_ADMIN != 0 {
+        return Ok(());
+    }
+    let lacking: Vec<&str> = [(BPF, "CAP_BPF"), (PERFMON, "CAP_PERFMON")]
+        .into_iter()
+        .filter(|(bit, _)| effective & bit == 0)
+        .map(|(_, name)| name)
+        .collect();
+    if lacking.is_empty() { Ok(()) } else { Err(Missing::Capabilities(lacking.join(" and "))) }
+}
+
+/// `CapEff` of this process; 0 if it cannot be read.
+pub fn effective_capabilities() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+/// `none`, `integrity`, `confidentiality`; `unknown` where securityfs is not mounted.
+pub fn lockdown() -> String {
+    let text = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    let chosen = text.split('[').nth(1).and_then(|rest| rest.split(']').next());
+    chosen.unwrap_or("unknown").to_owned()
+}
+
+/// The machine, as the result names it, and what timed the copies.
+pub fn host(tier: Tier) -> Host {
+    let word = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    Host {
+        kernel: word("/proc/sys/kernel/osrelease"),
+        arch: std::env::consts::ARCH.to_owned(),
+        cpus: std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32),
+        lockdown: lockdown(),
+        tier,
+    }
+}
+
+/// Major and minor number of a kernel: `6.12` or `6.12.117+deb13-amd64`.
+pub fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_the_first_two_numbers() {
+        assert_eq!(version("6.12.117+deb13-cloud-amd64"), Some((6, 12)));
+        assert_eq!((version("5.11"), version("rolling")), (Some((5, 11)), None));
+    }
+
+    #[test]
+    fn what_is_lacking_is_named() {
+        assert_eq!(capabilities(SYS_ADMIN), Ok(()), "before 5.8 this is the one that counts");
+        assert_eq!(capabilities(BPF | PERFMON), Ok(()));
+        assert_eq!(capabilities(BPF), Err(Missing::Capabilities("CAP_PERFMON".into())));
+        assert_eq!(capabilities(0), Err(Missing::Capabilities("CAP_BPF and CAP_PERFMON".into())));
+    }
+}

@@ -1,0 +1,115 @@
+//! A built-in workload under observation: started held, observed from its first instruction to its report.
+
+use std::ffi::OsStr;
+use std::os::fd::AsRawFd;
+
+use iotrace_core::domain::model::{Model, Transport};
+use iotrace_core::domain::spec::{Log, Report, Spec};
+use iotrace_core::domain::{Tier, syscall};
+use iotrace_core::messages::signals::SIGIO;
+use iotrace_core::records::journal::Journal;
+
+use crate::bpf::btf::Btf;
+use crate::bpf::loader::Observer;
+use crate::bpf::probes::Group;
+use crate::bpf::settings::{Settings, Wish};
+use crate::host::launch::{Held, Identity, pipe};
+use crate::session::error::Failure;
+use crate::session::{self, End};
+use crate::workload;
+
+/// One workload that was run and recorded.
+pub struct Recorded {
+    /// Its own account.
+    pub log: Log,
+    /// What the probes recorded.
+    pub journal: Journal,
+    /// The probes, still attached: their counters are read last.
+    pub observer: Observer,
+}
+
+/// Like [`record_by`], by tracepoints.
+pub fn record(
+    program: &OsStr,
+    btf: &Btf,
+    spec: &Spec,
+    ring_bytes: u32,
+    without: &[String],
+    attached: impl FnOnce(&Observer),
+) -> Result<Option<Recorded>, Failure> {
+    record_by(Wish::Tracepoint, program, btf, spec, ring_bytes, without, attached)
+}
+
+/// Runs `program workload` with `spec` under observation; `None` when interrupted. `attached` is called
+/// when the probes are, before the workload begins.
+pub fn record_by(
+    tier: Wish,
+    program: &OsStr,
+    btf: &Btf,
+    spec: &Spec,
+    ring_bytes: u32,
+    without: &[String],
+    attached: impl FnOnce(&Observer),
+) -> Result<Option<Recorded>, Failure> {
+    let (control, keep) = pipe().map_err(Failure::while_doing("making the control pipe"))?;
+    let (fd, json) = (keep.as_raw_fd().to_string(), serde_json::to_string(spec).unwrap_or_default());
+    let [workload, option, fd, spec_option, json] =
+        ["workload", "--control", &fd, "--spec", &json].map(OsStr::new);
+    let argv = [program, workload, option, fd, spec_option, json];
+    let held = Held::spawn(&argv, Identity::behind_sudo(), Some(&keep))
+        .map_err(Failure::while_doing("starting the workload"))?;
+    drop(keep);
+    let settings = Settings {
+        roles: syscall::input_roles(spec.model == Model::PosixAio),
+        signals: 1 << (SIGIO - 1),
+        ring_bytes,
+        tier,
+        without: without.to_vec(),
+        ..Settings::records(held.pid(), groups(spec, btf))
+    };
+    let mut observer = Observer::attach(btf, &settings)?;
+    attached(&observer);
+    if session::interrupted() {
+        return Ok(None);
+    }
+    let mut running = held.release().map_err(Failure::while_doing("executing the workload"))?;
+    let watched = session::watch(&mut observer, &mut running, control, workload::patience(spec))
+        .map_err(Failure::while_doing("watching the workload"))?;
+    match watched.end {
+        End::Interrupted => return Ok(None),
+        End::Stalled => return Err(Failure::Failed(workload::stalled(spec).text)),
+        End::Finished => {}
+    }
+    match serde_json::from_slice(&watched.report) {
+        Ok(Report::Done(log)) => {
+            let mut journal = watched.journal;
+            journal.exact = observer.tier() == Tier::Exact;
+            Ok(Some(Recorded { log: *log, journal, observer }))
+        }
+        Ok(Report::Failed(failure)) => Err(Failure::Failed(failure.text)),
+        Err(_) => Err(Failure::Failed(format!("the {} workload died without a word", spec.model))),
+    }
+}
+
+/// The probes that a workload's question needs.
+fn groups(spec: &Spec, btf: &Btf) -> Vec<Group> {
+    let mut groups = vec![Group::Core];
+    if spec.transport.is_socket() {
+        groups.extend([Group::Sockets, Group::Copy, Group::ExactSockets]);
+    }
+    if spec.transport == Transport::Udp {
+        groups.push(Group::ExactDatagrams);
+    }
+    // On UDP a copy ends with sock_recv_length where there is one.
+    let ends_elsewhere = btf.tracepoint("sock_recv_length").is_some();
+    if spec.transport == Transport::Unix || (spec.transport == Transport::Udp && !ends_elsewhere) {
+        groups.push(Group::CopyUnix);
+    }
+    if spec.model == Model::Sigio {
+        groups.push(Group::Signals);
+    }
+    if spec.model.is_io_uring() {
+        groups.extend([Group::Uring, Group::ExactUring]);
+    }
+    groups
+}

@@ -1,0 +1,93 @@
+//! Observing targets that nobody controls: until they end, the time is up, or Ctrl-C.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use tokio::time::MissedTickBehavior;
+
+use crate::host::launch::{Ended, Running};
+
+/// How often the ring is drained and the targets are looked at. Sums are kept in the kernel; the ring
+/// carries only names.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// When to stop.
+pub struct Until {
+    /// After this long.
+    pub duration: Option<Duration>,
+    /// The command that was started, if one was.
+    pub command: Option<Running>,
+}
+
+/// What there is to do meanwhile.
+pub trait Watcher {
+    /// Looks after things; `false` when there is nothing left to observe.
+    fn look(&mut self) -> bool;
+    /// An interval is over.
+    ///
+    /// # Errors
+    /// Of writing what it printed.
+    fn interval(&mut self) -> io::Result<()>;
+}
+
+/// Watches until it is over. Returns how the command ended, if there was one and it did.
+///
+/// # Errors
+/// Of the runtime's set-up, and of the watcher.
+pub fn trace(
+    mut until: Until,
+    interval: Option<Duration>,
+    watcher: &mut impl Watcher,
+) -> io::Result<Option<Ended>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(tracing(&mut until, interval, watcher))
+}
+
+async fn tracing(
+    until: &mut Until,
+    interval: Option<Duration>,
+    watcher: &mut impl Watcher,
+) -> io::Result<Option<Ended>> {
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let started = Instant::now();
+    let mut last = started;
+    let mut asked = false;
+    loop {
+        look.tick().await;
+        // A command gets the terminal's Ctrl-C, too, and what was sent to us alone is passed on: it decides how it
+        // ends. The second time is meant.
+        match (super::interrupts(), &until.command) {
+            (0, _) => {}
+            (1, Some(command)) if !asked => {
+                asked = true;
+                if let Some(number) = super::sent() {
+                    command.signal(number);
+                }
+            }
+            (1, Some(_)) => {}
+            _ => return Ok(None),
+        }
+        let left = watcher.look();
+        if let Some(command) = &mut until.command
+            && let Some(ended) = command.try_wait()?
+        {
+            watcher.look();
+            return Ok(Some(ended));
+        }
+        if until.command.is_none() && !left {
+            return Ok(None);
+        }
+        if until.duration.is_some_and(|limit| started.elapsed() >= limit) {
+            // Tracing is over; the command is not ours to end.
+            if let Some(command) = until.command.take() {
+                command.leave();
+            }
+            return Ok(None);
+        }
+        if interval.is_some_and(|every| last.elapsed() >= every) {
+            last = Instant::now();
+            watcher.interval()?;
+        }
+    }
+}

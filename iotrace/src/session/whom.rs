@@ -1,0 +1,169 @@
+//! Whom the user means: process and thread ids, names, cgroups.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use iotrace_ebpf::abi::sinks;
+
+use crate::bpf::settings::Whom;
+use crate::cli::{SinkArg, TraceArgs};
+use crate::host::proc;
+use crate::session::error::Failure;
+
+/// Checks what was asked for against what is there.
+///
+/// # Errors
+/// No target at all, or one that does not exist, with what to do about it.
+pub fn resolve(args: &TraceArgs) -> Result<Whom, Failure> {
+    let nobody = args.pids.is_empty()
+        && args.tids.is_empty()
+        && args.comm.is_none()
+        && args.cgroup.is_none()
+        && !args.all
+        && args.command.is_empty();
+    if nobody {
+        return Err(Failure::Usage(
+            "trace whom? Name processes (-p PID), threads (-t TID), --comm NAME, --cgroup PATH, a command (-- CMD), \
+             or -a for the whole system"
+                .to_owned(),
+        ));
+    }
+    for &pid in &args.pids {
+        exists(pid)?;
+    }
+    for &tid in &args.tids {
+        if !Path::new(&format!("/proc/{tid}")).exists() {
+            return Err(Failure::Failed(format!(
+                "there is no thread {tid}; `ps -eLf` lists those that are there"
+            )));
+        }
+    }
+    let mut whom = Whom {
+        tgids: args.pids.clone(),
+        tids: args.tids.clone(),
+        comm: args.comm.clone(),
+        all: args.all,
+        follow: args.follow && !args.no_follow,
+        ..Whom::default()
+    };
+    if let Some(path) = &args.cgroup {
+        match unified(path)? {
+            Some(cgroup) => whom.cgroup = Some(cgroup),
+            // A hierarchy of the first version is not known to the helper that tells a thread's cgroup:
+            // its members of now are taken, and their children.
+            None => {
+                whom.tgids.extend(members_below(path)?);
+                whom.follow = true;
+            }
+        }
+    }
+    Ok(whom)
+}
+
+fn exists(pid: u32) -> Result<(), Failure> {
+    match proc::process_of(pid) {
+        Some(tgid) if tgid == pid => Ok(()),
+        Some(tgid) => Err(Failure::Failed(format!(
+            "{pid} is a thread of process {tgid}; trace it with -t {pid}, or its process with -p {tgid}"
+        ))),
+        None => Err(Failure::Failed(format!("there is no process {pid} here{}", elsewhere(pid)))),
+    }
+}
+
+/// Whether a process of that number is there in another pid namespace.
+fn elsewhere(pid: u32) -> String {
+    let inside =
+        proc::processes().into_iter().find(|&outer| outer != pid && proc::namespaced(outer) == Some(pid));
+    match inside {
+        Some(outer) => format!(
+            "; a process that is {pid} in its own pid namespace is {outer} in this one: use -p {outer} if you mean it"
+        ),
+        None => "; it may have ended, `ps -e` lists those that are there".to_owned(),
+    }
+}
+
+/// Id and depth of a cgroup of the unified hierarchy; `None` for one of the first version.
+fn unified(path: &Path) -> Result<Option<(u64, u32)>, Failure> {
+    let path = directory(path)?;
+    if !path.join("cgroup.procs").exists() {
+        return Err(Failure::Failed(format!(
+            "{} is no cgroup (it has no cgroup.procs). Give a path below the cgroup mount, such as /sys/fs/cgroup/NAME",
+            path.display()
+        )));
+    }
+    // The first version's hierarchies have no cgroup.controllers, cgroups(7).
+    let Some(root) = path.ancestors().take_while(|up| up.join("cgroup.controllers").exists()).last() else {
+        return Ok(None);
+    };
+    let level = path.components().count() - root.components().count();
+    let id = fs::metadata(&path).map_err(Failure::while_doing("looking at the cgroup"))?.ino();
+    Ok(Some((id, level as u32)))
+}
+
+/// The directory of a cgroup: as given, or below one of the usual mounts.
+fn directory(path: &Path) -> Result<PathBuf, Failure> {
+    let below = |mount: &str| Path::new(mount).join(path.strip_prefix("/").unwrap_or(path));
+    let candidates = [path.to_owned(), below("/sys/fs/cgroup"), below("/sys/fs/cgroup/unified")];
+    let found =
+        candidates.iter().find(|candidate| candidate.is_dir()).and_then(|found| found.canonicalize().ok());
+    found.ok_or_else(|| {
+        Failure::Failed(format!(
+            "there is no cgroup {}; `ls /sys/fs/cgroup` lists those that are there",
+            path.display()
+        ))
+    })
+}
+
+fn members(path: &Path) -> Result<Vec<u32>, Failure> {
+    let procs = directory(path)?.join("cgroup.procs");
+    let text = fs::read_to_string(&procs).map_err(Failure::while_doing("reading the cgroup's processes"))?;
+    Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+}
+
+/// Processes in a cgroup or below it.
+pub fn members_below(path: &Path) -> Result<Vec<u32>, Failure> {
+    let mut pids = members(path)?;
+    for entry in fs::read_dir(directory(path)?).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            // One that was removed meanwhile has no members.
+            pids.extend(members_below(&entry.path()).unwrap_or_default());
+        }
+    }
+    Ok(pids)
+}
+
+/// Processes of the target that are there now.
+pub fn present(whom: &Whom, cgroup: Option<&Path>) -> Vec<u32> {
+    let own = std::process::id();
+    let mut pids = whom.tgids.clone();
+    pids.extend(whom.tids.iter().filter_map(|&tid| proc::process_of(tid)));
+    if whom.all {
+        pids.extend(proc::processes().into_iter().filter(|&pid| pid != own));
+    }
+    if let Some(name) = &whom.comm {
+        let named = |&pid: &u32| {
+            let mut threads = proc::threads(pid).into_iter();
+            threads.any(|tid| {
+                proc::comm(tid).is_some_and(|comm| comm.as_bytes() == &name.as_bytes()[..name.len().min(15)])
+            })
+        };
+        pids.extend(proc::processes().into_iter().filter(|&pid| pid != own).filter(named));
+    }
+    if let Some(path) = cgroup {
+        pids.extend(members_below(path).unwrap_or_default());
+    }
+    pids.sort_unstable();
+    pids.dedup();
+    pids
+}
+
+/// Bits of `abi::sinks`, and a ring to go with them: sums need it for names only, and records of the time
+/// between two looks must fit into it.
+pub fn sink(args: &TraceArgs) -> (u32, u32) {
+    match args.sink {
+        SinkArg::Records => (sinks::RECORDS, 64 << 20),
+        SinkArg::Aggregate if args.output.is_timeline() => (sinks::RECORDS | sinks::AGGREGATES, 64 << 20),
+        SinkArg::Aggregate => (sinks::AGGREGATES, 4 << 20),
+    }
+}
