@@ -23,6 +23,7 @@ mod measure;
 mod outcome;
 mod peers;
 mod report;
+mod target;
 mod targets;
 
 /// Arguments of `bench`.

@@ -14,6 +14,9 @@ const LLVM: &str = "22";
 /// Pinned, like the compiler: what the linker emits is what the verifier sees.
 const BPF_LINKER: &str = "0.13.0";
 
+/// The keys that sign Debian's archive, for kernels that a VM boots.
+pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// Arguments of `setup`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -126,7 +129,7 @@ impl Missing {
             // A dynamically linked busybox would find no libraries in the VM.
             need(is_installed("busybox-static"), &["busybox-static"]);
             need(process::find("strip").is_some(), &["binutils"]);
-            need(Path::new(crate::vm::KEYRING).exists(), &["debian-archive-keyring"]);
+            need(Path::new(KEYRING).exists(), &["debian-archive-keyring"]);
         }
         missing
     }

@@ -28,8 +28,6 @@ mod image;
 mod kernels;
 mod qemu;
 
-pub use apt::KEYRING;
-
 /// A VM that takes longer hangs: a boot takes seconds.
 const TIMEOUT: u64 = 2400;
 

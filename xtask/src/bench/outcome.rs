@@ -6,7 +6,7 @@ use super::arm::Arm;
 use super::facts::Fact;
 use super::load::Load;
 use super::measure::Measured;
-use super::targets::Target;
+use super::target::Target;
 
 /// One load with all of its arms.
 pub struct Row {

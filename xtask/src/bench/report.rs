@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::arm::Arm;
 use super::outcome::{Outcome, Row};
-use super::targets::{Target, number};
+use super::target::{Target, number};
 
 /// Everything, for people.
 pub fn text(run: &Outcome, targets: &[Target]) -> String {

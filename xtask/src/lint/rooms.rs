@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(found("iotrace/core/src/rows/sums.rs", "use crate::records::copy::Seen;"), [""; 0]);
         assert_eq!(
             found("iotrace/core/src/records/copy.rs", "use crate::rows::{sums::Row, calls};").len(),
-            2
+            1
         );
         assert_eq!(found("iotrace/src/session/trace.rs", "use crate::cli::TraceArgs;").len(), 1);
         assert_eq!(found("iotrace/src/loose.rs", "use crate::host::proc;").len(), 1, "no room at all");

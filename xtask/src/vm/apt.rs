@@ -10,9 +10,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::process;
+use crate::setup::KEYRING;
 
-/// The keys that sign the archive.
-pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Debian's own name for its nearest mirror, where the machine's configuration names none.
 const PUBLIC: &str = "http://deb.debian.org";
 
