@@ -1,30 +1,17 @@
 //! Sums in the kernel: nothing to lose, and nothing to read while the target runs.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use iotrace_ebpf::abi::{AGG_BUCKETS, AGG_WAITS, Agg, AggKey, EAGAIN, ErrorKey, Stat, WakeKey, per, role};
-use iotrace_ebpf::hist::coarse;
+use iotrace_ebpf::abi::traits::{REQUESTS, enter_waits};
+use iotrace_ebpf::abi::{AGG_WAITS, Agg, AggKey, ErrorKey, Stat, WakeKey, per};
+use iotrace_ebpf::book::{self, Finished, Outcome, Prices};
 use iotrace_ebpf::span::Parts;
 
 use crate::file;
 use crate::maps::{ERRORS, MIN_NS, NEW_ROW, PER, PER_KIB, ROWS, WAKES, count};
 use crate::task::Task;
 
-/// `io_uring_enter`, and the flag with which it waits.
-const IO_URING_ENTER: u32 = 426;
-const GETEVENTS: u64 = 1;
-/// `futex`: returns nothing that could be counted.
-const FUTEX: u32 = 202;
-/// Syscalls below this number on x86-64 that are of the socket kind: 44 to 47, 299, 307.
-const SOCKET_CALLS: core::ops::RangeInclusive<u32> = 44..=47;
-
-/// `recvmmsg` and `sendmmsg` return messages: their bytes are those that the receive marks counted, if any.
-const RETURN_MESSAGES: [u32; 2] = [299, 307];
-
-/// `sendfile` and `splice` move pages between two files, and nothing to or from the process.
-const PAST_THE_PROCESS: [u32; 2] = [40, 275];
-
 /// What a finished call was, beside what its thread still knows.
-pub struct Finished {
+pub struct Closed {
     /// Enter.
     pub enter: u64,
     /// Exit.
@@ -39,10 +26,17 @@ pub struct Finished {
     pub woken: u64,
 }
 
+/// A finished call: what its thread knows of it, and how it closed.
+#[derive(Clone, Copy)]
+struct Done<'a> {
+    task: &'a Task,
+    closed: &'a Closed,
+}
+
 /// Adds a finished call to its row.
 #[inline(always)]
-pub fn add(task: &Task, call: &Finished) {
-    if call.parts.total < MIN_NS.load() {
+pub fn add(task: &Task, closed: &Closed) {
+    if closed.parts.total < MIN_NS.load() {
         return;
     }
     let key = key(task);
@@ -50,34 +44,23 @@ pub fn add(task: &Task, call: &Finished) {
         count(Stat::RowsFull);
         return;
     };
-    let mut parts = call.parts;
-    row.calls += 1;
-    row.sleeps += u64::from(task.span.sleeps);
-    row.locks += u64::from(task.span.locks);
-    row.preempts += u64::from(task.span.preempts);
-    result(row, &key, task, call);
-    copied(row, task, call, &mut parts);
-    row.parts.total += parts.total;
-    row.parts.wait += parts.wait;
-    row.parts.lock += parts.lock;
-    row.parts.runq += parts.runq;
-    row.parts.copy += parts.copy;
-    row.parts.work += parts.work;
-    bump(&mut row.phase1, parts.wait + parts.runq);
-    bump(&mut row.latency, parts.total);
-    if task.pickup != 0 {
-        row.pickups += 1;
-        row.pickup_ns += task.pickup - 1;
-        bump(&mut row.pickup, task.pickup - 1);
+    let call = Done { task, closed };
+    let moved = book::moved(&call);
+    let copy = book::priced(&call, &moved, || {
+        let [socket_per_kib, file_per_kib] = PER_KIB.load();
+        Prices { socket_per_kib, file_per_kib }
+    });
+    if let Outcome::Failed(errno) = book::add(row, &call, &moved, copy) {
+        failed(&key, errno);
     }
-    if call.woken != 0 {
-        woken(task, call);
+    if closed.woken != 0 {
+        woken(&call);
     }
 }
 
 #[inline(always)]
 fn key(task: &Task) -> AggKey {
-    let waits = task.nr == IO_URING_ENTER && task.arg3 & GETEVENTS != 0 && task.arg2 > 0;
+    let waits = task.traits & REQUESTS != 0 && enter_waits(task.arg2, task.arg3);
     let per = PER.load();
     AggKey {
         file: if per == per::FD { task.file_id } else { 0 },
@@ -105,27 +88,8 @@ fn row(key: &AggKey, task: &Task) -> Option<&'static mut Agg> {
 }
 
 #[inline(always)]
-fn result(row: &mut Agg, key: &AggKey, task: &Task, call: &Finished) {
-    let moves = task.role == u32::from(role::DATA) || task.role == u32::from(role::OUTPUT);
-    match call.ret {
-        ret if ret == -EAGAIN => row.again += 1,
-        -516..=-512 => row.restarts += 1,
-        ret if ret < 0 => {
-            row.errors += 1;
-            failed(key, ret);
-        }
-        0 if !moves && task.nr != FUTEX => {
-            row.empty += 1;
-            row.empty_slept += u64::from(task.span.sleeps > 0);
-        }
-        _ if moves && RETURN_MESSAGES.contains(&task.nr) => row.bytes += task.recv_bytes,
-        ret => row.bytes += ret as u64,
-    }
-}
-
-#[inline(always)]
-fn failed(key: &AggKey, ret: i64) {
-    let key = ErrorKey { row: *key, errno: ret.unsigned_abs() };
+fn failed(key: &AggKey, errno: i64) {
+    let key = ErrorKey { row: *key, errno: errno as u64 };
     match ERRORS.get_ptr_mut(key) {
         // SAFETY: the value belongs to this CPU.
         Some(times) => unsafe { *times += 1 },
@@ -134,55 +98,12 @@ fn failed(key: &AggKey, ret: i64) {
     }
 }
 
-/// Books the copy: marked ones less their floors, others by their bytes.
 #[inline(always)]
-fn copied(row: &mut Agg, task: &Task, call: &Finished, parts: &mut Parts) {
-    let moves = task.role == u32::from(role::DATA) || task.role == u32::from(role::OUTPUT);
-    if PAST_THE_PROCESS.contains(&task.nr) {
-        return;
-    }
-    let bytes = match task.recv_bytes {
-        0 if RETURN_MESSAGES.contains(&task.nr) => 0,
-        0 => call.ret as u64,
-        counted => counted,
-    };
-    let copy = if task.span.copies > 0 {
-        row.marked += 1;
-        parts.copy - task.floors.min(parts.copy)
-    } else if moves && call.ret > 0 && bytes > 0 {
-        let begin = if call.last_in > call.enter { call.last_in } else { call.enter };
-        let end = if task.recv_at > begin { task.recv_at } else { call.exit };
-        let mut window = end.saturating_sub(begin);
-        if task.span.preempts + task.span.locks > 0 {
-            // The CPU may have been lost in the copy: then all time on it is the bound.
-            window = parts.work;
-        }
-        row.windows += 1;
-        row.window_ns += window;
-        let slopes = PER_KIB.load();
-        let slope = if SOCKET_CALLS.contains(&task.nr) || task.sock != 0 { slopes[0] } else { slopes[1] };
-        // Both bounds hold: the window is on the CPU, so it is part of what else would be work.
-        (bytes.wrapping_mul(slope) >> 10).min(window).min(parts.work)
-    } else {
-        return;
-    };
-    parts.work = parts.work + parts.copy - copy;
-    parts.copy = copy;
-    bump(&mut row.phase2, copy);
-}
-
-#[inline(always)]
-fn woken(task: &Task, call: &Finished) {
-    let known = task.wake.at == call.woken;
+fn woken(call: &Done<'_>) {
+    let task = call.task;
+    let known = task.wake.at == call.closed.woken;
     let by_socket = known && task.wake.sock != 0;
-    let timed_out = call.ret == 0 && task.role == u32::from(role::READINESS);
-    let waker = if timed_out && !by_socket {
-        WakeKey::TIMER
-    } else if known {
-        task.wake.tid
-    } else {
-        0
-    };
+    let waker = book::waker(call, known.then_some(task.wake.tid), by_socket);
     let key = WakeKey { tgid: task.tgid, nr: task.nr, waker, by_socket: u32::from(by_socket) };
     match WAKES.get_ptr_mut(key) {
         // SAFETY: the value belongs to this CPU.
@@ -192,14 +113,65 @@ fn woken(task: &Task, call: &Finished) {
     }
 }
 
-/// Counts a value. The mask bounds the index for verifiers that cannot follow [`coarse`]; the compiler,
-/// which can, must not see that it changes nothing.
-#[inline(always)]
-fn bump(buckets: &mut [u32; AGG_BUCKETS], value: u64) {
-    let index = core::hint::black_box(coarse(value)) & (AGG_BUCKETS - 1);
-    // SAFETY: the mask keeps the index inside the array, whose length is a power of two.
-    unsafe {
-        let bucket = buckets.as_mut_ptr().add(index);
-        *bucket = (*bucket).wrapping_add(1);
+impl Finished for Done<'_> {
+    #[inline(always)]
+    fn traits(&self) -> u32 {
+        self.task.traits
+    }
+    #[inline(always)]
+    fn ret(&self) -> i64 {
+        self.closed.ret
+    }
+    #[inline(always)]
+    fn enter(&self) -> u64 {
+        self.closed.enter
+    }
+    #[inline(always)]
+    fn exit(&self) -> u64 {
+        self.closed.exit
+    }
+    #[inline(always)]
+    fn last_in(&self) -> u64 {
+        self.closed.last_in
+    }
+    #[inline(always)]
+    fn parts(&self) -> &Parts {
+        &self.closed.parts
+    }
+    #[inline(always)]
+    fn sleeps(&self) -> u32 {
+        self.task.span.sleeps
+    }
+    #[inline(always)]
+    fn locks(&self) -> u32 {
+        self.task.span.locks
+    }
+    #[inline(always)]
+    fn preempts(&self) -> u32 {
+        self.task.span.preempts
+    }
+    #[inline(always)]
+    fn copies(&self) -> u32 {
+        self.task.span.copies
+    }
+    #[inline(always)]
+    fn floors(&self) -> u64 {
+        self.task.floors
+    }
+    #[inline(always)]
+    fn recv_at(&self) -> u64 {
+        self.task.recv_at
+    }
+    #[inline(always)]
+    fn recv_bytes(&self) -> u64 {
+        self.task.recv_bytes
+    }
+    #[inline(always)]
+    fn sock(&self) -> u64 {
+        self.task.sock
+    }
+    #[inline(always)]
+    fn pickup(&self) -> u64 {
+        self.task.pickup
     }
 }

@@ -1,15 +1,11 @@
 //! The file behind a descriptor, and what tells a reused descriptor from the one before.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
+use iotrace_ebpf::abi::kernel::{family, file_type};
 use iotrace_ebpf::abi::{Field, FileRecord, Kind};
 
 use crate::sink;
 use crate::task::{Task, current_address, now, peek, read};
-
-/// `S_IFMT` and `S_IFSOCK`
-const MODE_TYPE: u32 = 0xf000;
-const MODE_SOCKET: u32 = 0xc000;
-const AF_INET6: u16 = 10;
 
 /// Address of the `struct file` behind descriptor `fd` of the current thread; 0: there is none.
 ///
@@ -64,7 +60,7 @@ pub fn announce(task: &Task) {
         mode: u32::from(read::<u16>(inode, Field::InodeMode)),
         ..FileRecord::default()
     };
-    if record.mode & MODE_TYPE == MODE_SOCKET {
+    if record.mode & file_type::MASK == file_type::SOCKET {
         let socket: u64 = read(file, Field::FilePrivate);
         let sock: u64 = read(socket, Field::SocketSk);
         record.sock = sock;
@@ -72,7 +68,7 @@ pub fn announce(task: &Task) {
         record.protocol = read(sock, Field::SockProtocol);
         record.local_port = read(sock, Field::SockNum);
         record.remote_port = read(sock, Field::SockDport);
-        if record.family == AF_INET6 {
+        if record.family == family::INET6 {
             record.name[..16].copy_from_slice(&read::<[u8; 16]>(sock, Field::SockSaddr6));
             record.name[16..].copy_from_slice(&read::<[u8; 16]>(sock, Field::SockDaddr6));
         } else {

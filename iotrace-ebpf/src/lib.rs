@@ -5,6 +5,8 @@
 #![cfg_attr(target_arch = "bpf", no_std)]
 
 pub mod abi;
+pub mod arch;
+pub mod book;
 pub mod hist;
 pub mod span;
 pub mod thread;

@@ -44,9 +44,9 @@ pub static TARGET_CGROUP: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static CGROUP_LEVEL: Global<u32> = Global::new(0);
 
-/// Role of every syscall number, see `abi::role`.
+/// Traits of every syscall number, see `abi::traits`; 0: not traced.
 #[unsafe(no_mangle)]
-pub static ROLES: Global<[u8; MAX_SYSCALL]> = Global::new([0; MAX_SYSCALL]);
+pub static TRAITS: Global<[u32; MAX_SYSCALL]> = Global::new([0; MAX_SYSCALL]);
 
 /// Only calls at least this long are counted, ns.
 #[unsafe(no_mangle)]
@@ -222,14 +222,14 @@ pub fn add(stat: Stat, value: u64) {
     }
 }
 
-/// The role of syscall `nr`.
+/// The traits of syscall `nr`; 0: it is not traced.
 #[inline(always)]
-pub fn role_of(nr: u64) -> u8 {
+pub fn traits_of(nr: u64) -> u32 {
     if nr >= MAX_SYSCALL as u64 {
         return 0;
     }
     // SAFETY: `nr` is inside the table. Volatile, because user space overwrites the initial value.
-    unsafe { core::ptr::from_ref(&ROLES).cast::<u8>().add(nr as usize).read_volatile() }
+    unsafe { core::ptr::from_ref(&TRAITS).cast::<u32>().add(nr as usize).read_volatile() }
 }
 
 /// The offset of a kernel field.

@@ -49,8 +49,8 @@ pub struct Task {
     pub nr: u32,
     /// Its first argument.
     pub fd: i32,
-    /// Its role.
-    pub role: u32,
+    /// What it is: bits of [`crate::abi::traits`].
+    pub traits: u32,
     /// Thread id.
     pub tid: u32,
     /// Process id.

@@ -95,7 +95,7 @@ fn measure() -> Sizes {
     let one = Whom::process(pid);
     let groups =
         [Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix, Group::Signals, Group::Uring].to_vec();
-    let run = Settings { roles: syscall::input_roles(false), ..Settings::records(pid, groups) };
+    let run = Settings { traits: syscall::input_table(false), ..Settings::records(pid, groups) };
     let all = Whom { all: true, ..Whom::default() };
     let followed = Whom { follow: true, ..one.clone() };
     let mut sizes = Sizes::new();

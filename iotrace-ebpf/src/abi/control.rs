@@ -129,20 +129,6 @@ pub mod fault {
     pub const SKIP_EXIT: u32 = 8;
 }
 
-/// What a traced syscall is, in the table the probes read.
-pub mod role {
-    /// Not traced.
-    pub const NONE: u8 = 0;
-    /// Moves data to the process.
-    pub const DATA: u8 = 1;
-    /// Waits for readiness.
-    pub const READINESS: u8 = 2;
-    /// Waits for completions, or submits, or both.
-    pub const REQUEST: u8 = 3;
-    /// Moves data from the process.
-    pub const OUTPUT: u8 = 4;
-}
-
 /// Syscall numbers below this can be traced.
 pub const MAX_SYSCALL: usize = 512;
 

@@ -5,8 +5,11 @@
 //! happen". Kernel addresses serve as names of sockets, rings and requests and are never shown.
 
 mod control;
+pub mod errno;
+pub mod kernel;
 mod records;
 mod sums;
+pub mod traits;
 mod uring;
 
 pub use self::control::*;
@@ -16,7 +19,7 @@ pub use self::uring::*;
 
 const _: () = {
     assert!(size_of::<Head>() == 24);
-    assert!(size_of::<CallRecord>() == 248);
+    assert!(size_of::<CallRecord>() == 264);
     assert!(size_of::<CopyRecord>() == 72);
     assert!(size_of::<ReadyRecord>() == 32);
     assert!(size_of::<SignalRecord>() == 56);

@@ -1,5 +1,6 @@
 //! The records of the ring buffer.
 
+use super::errno::EAGAIN;
 use crate::span::{Parts, Window};
 
 /// Which record follows a [`Head`].
@@ -132,6 +133,10 @@ pub struct CallRecord {
     pub before_runq: u64,
     /// Between the thread's last call and this one: asleep, in an untraced call or a fault.
     pub before_sleep: u64,
+    /// How long data had been ready when this call came for it, ns, plus one; 0: not known.
+    pub pickup: u64,
+    /// Floors of the marked copies, ns; 0 where none were set.
+    pub floors: u64,
 }
 
 /// A data call that returned `EAGAIN` without ever leaving the CPU, in or before it: a spinning reader
@@ -165,9 +170,6 @@ impl PollRecord {
         }
     }
 }
-
-/// `EAGAIN`
-pub const EAGAIN: i64 = 11;
 
 /// One copy that ran outside a data call: in task work, in a worker, or in a call that submits or
 /// completes requests.

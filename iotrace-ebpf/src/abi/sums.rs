@@ -1,6 +1,6 @@
 //! What the probes sum up in the kernel.
 
-use crate::span::Parts;
+use crate::book::Sums;
 
 /// What is summed up under one row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,51 +26,11 @@ pub const AGG_WAITS: u32 = 1 << 31;
 /// an index can be masked.
 pub const AGG_BUCKETS: usize = crate::hist::COARSE_BUCKETS.next_power_of_two();
 
+/// Counts by coarse bucket, of one row on one CPU.
+pub type Buckets = [u32; AGG_BUCKETS];
+
 /// Sums of one row on one CPU.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Agg {
-    /// Calls.
-    pub calls: u64,
-    /// Bytes moved; of readiness and completion calls, what they returned.
-    pub bytes: u64,
-    /// Where their time went, floors of marked copies subtracted.
-    pub parts: Parts,
-    /// Calls with marked copies.
-    pub marked: u64,
-    /// Calls that moved data without marks.
-    pub windows: u64,
-    /// Time on the CPU those cannot have copied longer than.
-    pub window_ns: u64,
-    /// Sleeps for data.
-    pub sleeps: u64,
-    /// Other sleeps.
-    pub locks: u64,
-    /// Preemptions.
-    pub preempts: u64,
-    /// Calls that returned `EAGAIN`.
-    pub again: u64,
-    /// Calls that failed otherwise.
-    pub errors: u64,
-    /// Readiness and completion calls that returned nothing.
-    pub empty: u64,
-    /// Of those, the ones that had slept.
-    pub empty_slept: u64,
-    /// Calls the kernel will enter again.
-    pub restarts: u64,
-    /// Data that waited for somebody to come: messages, and their time.
-    pub pickups: u64,
-    /// See `pickups`.
-    pub pickup_ns: u64,
-    /// Wait plus run queue of each call.
-    pub phase1: [u32; AGG_BUCKETS],
-    /// Copy of each call that moved data.
-    pub phase2: [u32; AGG_BUCKETS],
-    /// Enter to exit of each call.
-    pub latency: [u32; AGG_BUCKETS],
-    /// Data ready until somebody came, of each pickup.
-    pub pickup: [u32; AGG_BUCKETS],
-}
+pub type Agg = Sums<Buckets>;
 
 /// Key of an error count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -2,7 +2,9 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{Field, Kind, ReadyRecord, RecvRecord, SockState, Stat, fault, queues, role, sinks};
+use iotrace_ebpf::abi::kernel::{family, protocol};
+use iotrace_ebpf::abi::traits::IN;
+use iotrace_ebpf::abi::{Field, Kind, ReadyRecord, RecvRecord, SockState, Stat, fault, queues, sinks};
 
 use super::copy::{Floor, ended};
 use crate::maps::{LAST_READY, LastReady, SOCKS, count, sinks_to};
@@ -71,7 +73,7 @@ pub(super) fn received(ret: i32, sock: impl FnOnce() -> u64, receive_queue: impl
     if ret > 0 {
         task.recv_bytes += ret as u64;
     }
-    if sinks_to(sinks::RECORDS) && (!task.span.is_open() || task.role != u32::from(role::DATA)) {
+    if sinks_to(sinks::RECORDS) && (!task.span.is_open() || task.traits & IN == 0) {
         let (last_in, nr) = (task.span.last_in, task.open_nr());
         sink::emit(RecvRecord { head: task.head(Kind::Recv, at), sock, last_in, ret, nr });
     }
@@ -114,15 +116,9 @@ fn has_data(sock: u64, state: &SockState, receive_queue: u32) -> bool {
 /// buffers it left in the receive queue.
 #[inline(always)]
 pub(super) fn remember(sock: u64, ready: u64, receive_queue: Option<u32>) {
-    const AF_UNIX: u16 = 1;
-    const AF_INET: u16 = 2;
-    const AF_INET6: u16 = 10;
-    const IPPROTO_TCP: u16 = 6;
-    const IPPROTO_UDP: u16 = 17;
-    let family: u16 = read(sock, Field::SockFamily);
-    let queues = match (family, read(sock, Field::SockProtocol)) {
-        (AF_INET | AF_INET6, IPPROTO_UDP) => queues::UDP,
-        (AF_INET | AF_INET6, IPPROTO_TCP) | (AF_UNIX, _) => queues::RECEIVE,
+    let queues = match (read(sock, Field::SockFamily), read(sock, Field::SockProtocol)) {
+        (family::INET | family::INET6, protocol::UDP) => queues::UDP,
+        (family::INET | family::INET6, protocol::TCP) | (family::UNIX, _) => queues::RECEIVE,
         _ => queues::OTHER,
     };
     let mut state = SockState { ready, last: ready, queues, emptied: 0 };

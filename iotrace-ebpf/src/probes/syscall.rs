@@ -3,41 +3,39 @@
 //! Both sit inside the entry code of the kernel: seccomp and ptrace come before the first, task work
 //! and signal delivery after the second (`syscall_exit_to_user_mode`).
 
-use aya_ebpf::bindings::pt_regs;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{CallRecord, EAGAIN, Kind, PollRecord, Stat, Wake, fault, per, role, sinks};
-
+use iotrace_ebpf::abi::errno::EAGAIN;
+use iotrace_ebpf::abi::traits::{FD, IN, WAITS, futex_waits};
+use iotrace_ebpf::abi::{CallRecord, Kind, PollRecord, Stat, Wake, fault, per, sinks};
+use iotrace_ebpf::arch::native;
 use iotrace_ebpf::span::zero;
 
-use crate::aggregate::{self, Finished};
+use crate::aggregate::{self, Closed};
 use crate::file;
-use crate::maps::{FAULT, PER, PREEMPTIBLE, STARTED, add, count, role_of, sinks_to};
+use crate::maps::{FAULT, PER, PREEMPTIBLE, STARTED, add, count, sinks_to, traits_of};
 use crate::sink;
 use crate::task::{Task, arg, by_chance, current, current_known, mark, now};
 
 /// `(struct pt_regs *regs, long id)`
 #[btf_tracepoint(function = "sys_enter")]
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
-    let regs: *const pt_regs = ctx.arg(0);
-    entered(arg(&ctx, 1), false, |n| {
-        // SAFETY: the verifier knows the argument as `struct pt_regs *` and checks these offsets.
-        unsafe {
-            match n {
-                0 => (*regs).rdi,
-                1 => (*regs).rsi,
-                2 => (*regs).rdx,
-                _ => (*regs).r10,
-            }
-        }
-    })
+    let regs: *const u8 = ctx.arg(0);
+    entered(arg(&ctx, 1), false, |n| register(regs, native::ARGUMENT_OFFSETS[n]))
+}
+
+/// A register of the current call.
+#[inline(always)]
+fn register(regs: *const u8, offset: usize) -> u64 {
+    // SAFETY: the verifier knows the argument as `struct pt_regs *` and checks the offset.
+    unsafe { regs.add(offset).cast::<u64>().read() }
 }
 
 /// Begins a call. `again`: after another probe that may have done so already.
 #[inline(always)]
-pub fn entered(nr: u64, again: bool, argument: impl Fn(u32) -> u64) -> i32 {
-    let role = role_of(nr);
-    if role == 0 || (nr == FUTEX && !futex_waits(argument(1))) {
+pub fn entered(nr: u64, again: bool, argument: impl Fn(usize) -> u64) -> i32 {
+    let traits = traits_of(nr);
+    if traits == 0 || (traits & WAITS != 0 && !futex_waits(argument(1))) {
         return 0;
     }
     let Some(task) = current() else { return 0 };
@@ -48,7 +46,7 @@ pub fn entered(nr: u64, again: bool, argument: impl Fn(u32) -> u64) -> i32 {
         count(Stat::Unmatched);
     }
     task.nr = nr as u32;
-    task.role = u32::from(role);
+    task.traits = traits;
     task.fd = argument(0) as i32;
     task.arg1 = argument(1);
     task.arg2 = argument(2);
@@ -58,7 +56,7 @@ pub fn entered(nr: u64, again: bool, argument: impl Fn(u32) -> u64) -> i32 {
         zero(field);
     }
     if PER.load() == per::FD {
-        task.file = if has_descriptor(task.nr) { file::of_descriptor(task.fd) } else { 0 };
+        task.file = if traits & FD != 0 { file::of_descriptor(task.fd) } else { 0 };
         task.file_id = file::id(task.file);
     }
     // The clock comes last: what this probe does is not the call's time.
@@ -66,34 +64,13 @@ pub fn entered(nr: u64, again: bool, argument: impl Fn(u32) -> u64) -> i32 {
     0
 }
 
-/// `futex`: of its operations only the waits are calls that anybody waits in.
-const FUTEX: u64 = 202;
-
-/// `FUTEX_WAIT` or `FUTEX_WAIT_BITSET`, under `FUTEX_CMD_MASK`.
-#[inline(always)]
-fn futex_waits(operation: u64) -> bool {
-    matches!(operation & 0x7f, 0 | 9)
-}
-
-/// Whether the first argument is a descriptor: not of `poll`, `select`, `pselect6`, `ppoll`,
-/// `pause`, `rt_sigtimedwait`, `rt_sigsuspend`, `futex`, `io_getevents`, `io_submit`, `io_pgetevents`.
-#[inline(always)]
-fn has_descriptor(nr: u32) -> bool {
-    !matches!(nr, 7 | 23 | 34 | 128 | 130 | 202 | 208 | 209 | 270 | 271 | 333)
-}
-
 /// `(struct pt_regs *regs, long ret)`
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    let regs: *const pt_regs = ctx.arg(0);
+    let regs: *const u8 = ctx.arg(0);
     // Most calls are not traced: their number tells without looking for the thread.
-    // SAFETY: the verifier knows the argument as `struct pt_regs *` and checks this offset.
-    let nr = unsafe { (*regs).orig_rax };
-    if role_of(nr) == 0 {
-        return 0;
-    }
-    // SAFETY: as above.
-    if nr == FUTEX && !futex_waits(unsafe { (*regs).rsi }) {
+    let traits = traits_of(register(regs, native::NUMBER_OFFSET));
+    if traits == 0 || (traits & WAITS != 0 && !futex_waits(register(regs, native::ARGUMENT_OFFSETS[1]))) {
         return 0;
     }
     let Some(task) = current_known() else { return first_exit() };
@@ -107,12 +84,13 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 /// The same by perf, after it.
 #[inline(always)]
 pub fn exited_again(nr: u64, ret: i64) -> i32 {
-    if role_of(nr) == 0 {
+    let traits = traits_of(nr);
+    if traits == 0 {
         return 0;
     }
     let Some(task) = current_known() else { return 0 };
     // What the operation of a futex was is not told here.
-    if task.ended == 0 && nr != FUTEX {
+    if task.ended == 0 && traits & WAITS == 0 {
         unmatched(task);
     }
     task.ended = 0;
@@ -123,7 +101,7 @@ pub fn exited_again(nr: u64, ret: i64) -> i32 {
 /// has its enter before the probes.
 #[inline(always)]
 fn unmatched(task: &Task) {
-    if !task.span.is_open() && task.role != 0 {
+    if !task.span.is_open() && task.traits != 0 {
         count(Stat::Unmatched);
     }
 }
@@ -144,7 +122,7 @@ fn exited(ret: i64, task: &mut Task) -> i32 {
     let span = &task.span;
     let (enter, last_in, woken) = (span.enter, span.last_in, span.woken);
     let parts = task.span.exit(now);
-    let call = Finished { enter, exit: now, ret, parts, last_in, woken };
+    let call = Closed { enter, exit: now, ret, parts, last_in, woken };
     if sinks_to(sinks::AGGREGATES) {
         aggregate::add(task, &call);
     }
@@ -166,11 +144,11 @@ fn first_exit() -> i32 {
 }
 
 #[inline(always)]
-fn record(task: &Task, call: &Finished) {
+fn record(task: &Task, call: &Closed) {
     let span = &task.span;
     let parts = call.parts;
     let undisturbed = parts.total == parts.work && span.before_runq == 0 && span.before_sleep == 0;
-    if call.ret == -EAGAIN && task.role == u32::from(role::DATA) && undisturbed {
+    if call.ret == -EAGAIN && task.traits & IN != 0 && undisturbed {
         let head = task.head(Kind::Poll, call.exit);
         sink::emit(PollRecord { head, enter: call.enter, nr: task.nr, fd: task.fd });
         return;
@@ -201,5 +179,7 @@ fn record(task: &Task, call: &Finished) {
         recv_bytes: task.recv_bytes,
         before_runq: span.before_runq,
         before_sleep: span.before_sleep,
+        pickup: task.pickup,
+        floors: task.floors,
     });
 }

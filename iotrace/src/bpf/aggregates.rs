@@ -8,7 +8,7 @@ use iotrace_ebpf::abi::{Agg, AggKey, ErrorKey, WakeKey};
 use iotrace_ebpf::thread::Task;
 
 use super::loader::Observer;
-use iotrace_core::rows::sums::{Open, Row, Snapshot};
+use iotrace_core::rows::sums::{Open, Row, Snapshot, add_cpu};
 
 /// The ABI's types as aya wants them: any bytes are a valid value of each.
 macro_rules! plain {
@@ -39,7 +39,7 @@ impl Observer {
         for key in map.keys().flatten() {
             if let Ok(cpus) = map.get(&key, 0) {
                 let mut row = Row::default();
-                cpus.iter().for_each(|cpu| row.add(&cpu.0));
+                cpus.iter().for_each(|cpu| add_cpu(&mut row, &cpu.0));
                 rows.insert(key.0, row);
             }
         }

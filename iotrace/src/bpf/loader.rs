@@ -293,7 +293,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
             .override_global("TARGET_COMM", &kept(comm)[..], true)
             .override_global("TARGET_CGROUP", kept(cgroup), true)
             .override_global("CGROUP_LEVEL", kept(level), true)
-            .override_global("ROLES", &kept(settings.roles)[..], true)
+            .override_global("TRAITS", &kept(settings.traits)[..], true)
             .override_global("PREEMPTIBLE", kept(preemptible), true)
             .override_global("MIN_NS", kept(settings.min_ns), true)
             .override_global("STARTED", kept(now), true)

@@ -137,8 +137,8 @@ pub struct Settings {
     pub sinks: u32,
     /// Rows of the aggregates.
     pub per: Per,
-    /// Role of each syscall, see [`syscall::roles`].
-    pub roles: [u8; MAX_SYSCALL],
+    /// Traits of each syscall that is traced, see [`syscall::table`].
+    pub traits: [u32; MAX_SYSCALL],
     /// Aggregates count only calls at least this long, ns.
     pub min_ns: u64,
     /// ns per KiB of a copy without marks: out of a socket; out of or into anything else.
@@ -165,7 +165,7 @@ impl Settings {
             groups,
             sinks: sinks::RECORDS,
             per: Per::Process,
-            roles: syscall::input_roles(false),
+            traits: syscall::input_table(false),
             min_ns: 0,
             per_kib: [0; 2],
             signals: 0,

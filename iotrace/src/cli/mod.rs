@@ -216,7 +216,7 @@ fn expression(word: &str) -> Result<Selection, String> {
     for name in names.split(',') {
         let found = syscall::named(name);
         if found.is_empty() {
-            let known: Vec<&str> = syscall::TABLE.iter().map(|one| one.name).collect();
+            let known: Vec<&str> = syscall::all().map(|one| one.name).collect();
             return Err(format!(
                 "{name} is not traced; known are the families data, in, out, readiness, completion, all, and {}",
                 known.join(", ")

@@ -115,7 +115,7 @@ fn attempted(
         sinks: sinks::RECORDS | sinks::AGGREGATES,
         per: Per::Thread,
         // futex would be every lock and every join of a thread.
-        roles: syscall::roles(|one| one.nr != syscall::FUTEX),
+        traits: syscall::table(|one| !syscall::is_lock(one)),
         signals: 1 << (SIGIO - 1),
         rows: ROWS,
         without: args.without.clone(),

@@ -17,7 +17,8 @@ use crate::session::error::Failure;
 use crate::session::trace::Watch;
 use crate::session::until::{self, Until};
 use crate::session::{self, calibrate, whom};
-use iotrace_core::domain::syscall::{self, RawRole};
+use iotrace_core::domain::syscall;
+use iotrace_ebpf::abi::traits::{IN, PAST, REQUESTS, SUBMIT};
 
 /// Memory for the aggregates, all CPUs together.
 const ROW_BYTES: usize = 32 << 20;
@@ -127,7 +128,7 @@ pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
             PerArg::Thread => Per::Thread,
             PerArg::Fd => Per::Fd,
         },
-        roles: syscall::roles(|one| is_traced(args, one)),
+        traits: syscall::table(|one| is_traced(args, one)),
         min_ns: args.min.map_or(0, |min| min.as_nanos() as u64),
         per_kib: calibrate::per_kib(),
         signals: 0,
@@ -141,10 +142,8 @@ pub fn settings(args: &TraceArgs, whom: &Whom) -> Settings {
 
 /// Whether any traced syscall may copy out of a socket: if none does, everybody is spared those probes.
 fn copies_out_of_sockets(args: &TraceArgs) -> bool {
-    let may = |one: &&syscall::Syscall| {
-        matches!(one.role, RawRole::Data | RawRole::Submit | RawRole::Request) || one.nr == syscall::SPLICE
-    };
-    syscall::TABLE.iter().filter(may).any(|one| is_traced(args, one))
+    let may = |one: &&syscall::Syscall| one.traits & (IN | SUBMIT | REQUESTS | PAST) != 0;
+    syscall::all().filter(may).any(|one| is_traced(args, one))
 }
 
 /// Function hooks that sums have a use for.
@@ -159,5 +158,5 @@ fn rows(args: &TraceArgs) -> usize {
 
 /// Whether a syscall was asked for.
 pub fn is_traced(args: &TraceArgs, one: &syscall::Syscall) -> bool {
-    args.expression.as_ref().map_or(one.nr != syscall::FUTEX, |wanted| wanted.0.contains(&one.nr))
+    args.expression.as_ref().map_or(!syscall::is_lock(one), |wanted| wanted.0.contains(&one.nr))
 }

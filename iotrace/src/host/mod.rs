@@ -2,5 +2,6 @@
 
 pub mod check;
 pub mod clock;
+pub mod fd;
 pub mod launch;
 pub mod proc;

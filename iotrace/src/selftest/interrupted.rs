@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::evidence::{CLOCK_NS, Evidence};
 use super::stage::{self, Stage, Stop, bracket};
 use crate::workload::gettid;
+use iotrace_ebpf::abi::errno;
 
 /// Reads, and signals that hit each of them.
 const READS: usize = 5;
@@ -58,8 +59,7 @@ pub fn judge_restart(evidence: &Evidence) {
         return evidence.exactly("calls", "the program's own count", "calls", 1, 0);
     };
     let records = evidence.recorded(own.tid, own.nr, own.fd);
-    let restarts =
-        records.iter().filter(|call| iotrace_core::domain::syscall::is_restart(call.ret)).count() as u64;
+    let restarts = records.iter().filter(|call| errno::is_restart(call.ret)).count() as u64;
     let handled = evidence.scene.fact("handled");
     evidence.exactly("restarts", "runs of the handler", "restarts", handled, restarts);
     let entries = READS as u64 + handled;

@@ -9,7 +9,8 @@ use iotrace_ebpf::abi::UringEvent;
 use super::evidence::Evidence;
 use super::stage::{self, Stage, Stop, bracket, unable};
 use crate::workload::{now_ns, own_work};
-use iotrace_core::domain::syscall::IO_URING_ENTER;
+use iotrace_core::domain::syscall;
+use iotrace_ebpf::abi::traits::REQUESTS;
 
 /// Marks the requests of the self-test.
 const REQUEST: u64 = 0x5e1f_7e57;
@@ -242,7 +243,7 @@ pub fn judge(evidence: &Evidence) {
         "uring-poll" => woken(evidence),
         "uring-sqpoll" => {
             let calls = evidence.journal.calls.iter().filter(|entry| {
-                entry.call.nr == IO_URING_ENTER
+                syscall::is(entry.call.nr, REQUESTS)
                     && entry.enter() >= scene.from_ns
                     && entry.enter() <= scene.to_ns
             });
@@ -264,7 +265,7 @@ pub fn judge(evidence: &Evidence) {
 /// The completion lies within the last call, which a deferred request waits for.
 fn completed_in_enter(evidence: &Evidence, at: u64, nr: u32) {
     let Some(own) = evidence.scene.calls.last() else { return };
-    let inside = u64::from(nr == IO_URING_ENTER);
+    let inside = u64::from(syscall::is(nr, REQUESTS));
     evidence.exactly("in-enter", "how the request was made", "requests", 1, inside);
     evidence.ranges(
         "completed-at",

@@ -120,7 +120,7 @@ fn sums(evidence: &Evidence) {
         elapsed += u64::from(entry.count == 1 && call.head.at.wrapping_sub(call.enter) != parts.total);
         let waits = iotrace_core::domain::syscall::role_of(call.nr, call.arg2, call.arg3)
             == iotrace_core::domain::Role::Completion
-            && call.nr == iotrace_core::domain::syscall::IO_URING_ENTER;
+            && iotrace_core::domain::syscall::is(call.nr, iotrace_ebpf::abi::traits::REQUESTS);
         let nr = if waits { call.nr | AGG_WAITS } else { call.nr };
         let row = rows.entry((call.head.tid, nr)).or_default();
         row.calls += entry.count;

@@ -60,7 +60,7 @@ pub fn record_by(
         .map_err(Failure::while_doing("starting the workload"))?;
     drop(keep);
     let settings = Settings {
-        roles: syscall::input_roles(spec.model == Model::PosixAio),
+        traits: syscall::input_table(spec.model == Model::PosixAio),
         signals: 1 << (SIGIO - 1),
         ring_bytes,
         tier,

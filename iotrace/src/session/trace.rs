@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 
+use iotrace_ebpf::abi::traits::READINESS;
 use iotrace_ebpf::abi::{Stat, WakeKey};
 
 use crate::bpf::exact::Refused;
@@ -12,7 +13,7 @@ use crate::cli::TraceArgs;
 use crate::cmd::output;
 use crate::cmd::trace::is_traced;
 use crate::host::clock::{self, monotonic_ns};
-use crate::host::{check, proc};
+use crate::host::{check, fd, proc};
 use crate::session::calibrate::Calibration;
 use crate::session::until::Watcher;
 use crate::session::whom;
@@ -129,10 +130,10 @@ impl<'a> Watch<'a> {
         for entry in &journal.calls {
             self.names.longest.offer(entry, self.started);
         }
-        let listening = if journal.files.is_empty() { HashSet::new() } else { proc::listening_ports() };
+        let listening = if journal.files.is_empty() { HashSet::new() } else { fd::listening_ports() };
         for file in &journal.files {
-            self.names.waits.extend(proc::waits_for(file, &listening).map(|what| (file.file, what)));
-            self.names.files.insert(file.file, proc::describe(file));
+            self.names.waits.extend(fd::waits_for(file, &listening).map(|what| (file.file, what)));
+            self.names.files.insert(file.file, fd::describe(file));
         }
     }
 
@@ -146,7 +147,9 @@ impl<'a> Watch<'a> {
     }
 
     fn look_at_triggers(&mut self, snapshot: &Snapshot) {
-        let epolls = snapshot.rows.keys().filter(|key| matches!(key.nr, 232 | 281 | 441)).map(|key| key.tgid);
+        // Of the calls that wait for readiness, only those of epoll have a descriptor.
+        let is_epoll = |nr: u32| syscall::is(nr, READINESS) && syscall::has_descriptor(nr);
+        let epolls = snapshot.rows.keys().filter(|key| is_epoll(key.nr)).map(|key| key.tgid);
         for pid in epolls.collect::<HashSet<u32>>() {
             // The most there ever were: in the end the connections may be closed, and a listener left.
             self.names.triggers.entry(pid).or_default().keep_most(proc::triggers(pid));

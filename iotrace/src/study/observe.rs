@@ -23,7 +23,7 @@ impl Watching {
     pub fn attach(groups: Vec<Group>, futex: bool) -> Result<Self, Failure> {
         let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
         let settings = Settings {
-            roles: syscall::input_roles(futex),
+            traits: syscall::input_table(futex),
             signals: 1 << (SIGIO - 1),
             ..Settings::records(std::process::id(), groups)
         };

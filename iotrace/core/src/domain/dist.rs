@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use iotrace_ebpf::book::Distribution;
 use iotrace_ebpf::hist::{RELATIVE_ERROR, bucket_of, lower, upper};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -110,6 +111,12 @@ impl Histogram {
     /// The distribution, or `None` when nothing was added: not measured.
     pub fn measured(&self) -> Option<Dist> {
         (self.count > 0).then(|| self.dist())
+    }
+}
+
+impl Distribution for Histogram {
+    fn count(&mut self, value: u64) {
+        self.add(value);
     }
 }
 

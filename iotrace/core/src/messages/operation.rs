@@ -105,7 +105,7 @@ pub fn operations(
         let calls = journal.calls.iter().filter(|entry| entry.role() == Role::Data);
         calls.filter(|entry| entry.call.fd == reference.fd && entry.exit() < log.measure_from_ns)
     });
-    let reference = reads.filter(|entry| entry.call.ret > 0).map(|entry| seen_in(&entry.call));
+    let reference = reads.filter_map(|entry| seen_in(&entry.call));
     let copies =
         Copies::of(calibration, seen(mine.get(first..).unwrap_or_default()), reference).exact(journal.exact);
     let signs = Signs::of(journal, transfers);

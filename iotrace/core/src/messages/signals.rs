@@ -1,11 +1,12 @@
 //! The chain of signal-driven I/O: data ready → signal generated → delivered → the handler reads.
 
+use iotrace_ebpf::abi::traits::SIGNAL;
 use iotrace_ebpf::abi::{SIGNAL_DELIVERED, SIGNAL_GENERATED, SignalRecord};
 
 use crate::domain::Role;
 use crate::domain::dist::Histogram;
 use crate::domain::spec::Log;
-use crate::domain::syscall::RT_SIGTIMEDWAIT;
+use crate::domain::syscall;
 use crate::records::journal::Journal;
 use crate::summary::Signals;
 
@@ -44,7 +45,7 @@ fn deliveries(journal: &Journal, inside: &impl Fn(u64) -> bool) -> Vec<(u64, u32
     let taken = journal
         .calls
         .iter()
-        .filter(|entry| entry.call.nr == RT_SIGTIMEDWAIT && entry.call.ret == i64::from(SIGIO));
+        .filter(|entry| syscall::is(entry.call.nr, SIGNAL) && entry.call.ret == i64::from(SIGIO));
     let mut all: Vec<(u64, u32)> = handled
         .map(|signal| (signal.head.at, signal.head.tid))
         .chain(taken.map(|entry| (entry.exit(), entry.call.head.tid)))

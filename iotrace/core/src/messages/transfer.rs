@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use iotrace_ebpf::abi::traits::{REQUESTS, SUBMIT_READS};
 use iotrace_ebpf::abi::{RecvRecord, UringEvent, UringRecord};
+use iotrace_ebpf::book::{self, Recorded};
 
 use crate::domain::model::Model;
 use crate::domain::spec::Log;
-use crate::domain::syscall::{IO_SUBMIT, IO_URING_ENTER};
-use crate::domain::{Role, ThreadRole};
+use crate::domain::{Role, ThreadRole, syscall};
 use crate::records::copy::{Before, Seen, seen_in};
 use crate::records::journal::{Entry, Journal};
 
@@ -83,26 +84,30 @@ fn by_call(journal: &Journal, entry: &Entry, model: Model, log: &Log) -> Option<
         let connection = log.connections.iter().position(|connection| connection.fd == call.fd)?;
         let app = journal.thread_role(call.head.tid, &log.app_threads) == ThreadRole::App;
         (connection, if app { Place::DataCall } else { Place::Helper }, Some(call.ret as u64))
-    } else if call.nr == IO_SUBMIT && model == Model::LinuxAio {
+    } else if syscall::is(call.nr, SUBMIT_READS) && model == Model::LinuxAio {
         // Such a workload has one connection; the call's arguments do not name it.
         let bytes = call.copy_bytes.max(call.recv_bytes);
         (0, Place::OwnCall, (bytes > 0).then_some(bytes))
     } else {
         return None;
     };
-    let on_cpu = call.enter.max(call.last_in);
-    let end_of_window = if call.recv_at > on_cpu { call.recv_at } else { call.head.at };
+    let stretch = book::stretch(&Recorded { call, traits: syscall::traits_of(call.nr) });
     let marked = call.copies > 0;
     Some(Transfer {
         tid: call.head.tid,
         connection: connection as u32,
         enter: call.enter,
-        on_cpu,
-        copy_from: if marked { call.copy_first } else { on_cpu },
-        copy_to: if marked { call.copy_last } else { end_of_window },
+        on_cpu: stretch.from,
+        copy_from: if marked { call.copy_first } else { stretch.from },
+        copy_to: if marked { call.copy_last } else { stretch.to },
         end: call.head.at,
         bytes,
-        seen: seen_in(call),
+        // An `io_submit` that found data and whose receive no mark counted: its bytes are not known.
+        seen: seen_in(call).unwrap_or(Seen::Window {
+            upper: stretch.to - stretch.from,
+            before: Before::Running,
+            bytes: 0,
+        }),
         place,
         sock: call.sock,
     })
@@ -244,7 +249,7 @@ impl Pending {
             ThreadRole::Sqpoll => Place::Sqpoll,
             ThreadRole::Worker => Place::Worker,
             ThreadRole::Helper => Place::Helper,
-            ThreadRole::App if nr == IO_URING_ENTER => Place::OwnCall,
+            ThreadRole::App if syscall::is(nr, REQUESTS) => Place::OwnCall,
             ThreadRole::App => Place::TaskWork,
         };
         Transfer {

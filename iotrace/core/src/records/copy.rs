@@ -13,8 +13,9 @@
 use std::collections::HashMap;
 
 use iotrace_ebpf::abi::CallRecord;
+use iotrace_ebpf::book::{self, Moved, Recorded};
 
-use crate::domain::CopySource;
+use crate::domain::{CopySource, syscall};
 
 /// What a window without marks begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,6 +115,11 @@ impl Copies {
         Self { exact, ..self }
     }
 
+    /// Whether function hooks made the marks.
+    pub fn is_exact(&self) -> bool {
+        self.exact
+    }
+
     /// The copy of a transfer, floor subtracted.
     pub fn copied(&self, seen: Seen) -> Copied {
         match seen {
@@ -173,20 +179,24 @@ fn median(mut values: Vec<u64>) -> Option<u64> {
     values.get(values.len() / 2).copied()
 }
 
-/// What a finished call that moved data showed of its copy.
-pub fn seen_in(call: &CallRecord) -> Seen {
-    if call.copies > 0 {
-        return Seen::Marked { raw: call.parts.copy, copies: u64::from(call.copies) };
+impl Seen {
+    /// What a finished call showed of its copy, as the books have it; `None` where it moved nothing.
+    pub fn of(call: &CallRecord, moved: &Moved) -> Option<Self> {
+        match *moved {
+            Moved::Nothing => None,
+            Moved::Marked { raw, copies } => Some(Seen::Marked { raw, copies: u64::from(copies) }),
+            Moved::Window { upper, bytes } => {
+                let before = if call.sleeps > 0 { Before::Slept } else { Before::Running };
+                Some(Seen::Window { upper, before, bytes })
+            }
+        }
     }
-    let begin = call.enter.max(call.last_in);
-    let end = if call.recv_at > begin { call.recv_at } else { call.head.at };
-    let before = if call.sleeps > 0 { Before::Slept } else { Before::Running };
-    // Where the CPU was lost after the sleep, it may have been in the copy: then all time on it is the bound.
-    let upper = match call.preempts + call.locks {
-        0 => end - begin,
-        _ => call.parts.copy + call.parts.work,
-    };
-    Seen::Window { upper, before, bytes: call.recv_bytes.max(call.ret.max(0) as u64) }
+}
+
+/// What a finished call showed of its copy; `None` where it moved nothing.
+pub fn seen_in(call: &CallRecord) -> Option<Seen> {
+    let traits = syscall::traits_of(call.nr);
+    Seen::of(call, &book::moved(&Recorded { call, traits }))
 }
 
 #[cfg(test)]
@@ -260,16 +270,13 @@ mod tests {
     }
 
     #[test]
-    fn the_window_begins_at_the_last_switch_in_and_ends_with_the_receive() {
-        let mut call = CallRecord { enter: 100, last_in: 500, recv_at: 900, ret: 8, ..CallRecord::default() };
+    fn a_window_after_a_sleep_is_of_another_kind() {
+        let mut call = CallRecord { nr: 45, enter: 100, last_in: 500, ret: 8, ..CallRecord::default() };
         call.head.at = 1000;
+        assert_eq!(seen_in(&call), Some(Seen::Window { upper: 500, before: Before::Running, bytes: 8 }));
         call.sleeps = 1;
-        assert_eq!(seen_in(&call), Seen::Window { upper: 400, before: Before::Slept, bytes: 8 });
-        call.preempts = 1;
-        call.parts.work = 450;
-        assert_eq!(seen_in(&call), Seen::Window { upper: 450, before: Before::Slept, bytes: 8 });
-        call.preempts = 0;
-        call.recv_at = 0;
-        assert_eq!(seen_in(&call), Seen::Window { upper: 500, before: Before::Slept, bytes: 8 });
+        assert_eq!(seen_in(&call), Some(Seen::Window { upper: 500, before: Before::Slept, bytes: 8 }));
+        call.ret = 0;
+        assert_eq!(seen_in(&call), None);
     }
 }

@@ -5,12 +5,15 @@
 
 use std::collections::HashMap;
 
+use iotrace_ebpf::abi::errno::EAGAIN;
+use iotrace_ebpf::abi::traits::SIGNAL;
 use iotrace_ebpf::abi::{
     CallRecord, CopyRecord, FileRecord, ReadyRecord, RecvRecord, SignalRecord, UringRecord,
 };
+use iotrace_ebpf::book::{self, Recorded, Sums};
 
 use crate::domain::dist::Histogram;
-use crate::domain::syscall::{self, EAGAIN};
+use crate::domain::syscall;
 use crate::domain::{Role, ThreadRole};
 use crate::records::record::Record;
 
@@ -28,10 +31,8 @@ pub struct Entry {
     pub count: u64,
     /// Of a stretch: time between its polls in which the thread was runnable, but not running.
     pub lost_cpu: u64,
-    /// Of a stretch: enter to exit of each.
-    pub latencies: Option<Box<Histogram>>,
-    /// Of a stretch: wait plus run queue of each.
-    pub phase1: Option<Box<Histogram>>,
+    /// Of a stretch: the sums of its calls.
+    pub polls: Option<Box<Sums<Histogram>>>,
 }
 
 impl Entry {
@@ -63,7 +64,7 @@ fn is_poll(call: &CallRecord) -> bool {
     match syscall::role_of(call.nr, call.arg2, call.arg3) {
         Role::Data => call.ret == -EAGAIN,
         Role::Readiness => call.ret == 0,
-        Role::Completion => call.ret == 0 || (call.nr == syscall::RT_SIGTIMEDWAIT && call.ret == -EAGAIN),
+        Role::Completion => call.ret == 0 || (syscall::is(call.nr, SIGNAL) && call.ret == -EAGAIN),
         Role::Submit => false,
     }
 }
@@ -137,7 +138,7 @@ impl Journal {
             return;
         }
         self.last.insert(call.head.tid, self.calls.len());
-        self.calls.push(Entry { call, count: 1, lost_cpu: 0, latencies: None, phase1: None });
+        self.calls.push(Entry { call, count: 1, lost_cpu: 0, polls: None });
     }
 
     /// Puts everything in order of time: records of different CPUs may arrive swapped.
@@ -176,25 +177,25 @@ pub fn is_next_poll(entry: &Entry, call: &CallRecord) -> bool {
 }
 
 fn extend(entry: &mut Entry, call: &CallRecord) {
-    let one = &entry.call.parts;
-    let (total, phase1) = (one.total, one.wait + one.runq);
-    entry.latencies.get_or_insert_with(|| Box::new([total].into_iter().collect())).add(call.parts.total);
-    entry
-        .phase1
-        .get_or_insert_with(|| Box::new([phase1].into_iter().collect()))
-        .add(call.parts.wait + call.parts.runq);
-    let (sum, more) = (&mut entry.call.parts, &call.parts);
-    sum.total += more.total;
-    sum.wait += more.wait;
-    sum.lock += more.lock;
-    sum.runq += more.runq;
-    sum.copy += more.copy;
-    sum.work += more.work;
+    let polls = entry.polls.get_or_insert_with(|| {
+        let mut first = Box::default();
+        book_poll(&mut first, &entry.call);
+        first
+    });
+    book_poll(polls, call);
+    entry.call.parts = polls.parts;
     entry.lost_cpu += call.before_runq;
     entry.call.locks += call.locks;
     entry.call.preempts += call.preempts;
     entry.call.head.at = call.head.at;
     entry.count += 1;
+}
+
+/// A poll copies nothing, unless task work ran in it: then its copies lie between marks.
+fn book_poll(polls: &mut Sums<Histogram>, call: &CallRecord) {
+    let call = Recorded { call, traits: syscall::traits_of(call.nr) };
+    let moved = book::moved(&call);
+    book::add(polls, &call, &moved, call.call.parts.copy);
 }
 
 #[cfg(test)]
@@ -221,8 +222,8 @@ mod tests {
         let stretch = &journal.calls[0];
         assert_eq!(stretch.count, 1000);
         assert_eq!(stretch.call.parts.total, (0..1000).map(|n| 200 + n % 3).sum::<u64>());
-        assert_eq!(stretch.latencies.as_ref().unwrap().count(), 1000);
-        assert_eq!(stretch.latencies.as_ref().unwrap().sum(), stretch.call.parts.total);
+        assert_eq!(stretch.polls.as_ref().unwrap().latency.count(), 1000);
+        assert_eq!(stretch.polls.as_ref().unwrap().latency.sum(), stretch.call.parts.total);
         assert_eq!((stretch.enter(), stretch.exit()), (1000, 1000 + 999 * 300 + 200));
     }
 

@@ -19,8 +19,8 @@ mod table;
 mod timeline;
 mod units;
 
-#[cfg(test)]
-pub(crate) mod sample;
+#[cfg(any(test, feature = "sample"))]
+pub mod sample;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +29,7 @@ use std::io::{self, Write};
 use clap::ValueEnum;
 
 pub use json::line;
-#[cfg(test)]
+#[cfg(any(test, feature = "sample"))]
 pub use sample::blocking as sample_run;
 pub use schema::schema;
 pub use svg::write as svg;

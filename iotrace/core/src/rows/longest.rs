@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use iotrace_ebpf::abi::errno;
+
 use crate::domain::syscall;
 use crate::records::journal::Entry;
 use crate::summary::LongCall;
@@ -30,7 +32,7 @@ impl Longest {
             }
             self.calls.pop_first();
         }
-        let failed = call.ret < 0 && !syscall::is_restart(call.ret);
+        let failed = call.ret < 0 && !errno::is_restart(call.ret);
         let long = LongCall {
             at_ns: entry.enter().saturating_sub(started),
             tid: call.head.tid,

@@ -5,4 +5,5 @@ pub mod longest;
 pub mod processes;
 pub mod recognise;
 pub mod retired;
+pub mod row;
 pub mod sums;

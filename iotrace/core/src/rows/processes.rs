@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use iotrace_ebpf::abi::{AGG_WAITS, AggKey, WakeKey};
 
-use crate::domain::{CopySource, Direction, Fd, Role, ThreadRole, Triggers, WaitsFor, syscall};
+use crate::domain::{Direction, Fd, Role, ThreadRole, Triggers, WaitsFor, syscall};
 use crate::rows::longest::Longest;
 use crate::rows::recognise;
+use crate::rows::row::{self, Facts};
 use crate::rows::sums::{Open, Row, Snapshot};
 use crate::summary::{Call, InFlight, Process, Waker};
 
@@ -101,52 +102,23 @@ fn process(
 
 fn call(key: &AggKey, row: &Row, snapshot: &Snapshot, names: &Names) -> Call {
     let nr = key.nr & !AGG_WAITS;
-    let role = if key.nr & AGG_WAITS != 0 { Role::Completion } else { syscall::role_of(nr, 0, 0) };
-    let mut errors: BTreeMap<String, u64> = snapshot
-        .errors
-        .iter()
-        .filter(|(error, _)| error.row == *key)
-        .map(|(error, times)| (syscall::errno_name(error.errno as i64), *times))
-        .collect();
-    if row.again > 0 {
-        errors.insert("EAGAIN".to_owned(), row.again);
-    }
-    let source = match (row.marked, row.windows) {
-        (0, 0) => CopySource::None,
-        (_, 0) if names.exact => CopySource::Exact,
-        (_, 0) => CopySource::Marked,
-        _ => CopySource::Estimated,
-    };
-    let (parts, direction) = (&row.parts, syscall::direction(nr));
-    Call {
-        syscall: syscall::name(nr),
-        role,
-        direction,
+    let mine = snapshot.errors.iter().filter(|(error, _)| error.row == *key);
+    let facts = Facts {
+        nr,
+        role: if key.nr & AGG_WAITS != 0 { Role::Completion } else { syscall::role_of(nr, 0, 0) },
         thread_role: ThreadRole::App,
         tid: (key.tid != 0).then_some(key.tid),
         fd: (key.file != 0).then(|| names.files.get(&key.file).cloned().unwrap_or_else(|| unnamed(key.fd))),
-        calls: row.calls,
-        bytes: if role == Role::Data { row.bytes } else { 0 },
-        errors,
-        timeouts: row.empty,
-        restarts: row.restarts,
-        sleeps: row.sleeps,
-        total_ns: parts.total,
-        wait_ns: parts.wait,
-        lock_ns: parts.lock,
-        runq_ns: parts.runq,
-        copy_ns: parts.copy,
-        work_ns: parts.work,
-        copy_source: source,
-        // Marked copies of the row lie in no window; their own length bounds them.
-        copy_upper_ns: (source == CopySource::Estimated).then(|| row.window_ns.max(parts.copy)),
+        waits_for: names
+            .waits
+            .get(&key.file)
+            .copied()
+            .filter(|_| syscall::direction(nr) == Some(Direction::In)),
+        errors: mine.map(|(error, times)| (error.errno as i64, *times)).collect(),
+        exact: names.exact,
         copy_floor_ns: None,
-        phase1: row.phase1.dist(parts.wait + parts.runq),
-        phase2: (row.phase2.count() > 0).then(|| row.phase2.dist(parts.copy)),
-        latency: row.latency.dist(parts.total),
-        waits_for: names.waits.get(&key.file).copied().filter(|_| direction == Some(Direction::In)),
-        pickup: (row.pickups > 0).then(|| row.pickup.dist(row.pickup_ns)),
-    }
+    };
+    row::call(row, facts)
 }
 
 fn unnamed(fd: i32) -> Fd {

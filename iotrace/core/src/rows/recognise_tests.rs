@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::domain::dist::Dist;
-use crate::domain::syscall::{TABLE, direction, role_of};
+use crate::domain::syscall::{direction, named, role_of};
 use crate::domain::{CopySource, ThreadRole};
 
 fn call(name: &str, calls: u64, sleeps: u64, again: u64) -> Call {
-    let nr = TABLE.iter().find(|one| one.name == name).unwrap().nr;
+    let nr = named(name)[0];
     let errors = if again > 0 { BTreeMap::from([("EAGAIN".to_owned(), again)]) } else { BTreeMap::new() };
     Call {
         syscall: name.to_owned(),

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey};
 
-use crate::rows::sums::Snapshot;
+use crate::rows::sums::{Snapshot, merge};
 
 /// Rows kept one by one; beyond that, ended processes of one name become one entry.
 pub const ROWS: usize = 1024;
@@ -67,7 +67,7 @@ impl Snapshot {
     /// Adds another.
     pub fn add(&mut self, other: &Snapshot) {
         for (key, row) in &other.rows {
-            self.rows.entry(*key).or_default().merge(row);
+            merge(self.rows.entry(*key).or_default(), row);
         }
         for (key, times) in &other.errors {
             *self.errors.entry(*key).or_default() += times;
@@ -90,7 +90,7 @@ impl Snapshot {
         };
         let before = std::mem::take(self);
         for (key, value) in &before.rows {
-            self.rows.entry(row(key)).or_default().merge(value);
+            merge(self.rows.entry(row(key)).or_default(), value);
         }
         for (key, times) in &before.errors {
             *self.errors.entry(ErrorKey { row: row(&key.row), errno: key.errno }).or_default() += times;

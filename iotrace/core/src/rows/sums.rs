@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use iotrace_ebpf::abi::{AGG_BUCKETS, Agg, AggKey, ErrorKey, WakeKey};
-use iotrace_ebpf::hist::{COARSE_ERROR, coarse_lower, coarse_upper};
-use iotrace_ebpf::span::Parts;
+use iotrace_ebpf::abi::{AGG_BUCKETS, Agg, AggKey, Buckets, ErrorKey, WakeKey};
+use iotrace_ebpf::book::{Distribution, Sums};
+use iotrace_ebpf::hist::{COARSE_ERROR, coarse, coarse_lower, coarse_upper};
 
 use crate::domain::dist::Dist;
 
@@ -28,7 +28,7 @@ impl Snapshot {
                 .rows
                 .iter()
                 .map(|(key, row)| {
-                    (*key, before.rows.get(key).map_or_else(|| row.clone(), |then| row.since(then)))
+                    (*key, before.rows.get(key).map_or_else(|| row.clone(), |then| since(row, then)))
                 })
                 .filter(|(_, row)| row.calls > 0)
                 .collect(),
@@ -61,46 +61,50 @@ pub struct Open {
     pub since: u64,
 }
 
-/// Counts by coarse bucket.
+/// Counts by coarse bucket, of a row on all CPUs together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Buckets(Box<[u64; AGG_BUCKETS]>);
+pub struct Coarse(Box<[u64; AGG_BUCKETS]>);
 
-impl Default for Buckets {
+impl Default for Coarse {
     fn default() -> Self {
         Self(Box::new([0; AGG_BUCKETS]))
     }
 }
 
-impl Buckets {
-    fn add(&mut self, cpu: &[u32; AGG_BUCKETS]) {
+impl Distribution for Coarse {
+    fn count(&mut self, value: u64) {
+        self.0[coarse(value)] += 1;
+    }
+}
+
+impl Coarse {
+    fn add(&mut self, cpu: &Buckets) {
         for (sum, count) in self.0.iter_mut().zip(cpu) {
             *sum += u64::from(*count);
         }
     }
 
-    fn merge(&mut self, other: &Buckets) {
+    fn merge(&mut self, other: &Coarse) {
         for (sum, count) in self.0.iter_mut().zip(other.0.iter()) {
             *sum += count;
         }
     }
 
-    fn since(&self, before: &Buckets) -> Buckets {
-        let mut delta = self.clone();
-        for (now, then) in delta.0.iter_mut().zip(before.0.iter()) {
+    fn subtract(&mut self, before: &Coarse) {
+        for (now, then) in self.0.iter_mut().zip(before.0.iter()) {
             *now = now.saturating_sub(*then);
         }
-        delta
     }
 
     /// Values counted.
-    pub fn count(&self) -> u64 {
+    pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 
     /// As a distribution; extremes are edges of buckets, the sum is the exact one.
     pub fn dist(&self, sum_ns: u64) -> Dist {
         let filled = || self.0.iter().enumerate().filter(|(_, count)| **count > 0);
-        let count = self.count();
+        let count = self.total();
         let quantile = |fraction: f64| {
             let rank = ((count as f64 * fraction).ceil() as u64).max(1);
             let mut seen = 0;
@@ -135,102 +139,28 @@ fn middle(index: usize) -> u64 {
     low + (high - low) / 2
 }
 
-/// A row, all CPUs together. Fields as in [`Agg`].
-#[derive(Clone, Debug, Default, PartialEq)]
-#[expect(missing_docs, reason = "documented where the kernel writes them")]
-pub struct Row {
-    pub calls: u64,
-    pub bytes: u64,
-    pub parts: Parts,
-    pub marked: u64,
-    pub windows: u64,
-    pub window_ns: u64,
-    pub sleeps: u64,
-    pub locks: u64,
-    pub preempts: u64,
-    pub again: u64,
-    pub errors: u64,
-    pub empty: u64,
-    pub empty_slept: u64,
-    pub restarts: u64,
-    pub pickups: u64,
-    pub pickup_ns: u64,
-    pub phase1: Buckets,
-    pub phase2: Buckets,
-    pub latency: Buckets,
-    pub pickup: Buckets,
+/// A row, all CPUs together.
+pub type Row = Sums<Coarse>;
+
+/// Adds what one CPU summed up to a row.
+pub fn add_cpu(row: &mut Row, cpu: &Agg) {
+    row.combine(cpu, |sum, more| *sum += more, Coarse::add);
 }
 
-/// Applies an operation to every summed field of a row.
-macro_rules! each_sum {
-    ($target:expr, $source:expr, $operate:expr) => {{
-        let (target, source, operate): (&mut Row, _, fn(&mut u64, u64)) = ($target, $source, $operate);
-        operate(&mut target.calls, source.calls);
-        operate(&mut target.bytes, source.bytes);
-        operate(&mut target.parts.wait, source.parts.wait);
-        operate(&mut target.parts.lock, source.parts.lock);
-        operate(&mut target.parts.runq, source.parts.runq);
-        operate(&mut target.parts.copy, source.parts.copy);
-        operate(&mut target.parts.work, source.parts.work);
-        operate(&mut target.marked, source.marked);
-        operate(&mut target.windows, source.windows);
-        operate(&mut target.window_ns, source.window_ns);
-        operate(&mut target.sleeps, source.sleeps);
-        operate(&mut target.locks, source.locks);
-        operate(&mut target.preempts, source.preempts);
-        operate(&mut target.again, source.again);
-        operate(&mut target.errors, source.errors);
-        operate(&mut target.empty, source.empty);
-        operate(&mut target.empty_slept, source.empty_slept);
-        operate(&mut target.restarts, source.restarts);
-        operate(&mut target.pickups, source.pickups);
-        operate(&mut target.pickup_ns, source.pickup_ns);
-    }};
+/// Adds a row to another.
+pub fn merge(row: &mut Row, other: &Row) {
+    row.combine(other, |sum, more| *sum += more, Coarse::merge);
 }
 
-/// The total as its parts have it. A row may be read while its CPU adds a call to it; the total it shows
-/// then may be of one call more than its parts.
-fn sum(parts: &Parts) -> u64 {
-    parts.wait + parts.lock + parts.runq + parts.copy + parts.work
-}
-
-impl Row {
-    /// Adds what one CPU summed up.
-    pub fn add(&mut self, cpu: &Agg) {
-        each_sum!(self, cpu, |sum, more| *sum += more);
-        self.parts.total += sum(&cpu.parts);
-        self.phase1.add(&cpu.phase1);
-        self.phase2.add(&cpu.phase2);
-        self.latency.add(&cpu.latency);
-        self.pickup.add(&cpu.pickup);
-    }
-
-    /// Adds another row.
-    pub fn merge(&mut self, other: &Row) {
-        each_sum!(self, other, |sum, more| *sum += more);
-        self.parts.total += other.parts.total;
-        self.phase1.merge(&other.phase1);
-        self.phase2.merge(&other.phase2);
-        self.latency.merge(&other.latency);
-        self.pickup.merge(&other.pickup);
-    }
-
-    fn since(&self, before: &Row) -> Row {
-        let mut delta = self.clone();
-        each_sum!(&mut delta, before, |now, then| *now = now.saturating_sub(then));
-        delta.parts.total = sum(&delta.parts);
-        delta.phase1 = self.phase1.since(&before.phase1);
-        delta.phase2 = self.phase2.since(&before.phase2);
-        delta.latency = self.latency.since(&before.latency);
-        delta.pickup = self.pickup.since(&before.pickup);
-        delta
-    }
+/// What a row has now that it had not before.
+pub fn since(row: &Row, before: &Row) -> Row {
+    let mut delta = row.clone();
+    delta.combine(before, |now, then| *now = now.saturating_sub(then), Coarse::subtract);
+    delta
 }
 
 #[cfg(test)]
 mod tests {
-    use iotrace_ebpf::hist::coarse;
-
     use super::*;
 
     fn row(latencies: &[u64]) -> Row {
@@ -238,7 +168,7 @@ mod tests {
         for &latency in latencies {
             row.parts.total += latency;
             row.parts.work += latency;
-            row.latency.0[coarse(latency)] += 1;
+            row.latency.count(latency);
         }
         row
     }

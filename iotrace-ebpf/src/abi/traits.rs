@@ -1,0 +1,46 @@
+//! What a syscall is, as bits: the probes and user space steer by these, never by a number.
+
+/// Moves data to the process.
+pub const IN: u32 = 1 << 0;
+/// Moves data from the process.
+pub const OUT: u32 = 1 << 1;
+/// Waits for readiness.
+pub const READINESS: u32 = 1 << 2;
+/// Waits for completions.
+pub const COMPLETION: u32 = 1 << 3;
+/// Hands work over.
+pub const SUBMIT: u32 = 1 << 4;
+/// `io_uring_enter`: hands work over, waits for completions, or both, by its arguments ([`enter_waits`]).
+pub const REQUESTS: u32 = 1 << 5;
+/// The first argument is a descriptor.
+pub const FD: u32 = 1 << 6;
+/// Works on sockets only.
+pub const SOCKET: u32 = 1 << 7;
+/// Returns messages, not bytes: bytes are those that the receive marks counted, if any.
+pub const MESSAGES: u32 = 1 << 8;
+/// Returns how many descriptors, completions or requests: 0 says that nothing came.
+pub const COUNT: u32 = 1 << 9;
+/// Moves pages between two files, past the process: nothing is copied to or from it.
+pub const PAST: u32 = 1 << 10;
+/// Traced only in those of its operations that wait ([`futex_waits`]).
+pub const WAITS: u32 = 1 << 11;
+/// Carries out a read that it is handed, if the file knows no other way (`io_submit`).
+pub const SUBMIT_READS: u32 = 1 << 12;
+
+/// Takes a signal, and returns `EAGAIN` where none came (`rt_sigtimedwait`).
+pub const SIGNAL: u32 = 1 << 13;
+
+/// Whether an `io_uring_enter` waits: `min_complete` is its third argument, and `IORING_ENTER_GETEVENTS` among the
+/// flags in its fourth.
+#[inline(always)]
+pub fn enter_waits(min_complete: u64, flags: u64) -> bool {
+    const GETEVENTS: u64 = 1;
+    flags & GETEVENTS != 0 && min_complete > 0
+}
+
+/// Whether a `futex` operation, its second argument, waits: `FUTEX_WAIT` or `FUTEX_WAIT_BITSET` under
+/// `FUTEX_CMD_MASK`. The others wake, and nobody waits in them.
+#[inline(always)]
+pub fn futex_waits(operation: u64) -> bool {
+    matches!(operation & 0x7f, 0 | 9)
+}

@@ -1,0 +1,56 @@
+//! x86-64: syscalls of 64-bit programs (`arch/x86/entry/syscalls/syscall_64.tbl`), `struct pt_regs`, and how a call
+//! by the 32-bit ABI is told from one of these.
+
+use super::{Syscall, call};
+use crate::abi::traits::{
+    COMPLETION, COUNT, FD, IN, MESSAGES, OUT, PAST, READINESS, REQUESTS, SIGNAL, SOCKET, SUBMIT,
+    SUBMIT_READS, WAITS,
+};
+
+/// Every syscall that can be traced.
+pub const SYSCALLS: &[Syscall] = &[
+    call(0, "read", IN | FD),
+    call(17, "pread64", IN | FD),
+    call(19, "readv", IN | FD),
+    call(45, "recvfrom", IN | FD | SOCKET),
+    call(47, "recvmsg", IN | FD | SOCKET),
+    call(295, "preadv", IN | FD),
+    call(299, "recvmmsg", IN | FD | SOCKET | MESSAGES),
+    call(327, "preadv2", IN | FD),
+    call(1, "write", OUT | FD),
+    call(18, "pwrite64", OUT | FD),
+    call(20, "writev", OUT | FD),
+    call(40, "sendfile", OUT | FD | PAST),
+    call(44, "sendto", OUT | FD | SOCKET),
+    call(46, "sendmsg", OUT | FD | SOCKET),
+    call(275, "splice", OUT | FD | PAST),
+    call(296, "pwritev", OUT | FD),
+    call(307, "sendmmsg", OUT | FD | SOCKET | MESSAGES),
+    call(328, "pwritev2", OUT | FD),
+    call(7, "poll", READINESS | COUNT),
+    call(23, "select", READINESS | COUNT),
+    call(232, "epoll_wait", READINESS | COUNT | FD),
+    call(270, "pselect6", READINESS | COUNT),
+    call(271, "ppoll", READINESS | COUNT),
+    call(281, "epoll_pwait", READINESS | COUNT | FD),
+    call(441, "epoll_pwait2", READINESS | COUNT | FD),
+    call(34, "pause", COMPLETION),
+    call(128, "rt_sigtimedwait", COMPLETION | SIGNAL),
+    call(130, "rt_sigsuspend", COMPLETION),
+    call(202, "futex", COMPLETION | WAITS),
+    call(208, "io_getevents", COMPLETION | COUNT),
+    call(333, "io_pgetevents", COMPLETION | COUNT),
+    call(209, "io_submit", SUBMIT | SUBMIT_READS),
+    call(426, "io_uring_enter", REQUESTS | FD),
+];
+
+/// Where `struct pt_regs` (`arch/x86/include/uapi/asm/ptrace.h`) keeps the number of a call, in bytes.
+pub const NUMBER_OFFSET: usize = 15 * 8;
+/// Where it keeps the first four arguments: `rdi`, `rsi`, `rdx`, `r10`, in bytes.
+pub const ARGUMENT_OFFSETS: [usize; 4] = [14 * 8, 13 * 8, 12 * 8, 7 * 8];
+
+/// Bit of `task_struct.thread_info.status` that is set while a thread is in a call by the 32-bit ABI (`TS_COMPAT`,
+/// `arch/x86/include/asm/thread_info.h`): its number is one of another table then.
+pub const COMPAT_STATUS: u32 = 0x2;
+/// Bit of the number of a call by the x32 ABI (`__X32_SYSCALL_BIT`).
+pub const X32_BIT: u64 = 0x4000_0000;

@@ -1,0 +1,152 @@
+use super::*;
+use crate::abi::Head;
+use crate::arch::native::SYSCALLS;
+
+/// A distribution that remembers what was counted.
+#[derive(Default)]
+struct Values(Vec<u64>);
+
+impl Distribution for Values {
+    fn count(&mut self, value: u64) {
+        self.0.push(value);
+    }
+}
+
+fn traits(name: &str) -> u32 {
+    SYSCALLS.iter().find(|syscall| syscall.name == name).expect("a traced syscall").traits
+}
+
+/// A call of 1000 ns that returned `ret`, all of it work.
+fn call(ret: i64) -> CallRecord {
+    let parts = Parts { total: 1000, work: 1000, ..Parts::default() };
+    CallRecord {
+        head: Head { at: 2000, ..Head::default() },
+        enter: 1000,
+        ret,
+        parts,
+        ..CallRecord::default()
+    }
+}
+
+fn moved_by(name: &str, call: &CallRecord) -> Moved {
+    moved(&Recorded { call, traits: traits(name) })
+}
+
+fn booked(name: &str, call: &CallRecord, copy_ns: u64) -> (Sums<Values>, Outcome) {
+    let call = Recorded { call, traits: traits(name) };
+    let mut row = Sums::default();
+    let outcome = add(&mut row, &call, &moved(&call), copy_ns);
+    (row, outcome)
+}
+
+#[test]
+fn the_window_begins_at_the_last_switch_in_and_ends_with_the_receive() {
+    let mut one = CallRecord { last_in: 1400, recv_at: 1900, sleeps: 1, ..call(8) };
+    assert_eq!(moved_by("recvfrom", &one), Moved::Window { upper: 500, bytes: 8 });
+    one.recv_at = 1300;
+    assert_eq!(moved_by("recvfrom", &one), Moved::Window { upper: 600, bytes: 8 }, "of an earlier piece");
+    (one.preempts, one.parts.work) = (1, 450);
+    assert_eq!(
+        moved_by("recvfrom", &one),
+        Moved::Window { upper: 450, bytes: 8 },
+        "the time on the CPU bounds it"
+    );
+}
+
+#[test]
+fn marks_come_before_windows() {
+    let mut one = CallRecord { copies: 2, ..call(8) };
+    one.parts = Parts { total: 1000, copy: 700, work: 300, ..Parts::default() };
+    assert_eq!(moved_by("recvfrom", &one), Moved::Marked { raw: 700, copies: 2 });
+    assert_eq!(
+        moved_by("epoll_wait", &one),
+        Moved::Marked { raw: 700, copies: 2 },
+        "task work in an unrelated call"
+    );
+}
+
+#[test]
+fn what_copies_nothing_is_decided_here() {
+    let received = CallRecord { recv_bytes: 64, ..call(2) };
+    let slept = CallRecord { sleeps: 1, ..call(1) };
+    for (name, call) in [
+        ("read", call(0)),
+        ("read", call(-EAGAIN)),
+        ("splice", call(100)),
+        ("sendfile", call(100)),
+        ("epoll_wait", call(3)),
+        ("io_uring_enter", call(1)),
+        // Of messages whose bytes nobody counted.
+        ("recvmmsg", call(2)),
+        // A poll request.
+        ("io_submit", call(1)),
+    ] {
+        assert_eq!(moved_by(name, &call), Moved::Nothing, "{name} {}", call.ret);
+    }
+    assert_eq!(moved_by("recvmmsg", &received), Moved::Window { upper: 1000, bytes: 64 });
+    assert_eq!(moved_by("io_submit", &received), Moved::Window { upper: 1000, bytes: 64 });
+    assert_eq!(moved_by("io_submit", &slept), Moved::Window { upper: 1000, bytes: 0 });
+    assert_eq!(moved_by("write", &call(100)), Moved::Window { upper: 1000, bytes: 100 });
+}
+
+#[test]
+fn a_copy_costs_its_marks_less_the_floors_or_its_bytes_within_the_bounds() {
+    let price = |name: &str, call: &CallRecord| {
+        let call = Recorded { call, traits: traits(name) };
+        priced(&call, &moved(&call), || Prices { socket_per_kib: 100, file_per_kib: 50 })
+    };
+    let mut marked = CallRecord { copies: 1, floors: 300, ..call(8) };
+    marked.parts.copy = 700;
+    assert_eq!(price("recvfrom", &marked), 400);
+    marked.floors = 900;
+    assert_eq!(price("recvfrom", &marked), 0, "a floor is never longer than what lies on it");
+    assert_eq!((price("recvfrom", &call(2048)), price("read", &call(2048))), (200, 100));
+    assert_eq!(price("read", &CallRecord { sock: 1, ..call(2048) }), 200, "a read of a socket");
+    assert_eq!(price("read", &call(1 << 20)), 1000, "no longer than its window");
+}
+
+#[test]
+fn a_call_ends_in_exactly_one_way() {
+    for (name, ret, expected) in [
+        ("read", 5, Outcome::Done(5)),
+        ("read", 0, Outcome::Done(0)),
+        ("epoll_wait", 0, Outcome::Empty),
+        ("io_getevents", 0, Outcome::Empty),
+        ("io_uring_enter", 0, Outcome::Done(0)),
+        ("futex", 0, Outcome::Done(0)),
+        ("read", -11, Outcome::Again),
+        ("read", -4, Outcome::Failed(4)),
+        ("read", -512, Outcome::Restart),
+        ("read", -515, Outcome::Failed(515)),
+        ("recvmmsg", 2, Outcome::Done(0)),
+    ] {
+        let (row, outcome) = booked(name, &call(ret), 0);
+        assert_eq!(outcome, expected, "{name} {ret}");
+        let counted = row.again + row.errors + row.restarts + row.empty;
+        assert_eq!(counted, u64::from(!matches!(outcome, Outcome::Done(_))), "{name} {ret}");
+        assert_eq!((row.calls, row.latency.0), (1, vec![1000]));
+    }
+}
+
+#[test]
+fn the_parts_of_a_row_add_up_to_its_total() {
+    let mut one = CallRecord { copies: 1, sleeps: 1, pickup: 31, ..call(8) };
+    one.parts = Parts { total: 1000, wait: 200, lock: 50, runq: 100, copy: 400, work: 250 };
+    let (row, _) = booked("recvfrom", &one, 150);
+    let Parts { total, wait, lock, runq, copy, work } = row.parts;
+    assert_eq!((copy, work), (150, 500), "what a floor takes from the copy is work");
+    assert_eq!(wait + lock + runq + copy + work, total);
+    assert_eq!((row.phase1.0, row.phase2.0, row.pickup.0), (vec![300], vec![150], vec![30]));
+    assert_eq!((row.marked, row.windows, row.pickups, row.pickup_ns), (1, 0, 1, 30));
+}
+
+#[test]
+fn a_wait_that_timed_out_was_ended_by_its_timer() {
+    let waker_of = |name: &str, ret, tid, by_socket| {
+        waker(&Recorded { call: &call(ret), traits: traits(name) }, tid, by_socket)
+    };
+    assert_eq!(waker_of("poll", 0, Some(7), false), WakeKey::TIMER);
+    assert_eq!(waker_of("poll", 0, Some(7), true), 7);
+    assert_eq!(waker_of("poll", 1, Some(7), false), 7);
+    assert_eq!(waker_of("read", 0, None, false), 0);
+}
