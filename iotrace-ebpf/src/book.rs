@@ -211,21 +211,16 @@ pub fn moved(call: &impl Finished) -> Moved {
     if call.copies() > 0 {
         return Moved::Marked { raw: call.parts().copy, copies: call.copies() };
     }
-    if call.ret() <= 0 {
+    if call.ret() <= 0 || traits & (IN | OUT | SUBMIT_READS) == 0 {
         return Moved::Nothing;
     }
-    let bytes = if traits & (IN | OUT) != 0 {
-        match call.recv_bytes() {
-            // What messages brought is known by the receive marks alone.
-            0 if traits & MESSAGES != 0 => return Moved::Nothing,
-            0 => call.ret() as u64,
-            counted => counted,
-        }
-    } else if traits & SUBMIT_READS != 0 && (call.recv_bytes() > 0 || call.sleeps() > 0) {
-        // One that neither received nor slept handed over a poll request, which moves nothing.
-        call.recv_bytes()
-    } else {
-        return Moved::Nothing;
+    let bytes = match call.recv_bytes() {
+        // What returns messages or requests tells no bytes. One that slept waited for data and copied it; one that
+        // did not may have handed over a poll request, which moves nothing.
+        0 if traits & (MESSAGES | SUBMIT_READS) != 0 && call.sleeps() == 0 => return Moved::Nothing,
+        0 if traits & (MESSAGES | SUBMIT_READS) != 0 => 0,
+        0 => call.ret() as u64,
+        counted => counted,
     };
     let parts = call.parts();
     let upper = if call.preempts() + call.locks() > 0 {
@@ -319,10 +314,7 @@ pub fn waker(call: &impl Finished, tid: Option<u32>, by_socket: bool) -> u32 {
     if call.ret() == 0 && call.traits() & READINESS != 0 && !by_socket {
         return WakeKey::TIMER;
     }
-    match tid {
-        Some(tid) => tid,
-        None => 0,
-    }
+    tid.unwrap_or(0)
 }
 
 /// A record, with the traits of its syscall.

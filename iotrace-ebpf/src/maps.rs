@@ -44,7 +44,11 @@ pub static TARGET_CGROUP: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static CGROUP_LEVEL: Global<u32> = Global::new(0);
 
-/// Traits of every syscall number, see `abi::traits`; 0: not traced.
+/// Whether a syscall number is traced, see `abi::traits::traced`.
+#[unsafe(no_mangle)]
+pub static TRACED: Global<[u8; MAX_SYSCALL]> = Global::new([0; MAX_SYSCALL]);
+
+/// Traits of every syscall number, see `abi::traits`.
 #[unsafe(no_mangle)]
 pub static TRAITS: Global<[u32; MAX_SYSCALL]> = Global::new([0; MAX_SYSCALL]);
 
@@ -84,9 +88,9 @@ pub static FAULT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static FAULT_NS: Global<u64> = Global::new(0);
 
-/// Which thread is where: thread ids, in sets of [`WAYS`]. See [`crate::threads`].
+/// Which thread is where: [`mark_of`](iotrace_ebpf::thread::mark_of) its id, in sets of [`WAYS`]; 0: nobody.
 #[map]
-pub static PLACES: Array<[u32; WAYS]> = Array::with_max_entries(SETS, 0);
+pub static PLACES: Array<[u64; WAYS]> = Array::with_max_entries(SETS, 0);
 
 /// Threads of the target, at the place their id has in [`PLACES`].
 #[map]
@@ -222,7 +226,17 @@ pub fn add(stat: Stat, value: u64) {
     }
 }
 
-/// The traits of syscall `nr`; 0: it is not traced.
+/// Whether syscall `nr` is traced: 0, or one of `abi::traits::traced`.
+#[inline(always)]
+pub fn traced(nr: u64) -> u8 {
+    if nr >= MAX_SYSCALL as u64 {
+        return 0;
+    }
+    // SAFETY: `nr` is inside the table. Volatile, because user space overwrites the initial value.
+    unsafe { core::ptr::from_ref(&TRACED).cast::<u8>().add(nr as usize).read_volatile() }
+}
+
+/// The traits of syscall `nr`; 0 of one that is not traced.
 #[inline(always)]
 pub fn traits_of(nr: u64) -> u32 {
     if nr >= MAX_SYSCALL as u64 {

@@ -4,6 +4,8 @@
 //! the thread's CPU (enter, exit, switches, copies). Only the wake-up happens elsewhere: its moment is
 //! kept outside the span by the waker and handed in when the thread is switched in again.
 
+use core::mem::offset_of;
+
 /// What a thread that is switched out waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -165,18 +167,21 @@ impl Span {
         ] {
             zero(field);
         }
-        for count in [
-            &mut self.sleeps,
-            &mut self.locks,
-            &mut self.preempts,
-            &mut self.copies,
-            &mut self.unwoken,
-            &mut self.off,
-        ] {
-            // SAFETY: a reference is a valid place; see `zero`.
-            unsafe { core::ptr::from_mut(count).write_volatile(0) };
-        }
+        self.zero_counts();
         self.enter = now;
+    }
+
+    /// Sets the six counts, which lie side by side, to 0: two at a time, since this is on the way into every call.
+    #[inline(always)]
+    fn zero_counts(&mut self) {
+        const FIRST: usize = offset_of!(Span, off);
+        const _: () = assert!(FIRST.is_multiple_of(8) && FIRST + 6 * 4 == size_of::<Span>());
+        let span = core::ptr::from_mut(self).cast::<u8>();
+        for pair in 0..3 {
+            // SAFETY: the counts end the structure, as asserted above, so three words from the first lie in it, and
+            // zeros are values of them. Volatile: see `zero`.
+            unsafe { span.add(FIRST + 8 * pair).cast::<u64>().write_volatile(0) };
+        }
     }
 
     /// The thread is switched out.

@@ -14,6 +14,13 @@ pub fn set_of(tid: u32) -> u32 {
     tid & (SETS - 1)
 }
 
+/// What marks a place as that of a thread: its id, as wide as a register, so that it is widened once and compared
+/// with each place. 0 marks a free place.
+#[inline(always)]
+pub fn mark_of(tid: u32) -> u64 {
+    u64::from(tid)
+}
+
 /// One thread. All of it is written on the thread's own CPU, except [`Task::wake`], which the waker
 /// writes: `sched_waking` and `sched_switch` of one thread may run at the same time.
 #[repr(C)]
@@ -23,11 +30,9 @@ pub struct Task {
     pub span: Span,
     /// The last wake-up, in or out of a call.
     pub wake: Wake,
-    /// Second argument of the open call.
-    pub arg1: u64,
-    /// Third.
+    /// Third argument of the open call.
     pub arg2: u64,
-    /// Fourth.
+    /// Its fourth argument.
     pub arg3: u64,
     /// The last `sock_recv_length` in this call.
     pub recv_at: u64,

@@ -6,7 +6,7 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use iotrace_ebpf::abi::Stat;
-use iotrace_ebpf::thread::{Task, WAYS, set_of};
+use iotrace_ebpf::thread::{Task, WAYS, mark_of, set_of};
 
 use crate::maps::{CLAIMS, NEW_TASK, OVERFLOW, OVERFLOWN, PLACES, TASKS, count};
 
@@ -14,16 +14,17 @@ use crate::maps::{CLAIMS, NEW_TASK, OVERFLOW, OVERFLOWN, PLACES, TASKS, count};
 #[inline(always)]
 pub fn find(tid: u32) -> Option<&'static mut Task> {
     let set = set_of(tid);
-    let ids = PLACES.get_ptr(set)?;
+    let marks = PLACES.get_ptr(set)?;
     // SAFETY: the value lives as long as the map.
-    let ids = unsafe { &*ids };
-    let way = if ids[0] == tid {
+    let marks = unsafe { &*marks };
+    let mark = mark_of(tid);
+    let way = if marks[0] == mark {
         0
-    } else if ids[1] == tid {
+    } else if marks[1] == mark {
         1
-    } else if ids[2] == tid {
+    } else if marks[2] == mark {
         2
-    } else if ids[3] == tid {
+    } else if marks[3] == mark {
         3
     } else {
         return overflown(tid);
@@ -50,17 +51,17 @@ pub fn insert(tid: u32) -> Option<&'static mut Task> {
     // SAFETY: the template is only ever read.
     let template = NEW_TASK.get_ptr(0).map(|template| unsafe { &*template })?;
     let set = set_of(tid);
-    let ids = PLACES.get_ptr_mut(set)?;
+    let marks = PLACES.get_ptr_mut(set)?;
     for way in 0..WAYS {
         let place = set * WAYS as u32 + way as u32;
         // SAFETY: as in `find`; a place belongs to whoever claimed it.
         unsafe {
-            if (*ids)[way] == 0 && CLAIMS.insert(place, 0, u64::from(BPF_NOEXIST)).is_ok() {
+            if (*marks)[way] == 0 && CLAIMS.insert(place, 0, u64::from(BPF_NOEXIST)).is_ok() {
                 // By a helper: an assignment is a loop over its bytes, which the verifier walks in every
                 // program that can get here.
                 TASKS.set(place, template, 0).ok()?;
                 // Last: from here on others find it.
-                (*ids)[way] = tid;
+                (*marks)[way] = mark_of(tid);
                 return TASKS.get_ptr_mut(place).map(|task| &mut *task);
             }
         }
@@ -81,12 +82,12 @@ pub fn insert(tid: u32) -> Option<&'static mut Task> {
 #[inline(always)]
 pub fn remove(tid: u32) {
     let set = set_of(tid);
-    let Some(ids) = PLACES.get_ptr_mut(set) else { return };
+    let Some(marks) = PLACES.get_ptr_mut(set) else { return };
     for way in 0..WAYS {
         // SAFETY: as in `find`.
         unsafe {
-            if (*ids)[way] == tid {
-                (*ids)[way] = 0;
+            if (*marks)[way] == mark_of(tid) {
+                (*marks)[way] = 0;
                 // Its place was claimed when it came.
                 let _ = CLAIMS.remove(set * WAYS as u32 + way as u32);
                 return;

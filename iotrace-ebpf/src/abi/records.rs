@@ -97,8 +97,6 @@ pub struct CallRecord {
     pub nr: u32,
     /// First argument.
     pub fd: i32,
-    /// Second argument.
-    pub arg1: u64,
     /// Third argument: length, event count, `min_complete`.
     pub arg2: u64,
     /// Fourth argument: flags.

@@ -1,7 +1,7 @@
 //! What a syscall is, as bits: the probes and user space steer by these, never by a number.
 
-/// Moves data to the process.
-pub const IN: u32 = 1 << 0;
+/// Moves data to the process. The highest bit, so that a probe tells by one comparison ([`moves_in`]).
+pub const IN: u32 = 1 << 30;
 /// Moves data from the process.
 pub const OUT: u32 = 1 << 1;
 /// Waits for readiness.
@@ -29,6 +29,21 @@ pub const SUBMIT_READS: u32 = 1 << 12;
 
 /// Takes a signal, and returns `EAGAIN` where none came (`rt_sigtimedwait`).
 pub const SIGNAL: u32 = 1 << 13;
+
+/// What the probes look up before anything else, of every call of everybody: a byte a number, so that its place is
+/// found by an addition. 0: not traced.
+pub mod traced {
+    /// Traced.
+    pub const YES: u8 = 1;
+    /// Traced in those of its operations that wait: above [`YES`], so that one comparison tells.
+    pub const WAITS: u8 = 2;
+}
+
+/// Whether a syscall has the trait [`IN`].
+#[inline(always)]
+pub fn moves_in(traits: u32) -> bool {
+    traits >= IN
+}
 
 /// Whether an `io_uring_enter` waits: `min_complete` is its third argument, and `IORING_ENTER_GETEVENTS` among the
 /// flags in its fourth.

@@ -7,7 +7,7 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::traits::IN;
+use iotrace_ebpf::abi::traits::moves_in;
 use iotrace_ebpf::abi::{CopyRecord, Kind, fault, sinks};
 use iotrace_ebpf::span::Window;
 
@@ -73,7 +73,7 @@ pub fn ended(task: &mut Task, at: u64, sock: u64, floor: Floor) {
         // SAFETY: one word, written by user space between two calls at most.
         task.floors += FLOORS.get_ptr(floor as u32).map_or(0, |floor| unsafe { *floor });
     }
-    if sinks_to(sinks::RECORDS) && (!task.span.is_open() || task.traits & IN == 0) {
+    if sinks_to(sinks::RECORDS) && (!task.span.is_open() || !moves_in(task.traits)) {
         record(task, at, sock, window);
     }
 }

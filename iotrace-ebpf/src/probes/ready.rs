@@ -3,7 +3,7 @@
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::kernel::{family, protocol};
-use iotrace_ebpf::abi::traits::IN;
+use iotrace_ebpf::abi::traits::moves_in;
 use iotrace_ebpf::abi::{Field, Kind, ReadyRecord, RecvRecord, SockState, Stat, fault, queues, sinks};
 
 use super::copy::{Floor, ended};
@@ -73,7 +73,7 @@ pub(super) fn received(ret: i32, sock: impl FnOnce() -> u64, receive_queue: impl
     if ret > 0 {
         task.recv_bytes += ret as u64;
     }
-    if sinks_to(sinks::RECORDS) && (!task.span.is_open() || task.traits & IN == 0) {
+    if sinks_to(sinks::RECORDS) && (!task.span.is_open() || !moves_in(task.traits)) {
         let (last_in, nr) = (task.span.last_in, task.open_nr());
         sink::emit(RecvRecord { head: task.head(Kind::Recv, at), sock, last_in, ret, nr });
     }

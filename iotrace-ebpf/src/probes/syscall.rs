@@ -6,14 +6,15 @@
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::errno::EAGAIN;
-use iotrace_ebpf::abi::traits::{FD, IN, WAITS, futex_waits};
+use iotrace_ebpf::abi::traits::traced::YES;
+use iotrace_ebpf::abi::traits::{FD, futex_waits, moves_in};
 use iotrace_ebpf::abi::{CallRecord, Kind, PollRecord, Stat, Wake, fault, per, sinks};
 use iotrace_ebpf::arch::native;
 use iotrace_ebpf::span::zero;
 
 use crate::aggregate::{self, Closed};
 use crate::file;
-use crate::maps::{FAULT, PER, PREEMPTIBLE, STARTED, add, count, sinks_to, traits_of};
+use crate::maps::{FAULT, PER, PREEMPTIBLE, STARTED, add, count, sinks_to, traced, traits_of};
 use crate::sink;
 use crate::task::{Task, arg, by_chance, current, current_known, mark, now};
 
@@ -34,8 +35,8 @@ fn register(regs: *const u8, offset: usize) -> u64 {
 /// Begins a call. `again`: after another probe that may have done so already.
 #[inline(always)]
 pub fn entered(nr: u64, again: bool, argument: impl Fn(usize) -> u64) -> i32 {
-    let traits = traits_of(nr);
-    if traits == 0 || (traits & WAITS != 0 && !futex_waits(argument(1))) {
+    let traced = traced(nr);
+    if traced == 0 || (traced > YES && !futex_waits(argument(1))) {
         return 0;
     }
     let Some(task) = current() else { return 0 };
@@ -46,9 +47,9 @@ pub fn entered(nr: u64, again: bool, argument: impl Fn(usize) -> u64) -> i32 {
         count(Stat::Unmatched);
     }
     task.nr = nr as u32;
+    let traits = traits_of(nr);
     task.traits = traits;
     task.fd = argument(0) as i32;
-    task.arg1 = argument(1);
     task.arg2 = argument(2);
     task.arg3 = argument(3);
     for field in [&mut task.recv_at, &mut task.recv_bytes, &mut task.sock, &mut task.floors, &mut task.pickup]
@@ -69,8 +70,8 @@ pub fn entered(nr: u64, again: bool, argument: impl Fn(usize) -> u64) -> i32 {
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let regs: *const u8 = ctx.arg(0);
     // Most calls are not traced: their number tells without looking for the thread.
-    let traits = traits_of(register(regs, native::NUMBER_OFFSET));
-    if traits == 0 || (traits & WAITS != 0 && !futex_waits(register(regs, native::ARGUMENT_OFFSETS[1]))) {
+    let traced = traced(register(regs, native::NUMBER_OFFSET));
+    if traced == 0 || (traced > YES && !futex_waits(register(regs, native::ARGUMENT_OFFSETS[1]))) {
         return 0;
     }
     let Some(task) = current_known() else { return first_exit() };
@@ -84,13 +85,13 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 /// The same by perf, after it.
 #[inline(always)]
 pub fn exited_again(nr: u64, ret: i64) -> i32 {
-    let traits = traits_of(nr);
-    if traits == 0 {
+    let traced = traced(nr);
+    if traced == 0 {
         return 0;
     }
     let Some(task) = current_known() else { return 0 };
     // What the operation of a futex was is not told here.
-    if task.ended == 0 && traits & WAITS == 0 {
+    if task.ended == 0 && traced == YES {
         unmatched(task);
     }
     task.ended = 0;
@@ -148,7 +149,7 @@ fn record(task: &Task, call: &Closed) {
     let span = &task.span;
     let parts = call.parts;
     let undisturbed = parts.total == parts.work && span.before_runq == 0 && span.before_sleep == 0;
-    if call.ret == -EAGAIN && task.traits & IN != 0 && undisturbed {
+    if call.ret == -EAGAIN && moves_in(task.traits) && undisturbed {
         let head = task.head(Kind::Poll, call.exit);
         sink::emit(PollRecord { head, enter: call.enter, nr: task.nr, fd: task.fd });
         return;
@@ -161,7 +162,6 @@ fn record(task: &Task, call: &Closed) {
         ret: call.ret,
         nr: task.nr,
         fd: task.fd,
-        arg1: task.arg1,
         arg2: task.arg2,
         arg3: task.arg3,
         first_out: span.first_out,

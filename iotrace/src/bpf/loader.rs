@@ -10,7 +10,7 @@ use iotrace_ebpf::abi::sinks::AGGREGATES;
 use iotrace_ebpf::abi::{ERRORS_ROOM, FLOORS_OF, MAYBE, STATS, Stat, WAKES_ROOM};
 use thiserror::Error;
 
-use iotrace_core::domain::{Loss, Tier};
+use iotrace_core::domain::{Loss, Tier, syscall};
 
 use super::btf::{Btf, BtfError};
 use super::exact::{self, Refused};
@@ -293,6 +293,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
             .override_global("TARGET_COMM", &kept(comm)[..], true)
             .override_global("TARGET_CGROUP", kept(cgroup), true)
             .override_global("CGROUP_LEVEL", kept(level), true)
+            .override_global("TRACED", &kept(syscall::traced(&settings.traits))[..], true)
             .override_global("TRAITS", &kept(settings.traits)[..], true)
             .override_global("PREEMPTIBLE", kept(preemptible), true)
             .override_global("MIN_NS", kept(settings.min_ns), true)

@@ -70,7 +70,7 @@ fn pairs((journal, log): &(Journal, Log)) -> Vec<Pair> {
         let mine = journal.beside.iter().filter(|copy| copy.head.tid == tid);
         let mine = mine.filter(|copy| copy.window.begin >= from && copy.window.end <= to);
         let (copies, exact) = mine.fold((0, 0), |(n, sum), copy| (n + 1, sum + copy.window.length()));
-        Pair { bytes: entry.call.ret as u64, seen: seen_in(&entry.call), exact, copies }
+        Pair { bytes: entry.call.ret as u64, seen: seen_in(&entry.call).expect("it copied"), exact, copies }
     });
     pair.collect()
 }

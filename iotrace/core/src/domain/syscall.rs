@@ -4,6 +4,7 @@
 
 use iotrace_ebpf::abi::MAX_SYSCALL;
 use iotrace_ebpf::abi::errno;
+use iotrace_ebpf::abi::traits::traced;
 use iotrace_ebpf::abi::traits::{COMPLETION, FD, IN, OUT, READINESS, REQUESTS, SUBMIT, WAITS, enter_waits};
 use iotrace_ebpf::arch::native::SYSCALLS;
 pub use iotrace_ebpf::arch::{Syscall, by_nr};
@@ -63,6 +64,16 @@ pub fn table(wanted: impl Fn(&Syscall) -> bool) -> [u32; MAX_SYSCALL] {
         table[syscall.nr as usize] = syscall.traits;
     }
     table
+}
+
+/// The table that the probes look at first: of each number in `table` whether it is traced, see
+/// [`iotrace_ebpf::abi::traits::traced`].
+pub fn traced(table: &[u32; MAX_SYSCALL]) -> [u8; MAX_SYSCALL] {
+    table.map(|traits| match traits {
+        0 => 0,
+        traits if traits & WAITS != 0 => traced::WAITS,
+        _ => traced::YES,
+    })
 }
 
 /// The table of a built-in workload: everything that brings data in. `futex` only where asked for, since it is
