@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Stage;
 use super::log::bump;
-use super::reader::buffer;
+use super::shared::buffer;
 use super::sys::{Stop, errno};
 
 /// `IOCB_CMD_PREAD` of linux/aio_abi.h.

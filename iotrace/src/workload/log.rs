@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use super::peer::Shared;
+use super::shared::Shared;
 use super::sys::{cpu_ns, now_ns};
 use iotrace_core::domain::model::Model;
 use iotrace_core::domain::spec::{Counters, Log, Message, Spec};
@@ -175,11 +175,11 @@ impl<'a> Recorder<'a> {
         log.messages = (0..self.total)
             .map(|index| {
                 let slot = &self.slots[index as usize];
-                let (sent_ns, sent_done_ns) = self.shared.sent(index);
+                let sent = self.shared.slot(index);
                 Message {
                     connection: self.spec.connection_of(index),
-                    sent_ns,
-                    sent_done_ns,
+                    sent_ns: sent.before_ns.load(Acquire),
+                    sent_done_ns: sent.after_ns.load(Acquire),
                     want_ns: slot.want_ns.load(Relaxed),
                     have_ns: slot.have_ns.load(Relaxed),
                     bytes: slot.bytes.load(Relaxed),

@@ -26,6 +26,7 @@ mod reader;
 mod reference;
 mod refuse;
 mod select;
+mod shared;
 mod sigio;
 mod sys;
 mod transport;
@@ -36,8 +37,9 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use self::log::Recorder;
-use self::peer::{Peer, Shared};
+use self::peer::Peer;
 use self::reader::Inbox;
+use self::shared::Shared;
 use self::sys::{Stop, failure, io_failure};
 use iotrace_core::domain::model::Model;
 use iotrace_core::domain::spec::{Connection, Failure, Log, Report, Ring, Spec};

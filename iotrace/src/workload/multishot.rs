@@ -20,7 +20,7 @@ use ::io_uring::{IoUring, cqueue, opcode};
 use super::Stage;
 use super::io_uring::{await_completion, ring};
 use super::log::bump;
-use super::reader::buffer;
+use super::shared::buffer;
 use super::sys::{Stop, errno};
 
 /// Buffers, a power of two: more than there may be messages under way, so that the kernel finds one to ask for

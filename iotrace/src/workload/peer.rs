@@ -8,10 +8,9 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use super::reader::buffer;
+use super::shared::{Shared, buffer};
 use super::sys::{
     die_with_parent, errno, io_failure, nanosleep, now_ns, pin, set_name, sleep_until, two_cpus,
 };
@@ -29,97 +28,6 @@ const MESSAGES_AHEAD: u64 = 16;
 const DATAGRAM_BYTES_AHEAD: u64 = 64 * 1024;
 /// Bytes of a stream that may be under way at once; what does not fit makes the sender wait, not lose.
 const STREAM_BYTES_AHEAD: u64 = 1024 * 1024;
-
-/// What both processes see.
-#[repr(C)]
-struct Header {
-    /// The reader is in its loop.
-    go: AtomicU32,
-    /// errno of the peer's failure, 0 while all is well.
-    error: AtomicI32,
-    /// Messages received, on a cache line that the peer only reads.
-    received: Received,
-}
-
-#[repr(align(64))]
-struct Received(AtomicU64);
-
-/// When one message was sent: right before and right after the call.
-#[repr(C)]
-struct Sent {
-    before_ns: AtomicU64,
-    after_ns: AtomicU64,
-}
-
-/// The mapping that reader and peer share; both keep it until they end.
-#[derive(Debug)]
-pub struct Shared {
-    base: NonNull<Header>,
-    total: u64,
-}
-
-// SAFETY: everything in the mapping is atomic, and it is unmapped only when `Shared` is dropped.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    /// A mapping with room for `total` messages.
-    pub fn new(total: u64) -> Result<Shared, Failure> {
-        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
-        // SAFETY: a new anonymous mapping at an address the kernel chooses.
-        let base = unsafe {
-            let protection = libc::PROT_READ | libc::PROT_WRITE;
-            libc::mmap(std::ptr::null_mut(), Self::length(total), protection, flags, -1, 0)
-        };
-        match NonNull::new(base) {
-            Some(start) if base != libc::MAP_FAILED => Ok(Shared { base: start.cast(), total }),
-            _ => Err(io_failure("mmap of the memory shared with the sender", &io::Error::last_os_error())),
-        }
-    }
-
-    fn length(total: u64) -> usize {
-        size_of::<Header>() + total as usize * size_of::<Sent>()
-    }
-
-    fn header(&self) -> &Header {
-        // SAFETY: the mapping is live, zeroed at first, and all-zero is a valid header.
-        unsafe { self.base.as_ref() }
-    }
-
-    fn slot(&self, index: u64) -> &Sent {
-        assert!(index < self.total, "message {index} of {}", self.total);
-        // SAFETY: the slots begin behind the header and `index` is in bounds, see `length`.
-        unsafe { self.base.add(1).cast::<Sent>().add(index as usize).as_ref() }
-    }
-
-    /// Messages the reader has received.
-    pub fn received(&self) -> u64 {
-        self.header().received.0.load(Ordering::Acquire)
-    }
-
-    /// One more received.
-    pub fn add_received(&self) {
-        self.header().received.0.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Right before and right after message `index` was sent.
-    pub fn sent(&self, index: u64) -> (u64, u64) {
-        let slot = self.slot(index);
-        (slot.before_ns.load(Ordering::Acquire), slot.after_ns.load(Ordering::Acquire))
-    }
-
-    /// Why the peer failed, if it did.
-    pub fn error(&self) -> Option<io::Error> {
-        let error = self.header().error.load(Ordering::Acquire);
-        (error != 0).then(|| io::Error::from_raw_os_error(error))
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made by `new` with this length and nothing refers to it any more.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), Self::length(self.total)) };
-    }
-}
 
 /// The sending process, killed and reaped when dropped.
 #[derive(Debug)]
@@ -168,7 +76,7 @@ impl<'a> Peer<'a> {
 
     /// The reader is about to enter its loop: the schedule may begin.
     pub fn go(&self) {
-        self.shared.header().go.store(1, Ordering::Release);
+        self.shared.begin();
     }
 
     /// Ends the peer early, which closes its ends of the connections.
@@ -207,8 +115,7 @@ fn send_all(spec: &Spec, shared: &Shared, senders: &[OwnedFd]) {
         let _ = pin(other as usize);
     }
     let message = buffer(spec.size);
-    let header = shared.header();
-    while header.go.load(Ordering::Acquire) == 0 {
+    while !shared.has_begun() {
         nanosleep(CATCH_UP_NS);
     }
     let mut start_ns = now_ns() + 1_000_000;
@@ -232,8 +139,8 @@ fn send_all(spec: &Spec, shared: &Shared, senders: &[OwnedFd]) {
         let sent = send(spec.transport, fd, &message[..spec.size_of(index) as usize]);
         slot.after_ns.store(now_ns(), Ordering::Release);
         if let Err(error) = sent {
-            // Ending closes the connections, so a reader of a stream or pipe sees the end of file.
-            header.error.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Release);
+            // The end of this process closes the connections, so the reader of a stream or pipe sees the end of file.
+            shared.fail(error.raw_os_error().unwrap_or(libc::EIO));
             return;
         }
     }
@@ -313,14 +220,5 @@ mod tests {
         assert_eq!(received_before(&spec, 4), 0);
         assert_eq!(received_before(&spec, 5), 5);
         assert_eq!(received_before(&spec, 6), 5);
-    }
-
-    #[test]
-    fn shared_memory_begins_empty() {
-        let shared = Shared::new(3).unwrap();
-        assert_eq!((shared.received(), shared.sent(2)), (0, (0, 0)));
-        assert!(shared.error().is_none());
-        shared.add_received();
-        assert_eq!(shared.received(), 1);
     }
 }

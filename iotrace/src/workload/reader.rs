@@ -6,6 +6,7 @@
 use std::os::fd::RawFd;
 
 use super::log::{Recorder, bump};
+use super::shared::buffer;
 use super::sys::{Stop, errno, now_ns};
 use iotrace_core::domain::spec::Spec;
 
@@ -169,15 +170,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A buffer of `size` bytes whose pages are there: a page fault inside the copy would be measured.
-pub fn buffer(size: u64) -> Vec<u8> {
-    vec![0xa5; size as usize]
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::peer::Shared;
     use super::super::refuse::tests::spec;
+    use super::super::shared::Shared;
     use super::*;
     use iotrace_core::domain::model::{Model, Transport};
 

@@ -58,6 +58,7 @@ pub fn call(syscall: &str, role: Role, calls: u64, parts: [u64; 5], copy_source:
     }
 }
 
+/// A run of 200 messages of 1 KiB, one every millisecond, with these calls.
 pub fn run(model: Model, transport: Transport, calls: Vec<Call>) -> Run {
     Run {
         model,
