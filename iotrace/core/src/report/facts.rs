@@ -148,10 +148,10 @@ pub fn copier(run: &Run) -> Option<String> {
 /// Everything that is missing from the figures, in words.
 pub fn lost(loss: &Loss) -> Vec<String> {
     let counts = [
-        (loss.records, "records that found the ring buffer full"),
-        (loss.map_full, "threads or sockets that found a map full"),
-        (loss.recursion_misses.unwrap_or(0), "probe runs the kernel skipped"),
-        (loss.unmatched, "enters or exits without their other half"),
+        (loss.records, "records because the ring buffer was full"),
+        (loss.map_full, "threads or sockets because a map was full"),
+        (loss.recursion_misses.unwrap_or(0), "probe runs that the kernel skipped"),
+        (loss.unmatched, "calls of which only the enter or only the exit was seen"),
     ];
     let said = |(count, text): (u64, &str)| (count > 0).then(|| format!("{} {text}", units::count(count)));
     counts.into_iter().filter_map(said).collect()

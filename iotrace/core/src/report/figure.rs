@@ -35,8 +35,8 @@ pub fn draw(runs: &[Run], unit: Unit, page: &mut Page) {
         Style::Dim,
         "   ",
         "Each bar shows the shares of its own phase: phases are not on one scale of time. \
-         Pickup: ready, but nobody has come yet. Latency: ready until the application has it. \
-         Copy: ~ estimated, = by function hooks. Own work: units of about 1 us per message. \
+         Pickup: data ready, but not yet read. Latency: data ready to delivered to the application. \
+         Copy: ~ estimated, = by function hooks. Own work: units per message, see above. \
          Synchronous (POSIX): the thread is blocked in a phase.",
     );
 }
@@ -45,7 +45,7 @@ pub fn draw(runs: &[Run], unit: Unit, page: &mut Page) {
 fn loads(runs: &[Run], unit: Unit) -> String {
     let first = runs.first().map(load).unwrap_or_default();
     let same = runs.iter().all(|run| load(run) == first);
-    let mut text = if same { first } else { "the runs differ in load: compare with care".to_owned() };
+    let mut text = if same { first } else { "the runs had different loads: compare with care".to_owned() };
     if unit != Unit::Auto {
         text += &format!(" · {}", unit.heading());
     }

@@ -116,12 +116,13 @@ pub fn compact(number: u64) -> String {
     if number < 100_000 { count(number) } else { scaled(number as f64) }
 }
 
-/// A rate in at most five columns: `1.00`, `12.3`, `104`, `12.3k`.
+/// A rate in at most five columns: `1.00`, `12.3`, `104`, `1,205`, `12.3k`.
 pub fn rate(number: f64) -> String {
     match number {
         number if !number.is_finite() => NONE.to_owned(),
         0.0 => "0".to_owned(),
-        number if number < 9_999.5 => format!("{number:.*}", decimals(number)),
+        number if number < 999.5 => format!("{number:.*}", decimals(number)),
+        number if number < 9_999.5 => count(number.round() as u64),
         number => scaled(number),
     }
 }

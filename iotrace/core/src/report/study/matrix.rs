@@ -17,7 +17,7 @@ pub fn draw(study: &Study, table: &Table, page: &mut Page) {
     page.wrap(Style::Title, "   ", &table.title);
     let mut columns = vec![Column("", 16, false)];
     columns.extend(measures.iter().map(|_| Column("", 12, true)));
-    let mut heading = vec!["arm".to_owned()];
+    let mut heading = vec!["variant".to_owned()];
     heading.extend(measures.iter().map(|measure| measure.name.clone()));
     let mut rows = vec![heading];
     for name in names(&arms) {

@@ -57,7 +57,7 @@ fn heading(measure: &Measure) -> String {
 /// Where figures come from, in a word or two.
 pub fn source(source: Source) -> &'static str {
     match source {
-        Source::Clock => "its own clock",
+        Source::Clock => "timed by the study",
         Source::Ebpf => "eBPF",
         Source::Count => "counted",
     }
@@ -66,12 +66,12 @@ pub fn source(source: Source) -> &'static str {
 /// The environment in one line.
 pub fn conditions(environment: &Environment) -> String {
     let mut text = format!(
-        "Median of {} after {} of warm-up, arms interleaved, 95 % interval from order statistics",
+        "Median of {} after {} of warm-up, variants in turn, 95 % interval from order statistics",
         plural(u64::from(environment.repeats), "round"),
         environment.warmup
     );
     if environment.quick {
-        text += ", reduced size";
+        text += ", reduced size (--quick)";
     }
     for (name, value) in [("CPU", &environment.cpu), ("clock", &environment.clocksource)] {
         if let Some(value) = value {
@@ -79,9 +79,9 @@ pub fn conditions(environment: &Environment) -> String {
         }
     }
     if let Some(load) = environment.load {
-        text += &format!("; load {load:.2}");
+        text += &format!("; load average {load:.2}");
     }
-    text + &format!("; at most {} descriptors", count(environment.descriptors))
+    text + &format!("; descriptor limit {}", count(environment.descriptors))
 }
 
 /// Slopes and crossings of a measure.
@@ -90,10 +90,11 @@ fn lines(study: &Study, measure: &Measure, page: &mut Page) {
         let mut text = format!("{}: {}", fit.arm, quantity(fit.slope, &fit.unit));
         if let Some([low, high]) = fit.ci95 {
             let short = fit.unit.split(' ').next().unwrap_or_default();
-            text += &format!(" (95 %: {} to {})", quantity(low, short), quantity(high, short));
+            text += &format!(" (95 % interval {} to {})", quantity(low, short), quantity(high, short));
         }
         let end = point(fit.range[1]);
-        text += &format!(", {} at 0; up to {end}", quantity(fit.intercept, &measure.unit));
+        text +=
+            &format!(", plus {} at 0; from the points up to {end}", quantity(fit.intercept, &measure.unit));
         page.wrap(Style::Plain, "   slope  ", &text);
     }
     for one in study.crossovers.iter().filter(|one| one.measure == measure.name) {
@@ -101,7 +102,7 @@ fn lines(study: &Study, measure: &Measure, page: &mut Page) {
         let mut text =
             format!("{} costs more than {} from {} {} on", one.arm, one.other, point(x.round()), one.unit);
         if let Some([low, high]) = one.ci95 {
-            text += &format!(" (95 %: {} to {})", point(low.round()), point(high.round()));
+            text += &format!(" (95 % interval {} to {})", point(low.round()), point(high.round()));
         }
         page.wrap(Style::Plain, "   cross  ", &text);
     }

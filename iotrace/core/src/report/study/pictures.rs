@@ -22,7 +22,7 @@ pub fn draw(pictures: &[Picture], page: &mut Page) {
     let axis =
         Axis::cut(&[0, common.cut, common.end], &[22, 78], common.ready, width).told_from(common.ready);
     page.gap();
-    page.wrap(Style::Title, "   ", "The median message of each, from wanting it to having it");
+    page.wrap(Style::Title, "   ", "The median message of each variant, from request to delivery");
     let ready = axis.column(common.ready);
     let right = width + RIGHT - ready - "▼ data ready".chars().count();
     page.line(Style::Dim, format!("{:NAME$}{:ready$}▼ data ready{:>right$}", "", "", "latency"));
@@ -51,8 +51,8 @@ pub fn draw(pictures: &[Picture], page: &mut Page) {
     page.wrap(
         Style::Dim,
         "   ",
-        "One axis for all, to scale on either side of //, where it changes. Right: ready until the application has \
-         it. What is shorter than a cell is drawn as one.",
+        "One axis for all; // changes its scale. Latency: data ready to delivered to the application. What is \
+         shorter than a cell gets a whole one.",
     );
 }
 

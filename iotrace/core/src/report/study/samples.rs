@@ -44,7 +44,7 @@ pub fn names<'a>(arms: &[&'a Arm]) -> Vec<&'a str> {
 
 fn by_arm(arms: &[&Arm]) -> Vec<String> {
     let columns = [
-        Column("arm", 30, false),
+        Column("variant", 30, false),
         Column("median", 12, true),
         Column("95 % interval", 24, true),
         Column("rounds", 6, true),

@@ -178,7 +178,7 @@ fn states(lane: &Lane, shift: u64, axis: &Axis, top: f64, drawing: &mut Drawing)
     }
 }
 
-/// Where the application has it: its latency, or an arrow where the axis ends before.
+/// The delivery of the message: its latency, or an arrow where the axis ends before it.
 fn end(picture: &Picture, had: u64, axis: &Axis, top: f64, drawing: &mut Drawing) {
     if had > axis.0.end {
         drawing.text(RIGHT + 2.0, top + 12.0, r#"font-weight="bold""#, "\u{bb}");
@@ -249,6 +249,6 @@ fn rule(axis: &Axis, y: f64, drawing: &mut Drawing) {
     }
     let style = r##"text-anchor="middle" fill="#555555" font-size="11.5""##;
     drawing.text(LEFT + WAIT / 2.0, y + 36.0, style, "the wait, shortened");
-    let text = "time from the moment at which data is ready, to scale, the same for all";
+    let text = "time since data was ready, on one scale for all";
     drawing.text((Axis::tail() + RIGHT) / 2.0, y + 36.0, style, text);
 }

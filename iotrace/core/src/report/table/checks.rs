@@ -3,7 +3,7 @@
 use super::grid::{Column, grid};
 use crate::report::page::{Page, clip};
 use crate::report::paint::Style;
-use crate::report::units::{Unit, plural};
+use crate::report::units::{Unit, count, plural};
 use crate::summary::Check;
 
 /// Columns of a name; names are ours, and fit.
@@ -51,18 +51,18 @@ pub fn draw(checks: &[Check], unit: Unit, page: &mut Page) {
         page.wrap(style, &format!("{word}: "), &format!("{}: {why}{since}", check.name));
     }
     for check in checks.iter().filter(|check| check.failed() && check.measured.is_some()) {
-        page.wrap(Style::Alert, "FAIL: ", &format!("{}; truth from: {}", check.name, check.oracle));
+        page.wrap(Style::Alert, "FAIL: ", &format!("{}: expected from {}", check.name, check.oracle));
     }
-    let count = |of: fn(&Check) -> bool| checks.iter().filter(|check| of(check)).count() as u64;
+    let number = |of: fn(&Check) -> bool| checks.iter().filter(|check| of(check)).count() as u64;
     let again = checks.iter().filter(|check| check.attempts > 1 && !check.failed()).count() as u64;
     let mut said = format!(
         "{} passed, {} failed, {} skipped",
-        plural(count(|check| check.pass == Some(true)), "check"),
-        count(Check::failed),
-        count(|check| check.pass.is_none())
+        plural(number(|check| check.pass == Some(true)), "check"),
+        count(number(Check::failed)),
+        count(number(|check| check.pass.is_none()))
     );
     if again > 0 {
-        said += &format!("; {again} not in the first attempt");
+        said += &format!("; {} passed only when repeated", plural(again, "check"));
     }
     page.wrap(Style::Title, "selftest: ", &said);
 }
@@ -75,6 +75,7 @@ fn show(number: Option<i64>, own: &str, unit: Unit) -> String {
             let sign = if number < 0 { "-" } else { "" };
             format!("{sign}{}", unit.show(number.unsigned_abs()))
         }
-        Some(number) => number.to_string(),
+        Some(number) if number < 0 => format!("-{}", count(number.unsigned_abs())),
+        Some(number) => count(number.unsigned_abs()),
     }
 }

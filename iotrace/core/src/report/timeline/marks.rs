@@ -37,9 +37,9 @@ pub fn draw(strip: &Strip, axis: &Axis, unit: Unit, width: usize) -> Vec<String>
 
 /// One label a column: marks that fall into one cell share it.
 fn texts(strip: &Strip, axis: &Axis, unit: Unit) -> Vec<(usize, String)> {
-    let wanted = std::iter::once((0, "want"));
-    let given = strip.marks.iter().map(|mark| (mark.at_ns.min(strip.end_ns), mark.name.as_str()));
-    let had = std::iter::once((strip.end_ns, "has it"));
+    let wanted = std::iter::once((0, "requested"));
+    let given = strip.marks.iter().map(|mark| (mark.at_ns.min(strip.end_ns), label(&mark.name)));
+    let had = std::iter::once((strip.end_ns, "delivered"));
     let mut texts: Vec<(usize, String)> = Vec::new();
     let mut moments: Vec<_> = wanted.chain(given).chain(had).collect();
     moments.sort_by_key(|moment| moment.0);
@@ -58,6 +58,15 @@ fn texts(strip: &Strip, axis: &Axis, unit: Unit) -> Vec<(usize, String)> {
         }
     }
     texts
+}
+
+/// The words for a mark: those of a signal must differ from the delivery of the message.
+fn label(mark: &str) -> &str {
+    match mark {
+        "signal" => "signal generated",
+        "delivered" => "signal delivered",
+        other => other,
+    }
 }
 
 /// From the right: the lowest row where the label meets no other label and no line crosses one.
