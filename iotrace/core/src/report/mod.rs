@@ -33,7 +33,7 @@ pub use json::line;
 pub use sample::blocking as sample_run;
 pub use schema::schema;
 pub use svg::write as svg;
-pub use units::Unit;
+pub use units::{Unit, count};
 
 use crate::summary::Document;
 use page::Page;

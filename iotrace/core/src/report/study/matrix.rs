@@ -32,7 +32,11 @@ pub fn draw(study: &Study, table: &Table, page: &mut Page) {
     let lines: Vec<String> = grid(&columns, 1, rows).into_iter().skip(1).collect();
     show(&lines, page);
     for measure in measures {
-        let unit = if measure.unit == "ns" { String::new() } else { format!(", {}", measure.unit) };
+        let unit = if measure.unit == "ns" || measure.title.contains(&measure.unit) {
+            String::new()
+        } else {
+            format!(", {}", measure.unit)
+        };
         let text = format!("{}: {}{unit} [{}]", measure.name, measure.title, source(measure.source));
         page.wrap(Style::Dim, "     ", &text);
     }
