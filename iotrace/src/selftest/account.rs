@@ -65,8 +65,8 @@ pub struct Bracket {
     pub cpu_ns: u64,
     /// The call of another thread that ended the wait of this call.
     pub sent: Option<Sent>,
-    /// The part of `after_ns - before_ns` in which the thread waited for a CPU, ns (`/proc/TID/schedstat`); `None` where
-    /// that was not read.
+    /// The part of `after_ns - before_ns` in which the thread waited for a CPU, ns (`/proc/TID/schedstat`); `None`
+    /// where that was not read.
     pub delay_ns: Option<u64>,
     /// When the kernel stamped the datagram (SO_TIMESTAMPNS), converted to CLOCK_MONOTONIC, ns.
     pub stamp_ns: Option<u64>,

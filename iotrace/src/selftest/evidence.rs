@@ -184,7 +184,8 @@ impl<'a> Evidence<'a> {
     /// The sums of the kernel; where there are none, a skipped check `figure` says why.
     pub fn summed(&self, figure: &str) -> Option<&'a Snapshot> {
         if self.sums.is_none() {
-            let why = "the verifier of this kernel does not accept probes that make records and sums at once: their stacks are too large";
+            let why = "the verifier of this kernel does not accept probes that make records and sums at once: their \
+             stacks are too large";
             self.skip(figure, why, Some(super::BOTH_SINKS));
         }
         self.sums

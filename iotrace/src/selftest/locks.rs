@@ -25,8 +25,8 @@ fn pwrite(fd: RawFd, bytes: &[u8]) -> Bracket {
     })
 }
 
-/// Plays the scene with both threads on one CPU: on two, the waiting thread would spin while the owner of the lock runs,
-/// and would not sleep (`rwsem_optimistic_spin`).
+/// Plays the scene with both threads on one CPU: on two, the waiting thread would spin while the owner of the lock
+/// runs, and would not sleep (`rwsem_optimistic_spin`).
 ///
 /// # Errors
 /// A call of the scene failed.

@@ -139,8 +139,8 @@ pub fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
     thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread of the self-test panicked")))
 }
 
-/// Time to leave between two messages, ns, so that their reader is asleep again: 2 ms, and up to 20 ms on a machine that
-/// is busy or emulated, where a sleeping thread gets its CPU late.
+/// Time to leave between two messages, ns, so that their reader is asleep again: 2 ms, and up to 20 ms on a machine
+/// that is busy or emulated, where a sleeping thread gets its CPU late.
 pub fn pace_ns() -> u64 {
     const NAP: u64 = 200_000;
     let late = |()| {

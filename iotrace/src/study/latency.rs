@@ -80,7 +80,9 @@ fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
     if cpu.is_none() {
         lab.warn(
             "one_cpu",
-            "this machine has one CPU: sender and reader share it, so the times include waiting for each other".to_owned(),
+            "this machine has one CPU: sender and reader share it, so the times include \
+             waiting for each other"
+                .to_owned(),
         );
     }
     let names: Vec<&'static str> = steps.iter().map(|step| step.name).collect();
@@ -260,8 +262,8 @@ fn price(sheet: &Sheet) -> Option<String> {
     let (least, most) = (delay.first()?.x?, delay.last()?.x?);
     (least < most).then(|| {
         format!(
-            "Polling every {least:.0} us delivers the data after {} and takes {} of CPU per message; every {most:.0} us, \
-             after {} and {}.",
+            "Polling every {least:.0} us delivers the data after {} and takes {} of CPU per message; every {most:.0} \
+             us, after {} and {}.",
             time(quick),
             time(dear),
             time(slow),

@@ -241,7 +241,10 @@ fn conclude(sheet: Sheet, ways: &[&str]) -> Outcome {
         });
     }
     if let Some(ready) = slope("all-ready", "epoll") {
-        findings.push(format!("A ready descriptor costs epoll {ready:.0} ns: the cost grows linearly with the ready descriptors."));
+        findings.push(format!(
+            "A ready descriptor costs epoll {ready:.0} ns: the cost grows linearly \
+             with the ready descriptors."
+        ));
     }
     outcome.findings = findings;
     outcome.sheet = sheet;

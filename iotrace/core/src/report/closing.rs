@@ -6,7 +6,7 @@ use super::paint::Style;
 use super::units::{Unit, count};
 use crate::summary::Document;
 
-/// Completeness, overhead and warnings of a document.
+/// Writes the completeness, the overhead and the warnings of a document.
 pub fn draw(document: &Document, unit: Unit, page: &mut Page) {
     page.gap();
     let loss = &document.loss;

@@ -193,8 +193,8 @@ pub struct Call {
     pub lock_ns: u64,
     /// Nanoseconds woken or preempted, and waiting for a CPU.
     pub runq_ns: u64,
-    /// Nanoseconds of copying, less time switched out meanwhile. 0 where `copy_source` is `none`: then copying is part of
-    /// `work_ns`.
+    /// Nanoseconds of copying, less time switched out meanwhile. 0 where `copy_source` is `none`: then copying is part
+    /// of `work_ns`.
     pub copy_ns: u64,
     /// Nanoseconds of everything else on the CPU.
     pub work_ns: u64,

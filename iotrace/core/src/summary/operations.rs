@@ -55,8 +55,8 @@ pub struct Signals {
     pub generated: Option<u64>,
     /// Number of signals merged into a pending one: `signal_generate` with result 2. `null` without the tracepoint.
     pub coalesced: Option<u64>,
-    /// Number of signals not queued: `signal_generate` with any other result (ignored, queue overflow, information lost).
-    /// `null` without the tracepoint.
+    /// Number of signals not queued: `signal_generate` with any other result (ignored, queue overflow, information
+    /// lost). `null` without the tracepoint.
     pub not_queued: Option<u64>,
     /// Number of signals delivered to a handler (`signal_deliver`) or taken by `sigtimedwait`. `null` without the
     /// tracepoint.

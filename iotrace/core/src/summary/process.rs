@@ -56,8 +56,8 @@ pub struct LongCall {
     pub lock_ns: u64,
     /// Nanoseconds waiting for a CPU.
     pub runq_ns: u64,
-    /// Nanoseconds between the marks of its copies, without subtracting floors. 0 where there are no marks: then copying
-    /// is part of `work_ns`.
+    /// Nanoseconds between the marks of its copies, without subtracting floors. 0 where there are no marks: then
+    /// copying is part of `work_ns`.
     pub copy_ns: u64,
     /// Nanoseconds of everything else on the CPU.
     pub work_ns: u64,
@@ -81,7 +81,8 @@ pub struct ModelUse {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Waker {
     /// Name of the thread that was running at the wake-up. An interrupt that wakes gets the name of the thread that it
-    /// stopped. `idle`: no thread was running. `timer`: the call timed out. `several`: merged wakers of ended processes.
+    /// stopped. `idle`: no thread was running. `timer`: the call timed out. `several`: merged wakers of ended
+    /// processes.
     pub comm: String,
     /// Id of the thread; 0 with the names `idle`, `timer` and `several`, which are no single thread.
     pub tid: u32,

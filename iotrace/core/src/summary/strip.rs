@@ -25,8 +25,8 @@ pub struct Lane {
     pub thread_role: ThreadRole,
     /// Id of the thread.
     pub tid: u32,
-    /// What the thread did, in order, without overlap. In the gaps a thread of the application ran its own code, and any
-    /// other thread was idle.
+    /// What the thread did, in order, without overlap. In the gaps a thread of the application ran its own code, and
+    /// any other thread was idle.
     pub segments: Vec<Segment>,
 }
 

@@ -45,8 +45,8 @@ pub struct Environment {
     pub warmup: u32,
     /// Whether sizes and points were reduced by `--quick`.
     pub quick: bool,
-    /// The clock of the kernel, from /sys/devices/system/clocksource/clocksource0/current_clocksource; `null`: cannot be
-    /// read.
+    /// The clock of the kernel, from /sys/devices/system/clocksource/clocksource0/current_clocksource; `null`: cannot
+    /// be read.
     pub clocksource: Option<String>,
     /// Load average of the last minute when the study began; `null`: cannot be read.
     pub load: Option<f64>,
@@ -124,8 +124,8 @@ pub struct Fit {
     pub arm: String,
     /// Name of the measure, see [`Measure::name`].
     pub measure: String,
-    /// Slope in `unit`: the median of the slopes of the rounds. The slope of a round is the median slope of all pairs of
-    /// its points, weighted with their distance (Theil-Sen).
+    /// Slope in `unit`: the median of the slopes of the rounds. The slope of a round is the median slope of all pairs
+    /// of its points, weighted with their distance (Theil-Sen).
     pub slope: f64,
     /// Unit of the slope: `ns per fd`, ...
     pub unit: String,

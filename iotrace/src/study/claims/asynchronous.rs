@@ -34,8 +34,8 @@ pub const SIGIO: Trial = Trial {
             signal",
     experiment: "A thread computes while bytes arrive over unix one after the other, and 10 in a burst while SIGIO is \
                  blocked; the handler reads all that is there. Sleeps are the thread's voluntary context switches",
-    rule: "holds if the thread never slept, the handler read every byte, and it ran once for each arrival, in the burst, \
-           too; with a condition if only the burst gave fewer runs; else it does not hold",
+    rule: "holds if the thread never slept, the handler read every byte, and it ran once for each arrival, in the \
+           burst, too; with a condition if only the burst gave fewer runs; else it does not hold",
     observed: false,
     measures: &[
         Figure::of("sleeps of the thread", "sleeps", Source::Count),
@@ -189,7 +189,8 @@ pub const AIO: Trial = Trial {
         } else if slept > 0.0 || reads > 0.0 {
             let text = format!(
                 "The thread that asked never slept. By their records other threads of the process slept {} in a read \
-                 and made {}: both phases block a helper thread of the C library, and the kernel does neither by itself.",
+                 and made {}: both phases block a helper thread of the C library, and the kernel does neither \
+             by itself.",
                 times(slept),
                 if reads == 1.0 { "one read".to_owned() } else { format!("{reads:.0} reads") }
             );

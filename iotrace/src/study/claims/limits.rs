@@ -22,7 +22,8 @@ pub const SELECT: Trial = Trial {
     claim: "select's limit is 1024 on 32-bit and 2048 on 64-bit systems",
     experiment: "The bits of the C library's fd_set are counted; select gets a larger set of the caller's own, with \
                  descriptor 3000, which has data",
-    rule: "holds if fd_set has 2048 bits (1024 on 32-bit) and select reports no descriptor beyond; else it does not hold",
+    rule: "holds if fd_set has 2048 bits (1024 on 32-bit) and select reports no descriptor beyond; else it \
+             does not hold",
     observed: false,
     measures: &[
         Figure::of("bits of fd_set", "bits", Source::Count),
@@ -55,8 +56,8 @@ pub const SELECT: Trial = Trial {
             (found.get("bits of fd_set")?, found.get("highest descriptor that select told of")?);
         let told = if usize::BITS == 64 { 2048.0 } else { 1024.0 };
         let because = format!(
-            "fd_set has {} bits on this {}-bit system, and with a larger set the kernel reported descriptor {}: the limit \
-             belongs to the library's type, not to the call.",
+            "fd_set has {} bits on this {}-bit system, and with a larger set the kernel reported descriptor {}: the \
+             limit belongs to the library's type, not to the call.",
             count(bits as u64),
             usize::BITS,
             count(highest as u64)
@@ -108,8 +109,8 @@ pub const EPOLL: Trial = Trial {
     id: "epoll-memory-only",
     claim: "epoll has no limit but memory",
     experiment: "2500 descriptors registered with one epoll, and fs.epoll.max_user_watches read",
-    rule: "holds if all are taken and no limit is set; with a condition if all are taken and a sysctl limits each user; \
-           else it does not hold",
+    rule: "holds if all are taken and no limit is set; with a condition if all are taken and a sysctl limits each \
+           user; else it does not hold",
     observed: false,
     measures: &[
         Figure::of("descriptors registered", "", Source::Count),

@@ -141,8 +141,8 @@ pub const SHARED: Trial = Trial {
             (false, _) => (
                 Ruling::Fails,
                 "An epoll descriptor cannot be mapped, no mapping appears, and the kernel copies events into the \
-                 caller's buffer (EFAULT where it may not be written). epoll saves handing over the set with each call: \
-                 it stays registered in the kernel."
+                 caller's buffer (EFAULT where it may not be written). epoll saves handing over the set with each \
+                 call: it stays registered in the kernel."
                     .to_owned(),
             ),
         })

@@ -61,8 +61,8 @@ pub const WHERE_IT_BLOCKS: Trial = Trial {
         let received = found.get("recv calls on the thread that asked")?;
         let holds = waiting >= 3.0 && receiving == 0.0 && received >= 3.0;
         let because = format!(
-            "{waiting:.0} of 3 readiness calls slept. The {received:.0} recv calls were made by the thread that asked; they \
-             slept {}.",
+            "{waiting:.0} of 3 readiness calls slept. The {received:.0} recv calls were made by the thread that \
+             asked; they slept {}.",
             times(receiving)
         );
         Some((if holds { Ruling::Holds } else { Ruling::Fails }, because))
@@ -130,7 +130,8 @@ pub const SCAN: Trial = Trial {
             (true, true) => (Ruling::Holds, because),
             (true, false) => {
                 because += &format!(
-                    " But epoll is O(1) only in the idle connections: 100 times the ready ones take {ready:.0} times as long."
+                    " But epoll is O(1) only in the idle connections: 100 times the ready ones take \
+             {ready:.0} times as long."
                 );
                 (Ruling::Conditional, because)
             }
@@ -166,8 +167,10 @@ fn scanned(bench: &mut Bench<'_>) -> io::Result<()> {
 pub const TRIGGERS: Trial = Trial {
     id: "level-and-edge",
     claim: "Level-triggered repeats until the data is read, edge-triggered reports once",
-    experiment: "One arrival of 4 bytes and 6 calls of epoll_wait; the reader reads nothing or everything after each return",
-    rule: "holds if level reports 6 times while nothing is read and once if everything is read, and edge once in either case",
+    experiment: "One arrival of 4 bytes and 6 calls of epoll_wait; the reader reads nothing or everything \
+             after each return",
+    rule: "holds if level reports 6 times while nothing is read and once if everything is read, and \
+             edge once in either case",
     observed: false,
     measures: &[
         Figure::of("level, nothing read", "returns", Source::Count),
@@ -189,8 +192,8 @@ pub const TRIGGERS: Trial = Trial {
         let edge = (found.get("edge, nothing read")?, found.get("edge, everything read")?);
         let holds = level == (6.0, 1.0) && edge == (1.0, 1.0);
         let because = format!(
-            "In 6 calls, level reported {} and edge {} while nothing was read; level {} and edge {} when everything was \
-             read.",
+            "In 6 calls, level reported {} and edge {} while nothing was read; level {} and edge {} when everything \
+             was read.",
             times(level.0),
             times(edge.0),
             times(level.1),

@@ -70,7 +70,8 @@ pub const NONBLOCKING: Trial = Trial {
     id: "nonblocking-copies",
     claim: "Non-blocking I/O returns an error at once while nothing is there, and still blocks in the copy",
     experiment: "recv with MSG_DONTWAIT over tcp, with nothing there and with 32 KiB there",
-    rule: "holds if the empty call returns EAGAIN without a sleep, and the other call copies between its enter and its exit",
+    rule: "holds if the empty call returns EAGAIN without a sleep, and the other call copies \
+             between its enter and its exit",
     observed: true,
     measures: &[
         Figure::of("empty calls that return EAGAIN", "of 1", Source::Ebpf),
@@ -157,7 +158,7 @@ fn polled(bench: &mut Bench<'_>) -> io::Result<()> {
         }
         let median = stats::median(&responses).unwrap_or(f64::NAN);
         bench.put(&format!("response at {} ms", interval / 1_000_000), median);
-        points.push((interval as f64, median));
+        points.push(stats::Point { x: interval as f64, y: median });
     }
     if let Some(line) = stats::line(&points) {
         bench.put("growth with the interval", line.slope);

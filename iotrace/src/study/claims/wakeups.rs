@@ -17,8 +17,8 @@ pub const ONCE: Trial = Trial {
     claim: "The kernel wakes a blocked reader exactly once per message",
     experiment: "Sleeps in the calls that read a message over unix: a byte sent 1 ms later, a byte that is there \
                  already, and 4 MiB sent 1 ms later and read with MSG_WAITALL",
-    rule: "holds if each of the three takes one sleep; with a condition if only the byte that comes later does; else it does \
-           not hold",
+    rule: "holds if each of the three takes one sleep; with a condition if only the byte that comes later does; else \
+           it does not hold",
     observed: true,
     measures: &[
         Figure::of("sleeps for a byte", "sleeps", Source::Ebpf),

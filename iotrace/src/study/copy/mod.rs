@@ -185,7 +185,11 @@ fn conclude(sheet: Sheet, transports: &[Transport], ways_around: [Option<String>
         }
     }
     if let Some(fit) = sheet.fit("buffers", "unix", f64::INFINITY) {
-        findings.push(format!("Each further socket buffer that the same bytes are spread over costs {:.0} ns (slope of the line).", fit.slope));
+        findings.push(format!(
+            "Each further socket buffer that the same bytes are spread over \
+             costs {:.0} ns (slope of the line).",
+            fit.slope
+        ));
         outcome.fits.push(fit);
     }
     for arm in ["copying", "MSG_ZEROCOPY"] {

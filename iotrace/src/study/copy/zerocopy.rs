@@ -32,7 +32,10 @@ impl Completions {
     pub fn finding(&self) -> Option<String> {
         let Self { seen, copied } = self;
         (*seen > 0).then(|| {
-            format!("Of {seen} sends with MSG_ZEROCOPY, {copied} were copied after all, by their notifications (over loopback).")
+            format!(
+                "Of {seen} sends with MSG_ZEROCOPY, {copied} were copied after all, \
+             by their notifications (over loopback)."
+            )
         })
     }
 }

@@ -63,7 +63,8 @@ fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
     sheet.measure("left", "bytes (of 4) still unread after 6 calls", "bytes", Source::Count, None);
     sheet.measure(
         "calls",
-        "calls of epoll_wait and recv until a reader that follows the rule of its mode knows that it has read everything",
+        "calls of epoll_wait and recv until a reader that follows the rule of its mode \
+             knows that it has read everything",
         "calls",
         Source::Count,
         None,
@@ -230,8 +231,8 @@ fn conclude(sheet: Sheet, most: usize) -> Outcome {
     let bytes = |read| sheet.median("left", &arm("edge", read), None);
     if let Some(left) = bytes("a part").filter(|left| *left > 0.0) {
         findings.push(format!(
-            "Edge-triggered: a reader that reads one byte for each report leaves {left:.0} of {MESSAGE} bytes unread: epoll \
-             does not report them again."
+            "Edge-triggered: a reader that reads one byte for each report leaves {left:.0} of {MESSAGE} bytes unread: \
+             epoll does not report them again."
         ));
     }
     for (name, ..) in SLEEPERS {

@@ -1,4 +1,4 @@
-//! A study: its conditions, its tables and plots, its lines, its verdicts.
+//! A study as text: conditions, pictures, tables, plots, lines and verdicts.
 
 mod claims;
 mod common;
@@ -17,7 +17,7 @@ pub use common::{Common, latency};
 pub use quantity::{point, quantity};
 pub use samples::names as arm_names;
 
-/// The whole study.
+/// Writes a whole study.
 pub fn draw(study: &Study, page: &mut Page) {
     page.gap();
     let text = format!("── {} ", study.name);
@@ -54,7 +54,7 @@ fn heading(measure: &Measure) -> String {
     format!("{}: {} [{}]", measure.name, measure.title, source(measure.source))
 }
 
-/// Where figures come from, in a word or two.
+/// The words for the source of figures.
 pub fn source(source: Source) -> &'static str {
     match source {
         Source::Clock => "timed by the study",
@@ -63,7 +63,7 @@ pub fn source(source: Source) -> &'static str {
     }
 }
 
-/// The environment in one line.
+/// The conditions of a study in one sentence.
 pub fn conditions(environment: &Environment) -> String {
     let mut text = format!(
         "Median of {} after {} of warm-up, variants in turn, 95 % interval from order statistics",
@@ -84,7 +84,7 @@ pub fn conditions(environment: &Environment) -> String {
     text + &format!("; descriptor limit {}", count(environment.descriptors))
 }
 
-/// Slopes and crossings of a measure.
+/// Writes the slopes and the crossings of a measure.
 fn lines(study: &Study, measure: &Measure, page: &mut Page) {
     for fit in study.fits.iter().filter(|fit| fit.measure == measure.name) {
         let mut text = format!("{}: {}", fit.arm, quantity(fit.slope, &fit.unit));

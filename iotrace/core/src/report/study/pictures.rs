@@ -1,4 +1,4 @@
-//! The median messages of the arms in the terminal: one lane a thread, all on one axis.
+//! The median messages of the arms as text: one lane for each thread, all on one axis.
 
 use super::common::{Common, latency};
 use crate::domain::ThreadRole;
@@ -10,12 +10,12 @@ use crate::report::timeline::lanes;
 use crate::report::units::Unit;
 use crate::summary::{Lane, Picture};
 
-/// Columns left of the lanes.
+/// Columns left of the lanes, for the names.
 const NAME: usize = 17;
-/// Columns right of them: the latency.
+/// Columns right of the lanes, for the latency.
 const RIGHT: usize = 10;
 
-/// All of them; nothing without any.
+/// Writes all pictures; nothing if there are none.
 pub fn draw(pictures: &[Picture], page: &mut Page) {
     let Some(common) = Common::of(pictures) else { return };
     let width = page.width() - NAME - RIGHT;
@@ -56,7 +56,7 @@ pub fn draw(pictures: &[Picture], page: &mut Page) {
     );
 }
 
-/// The states of a lane, blank before the want and after the end.
+/// The states of a lane, blank before the request and after the end.
 fn states(picture: &Picture, lane: &Lane, common: &Common, axis: &Axis) -> String {
     let shift = common.shift(&picture.strip);
     let mut lane = lane.clone();

@@ -1,4 +1,4 @@
-//! The checks of a self-test: truth and figure side by side.
+//! The checks of a self-test: the truth and the figure of iotrace side by side.
 
 use super::grid::{Column, grid};
 use crate::report::page::{Page, clip};
@@ -6,23 +6,23 @@ use crate::report::paint::Style;
 use crate::report::units::{Unit, count, plural};
 use crate::summary::Check;
 
-/// Columns of a name; names are ours, and fit.
+/// Columns of the name of a check: enough for every name.
 const NAME: usize = 34;
 
-/// Every check, what was skipped and why, and how many passed.
+/// Writes every check, the skipped checks with their reasons, and how many passed.
 pub fn draw(checks: &[Check], unit: Unit, page: &mut Page) {
     if checks.is_empty() {
         return;
     }
     page.gap();
     let columns = [
-        Column("check", NAME as u16, false),
-        Column("expected", 9, true),
-        Column("measured", 9, true),
-        Column("error", 8, true),
-        Column("allowed", 8, true),
-        Column("unit", 6, false),
-        Column("", 4, false),
+        Column::text("check", NAME as u16),
+        Column::number("expected", 9),
+        Column::number("measured", 9),
+        Column::number("error", 8),
+        Column::number("allowed", 8),
+        Column::text("unit", 6),
+        Column::text("", 4),
     ];
     let made = || checks.iter().filter(|check| check.measured.is_some());
     let rows = made().map(|check| {
@@ -33,7 +33,7 @@ pub fn draw(checks: &[Check], unit: Unit, page: &mut Page) {
             number(check.measured),
             number(check.error),
             number(check.allowed),
-            // Times carry their unit.
+            // Times have their unit at the number.
             if check.unit == "ns" { String::new() } else { clip(&check.unit, 11) },
             if check.failed() { "FAIL".to_owned() } else { "ok".to_owned() },
         ]
@@ -67,7 +67,7 @@ pub fn draw(checks: &[Check], unit: Unit, page: &mut Page) {
     page.wrap(Style::Title, "selftest: ", &said);
 }
 
-/// A number of a check: a time in the unit that was asked for, anything else as it is.
+/// A number of a check: a time in `unit`, anything else as a count.
 fn show(number: Option<i64>, own: &str, unit: Unit) -> String {
     match number {
         None => "-".to_owned(),

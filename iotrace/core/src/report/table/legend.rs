@@ -1,4 +1,4 @@
-//! The words and signs of the report.
+//! The explanation of the words and signs of a report of runs.
 
 use crate::domain::spec::UNIT_STEPS;
 use crate::report::page::Page;

@@ -9,16 +9,16 @@ use crate::report::units::{NONE, Unit, compact, count, plural, rate};
 use crate::summary::{CopiedIn, Operations, Requests, Run, Signals};
 
 const COLUMNS: [Column; 5] = [
-    Column("per message", 51, false),
-    Column("p50", 9, true),
-    Column("p99", 9, true),
-    Column("max", 9, true),
-    Column("messages", 8, true),
+    Column::text("per message", 51),
+    Column::number("p50", 9),
+    Column::number("p99", 9),
+    Column::number("max", 9),
+    Column::number("messages", 8),
 ];
 
 type Interval<'a> = (&'a str, Option<&'a Dist>);
 
-/// Intervals, then totals per message, then chains.
+/// Writes the intervals of the messages, the cost per message, and the counts of signals and requests.
 pub fn draw(run: &Run, unit: Unit, page: &mut Page) {
     let operations = &run.operations;
     let mut rows: Vec<Interval> = vec![

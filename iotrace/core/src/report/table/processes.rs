@@ -1,4 +1,4 @@
-//! The processes of a trace: which models each uses, where its calls spent their time, who woke it.
+//! The processes of a trace: the models that each uses, where its calls spent their time, and which threads woke it.
 
 use super::calls;
 use crate::report::page::{Page, clip, columns};

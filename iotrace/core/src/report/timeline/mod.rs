@@ -1,4 +1,4 @@
-//! The median message of each run as a picture: one lane a thread, marks above, a time axis below.
+//! The median message of each run as a picture of text: one lane for each thread, marks above, an axis of time below.
 
 pub(super) mod axis;
 mod calls;
@@ -12,12 +12,12 @@ use super::{closing, header};
 use crate::summary::{Document, Run, State, Strip};
 use axis::Axis;
 
-/// Columns left of the lanes: whose thread.
+/// Columns left of the lanes, for the thread.
 const NAME: usize = 14;
 /// Columns right of the lanes, so that the label of the last mark has room.
 const MARGIN: usize = 20;
 
-/// All runs, what the signs mean, and what to know.
+/// Writes the pictures of all runs, the longest calls of all processes, and explanations.
 pub fn draw(document: &Document, unit: Unit, page: &mut Page) {
     header::document(document, unit, page);
     for run in &document.runs {
@@ -69,7 +69,7 @@ fn picture(strip: &Strip, unit: Unit, page: &mut Page) {
     page.wrap(Style::Plain, "   ", &summary(strip, unit));
 }
 
-/// When the first copy after `ready` began, when the last ended, and how long they took together.
+/// The copies after `ready`: when the first began, when the last ended, and how long they took together, ns.
 fn copy(strip: &Strip, ready: u64) -> Option<(u64, u64, u64)> {
     let segments = strip.lanes.iter().flat_map(|lane| &lane.segments);
     let copies = segments.filter(|segment| segment.state == State::Copy && segment.from_ns >= ready);
@@ -80,7 +80,7 @@ fn copy(strip: &Strip, ready: u64) -> Option<(u64, u64, u64)> {
     })
 }
 
-/// Stevens' two phases as brackets on the axis.
+/// The two phases as brackets on the axis.
 fn phases(strip: &Strip, axis: &Axis) -> String {
     let mut line = vec![' '; axis.width() + MARGIN];
     let mut bracket = |from: u64, to: u64, names: [&str; 2], outside: &str| {
@@ -121,7 +121,7 @@ fn summary(strip: &Strip, unit: Unit) -> String {
     format!("phase 1 (wait) {} · {copied} · latency {}", unit.show(ready), unit.show(latency))
 }
 
-/// When the mark was, if the strip has it.
+/// The time of the mark `name`, ns after the request, if the strip has it.
 fn at(strip: &Strip, name: &str) -> Option<u64> {
     strip.marks.iter().find(|mark| mark.name == name).map(|mark| mark.at_ns)
 }
