@@ -8,7 +8,7 @@ use iotrace_core::domain::model::{Model, Transport};
 use iotrace_core::domain::spec::{Ring, Spec, Tuning};
 use iotrace_core::summary::{Run, Source, Table};
 
-/// The study.
+/// The study `async`: the interfaces that are called asynchronous.
 pub const ASYNC: Experiment = Experiment {
     name: "async",
     question: "In the interfaces called asynchronous, which thread waits, which copies, and with how many calls?",

@@ -10,7 +10,7 @@ use iotrace_core::domain::model::{Meanwhile, Model};
 use iotrace_core::domain::spec::{Spec, Tuning};
 use iotrace_core::summary::{Axis, Fit, Run, Source, Table};
 
-/// The study.
+/// The study `latency`: from data ready to delivery, on an idle and on a busy CPU.
 pub const LATENCY: Experiment = Experiment {
     name: "latency",
     question: "How long from data ready to its delivery to the application, on an idle and on a busy CPU?",

@@ -8,7 +8,7 @@ use iotrace_core::domain::Meant;
 use iotrace_core::domain::model::Model;
 use iotrace_core::summary::{Picture, Run, Source, Table, Verdict};
 
-/// The study.
+/// The study `models`: every model side by side under the same load.
 pub const MODELS: Experiment = Experiment {
     name: "models",
     question: "What does a thread do in each phase, model by model, under the same load?",

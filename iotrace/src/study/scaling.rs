@@ -20,7 +20,7 @@ use iotrace_core::samples::sheet::Sheet;
 use iotrace_core::samples::stats;
 use iotrace_core::summary::{Axis, Crossover, Source};
 
-/// The study.
+/// The study `scaling`: what asking for readiness costs, by the number of descriptors.
 pub const SCALING: Experiment = Experiment {
     name: "scaling",
     question: "What does it cost to ask which descriptors are ready, by how many there are?",
@@ -176,6 +176,9 @@ fn slept(
 }
 
 /// Runs `sleeps` on this thread, while another thread sends to connection `index` as soon as this one is asleep.
+///
+/// # Errors
+/// `sleeps` failed, or the send did.
 pub(super) fn woken(
     crowd: &Crowd,
     index: usize,

@@ -27,9 +27,9 @@ pub struct Live {
     pub handler_runs: AtomicU64,
     /// Runs of the signal handler that found no data.
     pub handler_spurious: AtomicU64,
-    /// Requests submitted.
+    /// Requests that the loop submitted.
     pub submitted: AtomicU64,
-    /// Completions taken.
+    /// Completions that the loop took.
     pub completed: AtomicU64,
     /// Units of own work done.
     pub units: AtomicU64,
@@ -86,7 +86,7 @@ struct Slot {
 /// Records when each message was requested and delivered.
 #[derive(Debug)]
 pub struct Recorder<'a> {
-    /// The workload.
+    /// The workload whose messages are recorded.
     pub spec: &'a Spec,
     /// The running counters.
     pub live: Live,

@@ -41,7 +41,7 @@ pub const SELECT: Trial = Trial {
             if high < 0 {
                 return Err(io::Error::last_os_error());
             }
-            // SAFETY: just made, owned by nobody else.
+            // SAFETY: just made, and nothing else owns it.
             let high = unsafe { OwnedFd::from_raw_fd(high) };
             if Asker::new("select", &[high.as_raw_fd()])?.ask(false)? == 1 {
                 highest = high.as_raw_fd();
@@ -127,7 +127,7 @@ pub const EPOLL: Trial = Trial {
             if copy < 0 {
                 return Err(io::Error::last_os_error());
             }
-            // SAFETY: just made, owned by nobody else.
+            // SAFETY: just made, and nothing else owns it.
             copies.push(unsafe { OwnedFd::from_raw_fd(copy) });
         }
         let fds: Vec<i32> = copies.iter().map(AsRawFd::as_raw_fd).collect();

@@ -28,7 +28,7 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        // SAFETY: our own mapping, used by nobody any more.
+        // SAFETY: our own mapping, which nothing uses any more.
         unsafe { libc::munmap(self.0, PAGE) };
     }
 }

@@ -21,7 +21,7 @@ use crate::session::error::Failure;
 use iotrace_core::samples::sheet::Sheet;
 use iotrace_core::summary::{Claim, Ruling, Source};
 
-/// The study.
+/// The study `claims`: claims about I/O models put to the test.
 pub const CLAIMS: Experiment = Experiment {
     name: "claims",
     question: "Which claims about I/O models hold on this kernel?",

@@ -15,7 +15,7 @@ use iotrace_core::domain::model::Transport;
 use iotrace_core::samples::sheet::Sheet;
 use iotrace_core::summary::{Axis, Source};
 
-/// The study.
+/// The study `copy`: what phase 2 costs.
 pub const COPY: Experiment = Experiment {
     name: "copy",
     question: "What does copying from the kernel cost, by size and transport?",

@@ -17,7 +17,7 @@ use iotrace_core::domain::model::Transport;
 use iotrace_core::samples::sheet::Sheet;
 use iotrace_core::summary::{Axis, Source};
 
-/// The study.
+/// The study `triggers`: level- against edge-triggered epoll.
 pub const TRIGGERS: Experiment = Experiment {
     name: "triggers",
     question: "How often does epoll report one arrival, and which threads does it wake?",
@@ -106,6 +106,9 @@ fn arm(mode: &str, read: &str) -> String {
 }
 
 /// A new epoll descriptor with `fd` registered for reading and with `flags`.
+///
+/// # Errors
+/// The kernel refused the descriptor or the registration.
 pub(super) fn epoll(fd: RawFd, flags: u32) -> io::Result<OwnedFd> {
     // SAFETY: takes a plain integer.
     let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
@@ -123,6 +126,9 @@ pub(super) fn epoll(fd: RawFd, flags: u32) -> io::Result<OwnedFd> {
 }
 
 /// Number of events that one `epoll_wait` returns; `timeout_ms` as in the call.
+///
+/// # Errors
+/// The call failed; a signal that interrupted it counts (`EINTR`).
 pub(super) fn wait(epoll: RawFd, timeout_ms: libc::c_int) -> io::Result<usize> {
     let mut events = [libc::epoll_event { events: 0, u64: 0 }; 4];
     // SAFETY: room for four events.
@@ -133,6 +139,9 @@ pub(super) fn wait(epoll: RawFd, timeout_ms: libc::c_int) -> io::Result<usize> {
 }
 
 /// `recv` that does not wait, for at most `most` bytes: how many bytes it brought, or `None` for `EAGAIN`.
+///
+/// # Errors
+/// The call failed with another errno.
 pub(super) fn take(pair: &Pair, most: usize) -> io::Result<Option<usize>> {
     let mut buffer = [0u8; MESSAGE];
     // SAFETY: the buffer is longer than what is asked for.
@@ -154,6 +163,9 @@ pub(super) struct Returns {
 }
 
 /// Sends a message and calls `epoll_wait` [`ASKS`] times; after each return it reads `bytes` bytes.
+///
+/// # Errors
+/// A call failed.
 pub(super) fn returns(flags: u32, bytes: usize) -> io::Result<Returns> {
     let pair = Pair::new(Transport::Unix)?;
     let epoll = epoll(pair.reader(), flags)?;

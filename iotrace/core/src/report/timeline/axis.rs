@@ -13,9 +13,9 @@ const TICK: usize = 9;
 /// A piece of the axis, with one scale. All times are ns after the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// First moment.
+    /// The moment at which it begins.
     pub from: u64,
-    /// Last moment.
+    /// The moment at which it ends.
     pub to: u64,
     /// The first column.
     pub column: usize,
