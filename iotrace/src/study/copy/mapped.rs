@@ -11,6 +11,7 @@ use std::ptr;
 use super::zerocopy::{Completions, notifications};
 use crate::host::clock::monotonic_ns;
 use crate::study::pair::{Pair, set_option};
+use iotrace_core::report::count;
 use iotrace_core::samples::sheet::Sheet;
 
 /// Bytes of a message.
@@ -47,8 +48,8 @@ impl Mapped {
     pub fn finding(&self) -> Option<String> {
         let Self { bytes, mapped } = self;
         (*bytes > 0).then(|| {
-            let (mapped, all) = (mapped / 1024, bytes / 1024);
-            format!("TCP_ZEROCOPY_RECEIVE mapped {mapped} of {all} KiB; the rest was copied.")
+            let (mapped, all) = (count(mapped / 1024), count(bytes / 1024));
+            format!("TCP_ZEROCOPY_RECEIVE mapped {mapped} of {all} KiB instead of copying them.")
         })
     }
 }
