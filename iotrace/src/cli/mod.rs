@@ -1,4 +1,4 @@
-//! What the user may type.
+//! The command line: commands, options, and the values that they take.
 
 mod selftest;
 mod study;
@@ -21,11 +21,11 @@ pub use self::tier::TierArg;
 /// Where does I/O block: waiting for the data, or copying it?
 ///
 /// iotrace observes programs with eBPF and splits every I/O call into waiting until data is ready in
-/// the kernel (phase 1), coming for it late (pickup) and copying it to the process (phase 2).
+/// the kernel (phase 1), reading it late (pickup) and copying it to the process (phase 2).
 #[derive(Debug, Parser)]
 #[command(name = "iotrace", version, max_term_width = 100, arg_required_else_help = true)]
 pub struct Cli {
-    /// What to do.
+    /// The command to carry out.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -36,22 +36,22 @@ pub enum Command {
     /// Run built-in workloads, one for each I/O model, under observation
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
-    /// Observe processes that exist, or a command
+    /// Observe running processes, or start a command and observe it
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(TraceArgs),
     /// Check iotrace's own numbers against known truth on this kernel
     Selftest(SelftestArgs),
-    /// Experiments on how this kernel does I/O; without a name: list them
+    /// Run an experiment on how this kernel does I/O; without a name: list the experiments
     #[command(after_help = study::EXAMPLES)]
     Study(StudyArgs),
-    /// Say what works here, what does not, why, and what to do
+    /// Say what works on this machine, what does not, why, and what to do about it
     Doctor(DoctorArgs),
     /// Print the JSON Schema of the JSON output
     Schema,
-    /// The observed side of `run`
+    /// The process that `run` observes
     #[command(hide = true)]
     Workload(WorkloadArgs),
-    /// The observed side of `selftest`
+    /// The process that `selftest` observes
     #[command(hide = true)]
     Act(ActArgs),
     /// Attach programs that do nothing, until killed
@@ -81,37 +81,37 @@ pub struct RunArgs {
     /// Bytes per message (1024, 16KiB, 1MiB)
     #[arg(long, value_name = "BYTES", default_value = "1024", value_parser = bytes)]
     pub size: u64,
-    /// Time between messages (500us, 1ms, 2s); 0: as fast as the reader takes them
+    /// Time between two messages (500us, 1ms, 2s); 0: as fast as the reader reads
     #[arg(long, value_name = "DUR", default_value = "1ms", value_parser = duration, allow_hyphen_values = true)]
     pub interval: Duration,
-    /// Connections the reader watches
+    /// Connections of the reader
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub connections: u32,
-    /// How many of them carry messages [default: all]
+    /// Connections that carry messages [default: all]
     #[arg(long, value_name = "N")]
     pub active: Option<u32>,
-    /// Model nonblocking: pause between polls; 0: spin
+    /// Model nonblocking: pause between two polls (100us, 1ms); 0: no pause
     #[arg(long, value_name = "DUR", default_value = "0", value_parser = duration, allow_hyphen_values = true)]
     pub poll_interval: Duration,
-    /// Messages sent first and not measured
+    /// Messages sent first to warm up, not measured
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub warmup: u64,
-    /// What the thread does in models that leave it free [default: compute]
+    /// What the thread does while it waits, in models that leave it free [default: compute]
     #[arg(long, value_enum)]
     pub meanwhile: Option<Meanwhile>,
     /// Loopback port of the reader (tcp, udp); 0: any
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,
-    /// Which hooks time the copy
+    /// Hooks that time the copy
     #[arg(long, value_enum, default_value_t = TierArg::Auto)]
     pub tier: TierArg,
-    /// Leave a probe out, by its tracepoint's name: see what is lost without it
+    /// Leave out a probe, named by its tracepoint, to see what is not measured without it
     #[arg(long, value_name = "PROBE", value_delimiter = ',', hide_short_help = true)]
     pub without: Vec<String>,
-    /// Size of the record buffer; a power of two
+    /// Size of the buffer for records (16MiB); a power of two
     #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = bytes, hide_short_help = true)]
     pub buffer: u64,
-    /// How the result is shown and where it goes
+    /// Form of the result and where it goes
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -122,78 +122,78 @@ const TRACE_EXAMPLES: &str = "Examples:
   sudo iotrace trace --comm nginx -i 1s --format json
   sudo iotrace trace --cgroup system.slice/nginx.service
   sudo iotrace trace -- curl -s localhost
-Words for -e trace=: a syscall's name, data, in, out, readiness, completion, all";
+Values of -e trace=: the name of a syscall, or data, in, out, readiness, completion, all";
 
 /// Options of `trace`.
 #[derive(Args, Debug)]
 pub struct TraceArgs {
-    /// Processes, with all their threads
+    /// Processes to observe, with all their threads
     #[arg(short = 'p', long = "pid", value_name = "PID", value_delimiter = ',')]
     pub pids: Vec<u32>,
-    /// Single threads
+    /// Single threads to observe
     #[arg(short = 't', long = "tid", value_name = "TID", value_delimiter = ',')]
     pub tids: Vec<u32>,
-    /// Threads of this name
+    /// Observe the threads with this name
     #[arg(long, value_name = "NAME")]
     pub comm: Option<String>,
-    /// Threads in this cgroup or below it
+    /// Observe the threads in this cgroup and in the cgroups below it
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
-    /// The whole system
+    /// Observe the whole system
     #[arg(short = 'a', long)]
     pub all: bool,
-    /// Stop after this long
+    /// Stop after this time (500ms, 5s)
     #[arg(short = 'd', long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
     pub duration: Option<Duration>,
-    /// Print every so often, what happened since the last time
+    /// Print at this interval (1s), each time what happened since the last
     #[arg(short = 'i', long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
     pub interval: Option<Duration>,
-    /// Follow children (the default for a command)
+    /// Observe children, too (the default for a command)
     #[arg(short = 'f', long, overrides_with = "no_follow")]
     pub follow: bool,
-    /// Do not follow children
+    /// Do not observe children
     #[arg(long)]
     pub no_follow: bool,
-    /// Which syscalls: trace=NAME,...
+    /// Observe these syscalls only: trace=NAME,...
     #[arg(short = 'e', value_name = "trace=SYSCALL,...", value_parser = expression)]
     pub expression: Option<Selection>,
-    /// One row for each
+    /// Show one row for each
     #[arg(long, value_enum, default_value_t = PerArg::Process)]
     pub per: PerArg,
-    /// Show only the N processes with the most time in calls
+    /// Show the N processes with the most time in calls only
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
-    /// Count only calls at least this long
+    /// Count only calls that take at least this time (1ms)
     #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
     pub min: Option<Duration>,
-    /// Most rows kept in the kernel [default: as many as fit 32 MiB, 512 to 4096]
+    /// Most rows of sums in the kernel [default: as many as fit into 32 MiB, 512 to 4096]
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub rows: Option<u32>,
-    /// Which hooks time the copy
+    /// Hooks that time the copy
     #[arg(long, value_enum, default_value_t = TierArg::Auto)]
     pub tier: TierArg,
-    /// Leave a probe out, by its tracepoint's name: see what is lost without it
+    /// Leave out a probe, named by its tracepoint, to see what is not measured without it
     #[arg(long, value_name = "PROBE", value_delimiter = ',', hide_short_help = true)]
     pub without: Vec<String>,
-    /// Where finished calls go; records are drained and dropped, to see what they cost
+    /// Where finished calls go; records are read and dropped, to see what they cost
     #[arg(long, value_enum, default_value_t = SinkArg::Aggregate, hide = true)]
     pub sink: SinkArg,
-    /// How the result is shown and where it goes
+    /// Form of the result and where it goes
     #[command(flatten)]
     pub output: OutputArgs,
-    /// A command to start and observe, as the user behind sudo
+    /// Command to start and observe, run as the user who called sudo
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }
 
-/// By what rows are told apart.
+/// What gets a row of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PerArg {
-    /// Process and syscall.
+    /// Each process and syscall.
     Process,
-    /// Thread and syscall.
+    /// Each thread and syscall.
     Thread,
-    /// Process, descriptor and syscall.
+    /// Each process, descriptor and syscall.
     Fd,
 }
 
@@ -202,11 +202,11 @@ pub enum PerArg {
 pub enum SinkArg {
     /// Into sums in the kernel.
     Aggregate,
-    /// Through the ring buffer, one record each.
+    /// Through the ring buffer, one record for each call.
     Records,
 }
 
-/// Syscalls that were asked for, by number.
+/// The syscalls of `-e trace=`, by number on x86-64.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection(pub Vec<u32>);
 
@@ -218,7 +218,7 @@ fn expression(word: &str) -> Result<Selection, String> {
         if found.is_empty() {
             let known: Vec<&str> = syscall::all().map(|one| one.name).collect();
             return Err(format!(
-                "{name} is not traced; known are the families data, in, out, readiness, completion, all, and {}",
+                "{name} is not traced; use one of data, in, out, readiness, completion, all, {}",
                 known.join(", ")
             ));
         }
@@ -230,34 +230,34 @@ fn expression(word: &str) -> Result<Selection, String> {
 /// Options that all measuring commands share.
 #[derive(Args, Clone, Debug)]
 pub struct OutputArgs {
-    /// How the result is shown
+    /// Form of the result
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    /// The same as --format timeline: the median message (run) or the longest calls (trace), drawn
+    /// Short for --format timeline: draw the median message (run) or the longest calls (trace)
     #[arg(long, conflicts_with = "format")]
     pub timeline: bool,
-    /// Write the result to a file
+    /// Write the result to this file
     #[arg(short = 'o', long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Unit of times in the table
+    /// Unit of all times in the table
     #[arg(long, value_enum, default_value_t = Unit::Auto)]
     pub unit: Unit,
-    /// Colour
+    /// When to colour the table
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
-    /// Print the result and nothing else
+    /// Print the result only, no progress and no notes
     #[arg(short = 'q', long)]
     pub quiet: bool,
-    /// Say what is attached and how long it took
+    /// Say which probes are attached and how long attaching took
     #[arg(short = 'v', long)]
     pub verbose: bool,
-    /// Exit with 3 when the result is incomplete
+    /// Exit with code 3 if the result is incomplete
     #[arg(long)]
     pub strict: bool,
 }
 
 impl OutputArgs {
-    /// Whether a timeline was asked for, by either option.
+    /// Whether `--timeline` or `--format timeline` was given.
     pub fn is_timeline(&self) -> bool {
         self.timeline || self.format == Format::Timeline
     }
@@ -266,7 +266,7 @@ impl OutputArgs {
 /// When to use colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless NO_COLOR is set.
+    /// If the output is a terminal and NO_COLOR is not set.
     Auto,
     /// Always.
     Always,
@@ -277,17 +277,17 @@ pub enum Color {
 /// Options of `doctor`.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
-    /// How the result is shown
+    /// Form of the result
     #[arg(long, value_enum, default_value_t = DoctorFormat::Table)]
     pub format: DoctorFormat,
 }
 
-/// How the doctor speaks.
+/// Form of the output of `doctor` and `study`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DoctorFormat {
-    /// For people.
+    /// Text for people.
     Table,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
@@ -297,17 +297,17 @@ pub struct WorkloadArgs {
     /// Descriptor of the control pipe.
     #[arg(long)]
     pub control: i32,
-    /// The `Spec`, as JSON.
+    /// The workload as JSON, see `Spec`.
     #[arg(long)]
     pub spec: String,
 }
 
-/// A model, or all of them.
+/// A value of `--model`: one model, or all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelArg {
-    /// One.
+    /// One model.
     One(Model),
-    /// Every one.
+    /// Every model.
     All,
 }
 
@@ -317,7 +317,7 @@ fn model(word: &str) -> Result<ModelArg, String> {
     }
     Model::ALL.into_iter().find(|model| model.name() == word).map(ModelArg::One).ok_or_else(|| {
         let known: Vec<&str> = Model::ALL.iter().map(|model| model.name()).collect();
-        format!("there is no such model; known are {}, all", known.join(", "))
+        format!("there is no such model; use one of {}, all", known.join(", "))
     })
 }
 
@@ -333,8 +333,12 @@ fn duration(word: &str) -> Result<Duration, String> {
     }
     let parsed = humantime::parse_duration(word)
         .map_err(|error| format!("{error}; write it like 500us, 10ms or 2s"))?;
-    // Far beyond any run, and well inside 64 bits of nanoseconds.
-    if parsed > Duration::from_secs(86_400) { Err("no more than a day".to_owned()) } else { Ok(parsed) }
+    // A day is far beyond any run, and its nanoseconds fit into 64 bits many times over.
+    if parsed > Duration::from_secs(86_400) {
+        Err("the longest duration is a day".to_owned())
+    } else {
+        Ok(parsed)
+    }
 }
 
 fn bytes(word: &str) -> Result<u64, String> {
@@ -348,7 +352,7 @@ fn bytes(word: &str) -> Result<u64, String> {
         _ => return Err("write it in bytes, or with KiB, MiB or GiB".to_owned()),
     };
     let number: u64 = number.parse().map_err(|_| "not a number of bytes".to_owned())?;
-    number.checked_mul(factor).ok_or_else(|| "more bytes than there are".to_owned())
+    number.checked_mul(factor).ok_or_else(|| "this number of bytes does not fit into 64 bits".to_owned())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What may be typed after `selftest`, and after its hidden other half.
+//! The options of `selftest`, and of the hidden command `act` that it observes.
 
 use clap::Args;
 
@@ -8,16 +8,16 @@ use crate::bpf::settings::Fault;
 /// Options of `selftest`.
 #[derive(Args, Debug)]
 pub struct SelftestArgs {
-    /// Only scenes whose name contains this
+    /// Play only the scenes whose names contain one of these
     #[arg(value_name = "SCENE")]
     pub scenes: Vec<String>,
-    /// Leave a probe out, by its tracepoint's name
+    /// Leave out a probe, named by its tracepoint
     #[arg(long, value_name = "PROBE", value_delimiter = ',', hide = true)]
     pub without: Vec<String>,
-    /// Have the probes get one thing wrong: MARK=SHIFT (such as exit=10us), or skip-exit
+    /// Make the probes get one thing wrong: MARK=SHIFT (such as exit=10us), or skip-exit
     #[arg(long, value_name = "FAULT", value_parser = fault, hide = true)]
     pub fault: Option<Fault>,
-    /// How the result is shown and where it goes
+    /// Form of the result and where it goes
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -28,7 +28,7 @@ pub struct ActArgs {
     /// Descriptor of the control pipe.
     #[arg(long)]
     pub control: i32,
-    /// Scenes to play.
+    /// Names of the scenes to play, separated by commas.
     #[arg(long, value_delimiter = ',')]
     pub scenes: Vec<String>,
 }
@@ -37,5 +37,5 @@ fn fault(word: &str) -> Result<Fault, String> {
     let (name, shift) = word.split_once('=').unwrap_or((word, "0"));
     let (sign, size) = shift.strip_prefix('-').map_or((1, shift), |size| (-1, size));
     Fault::named(name, sign * duration(size)?.as_nanos() as i64)
-        .ok_or_else(|| format!("known are {}", Fault::NAMES.map(|(name, _)| name).join(", ")))
+        .ok_or_else(|| format!("use one of {}", Fault::NAMES.map(|(name, _)| name).join(", ")))
 }

@@ -1,4 +1,4 @@
-//! What may be typed after `study`.
+//! The options of `study`.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Color, DoctorFormat};
 
-/// What is shown below its help.
+/// Examples below the help of `study`.
 pub(super) const EXAMPLES: &str = "Examples:
   iotrace study
   sudo iotrace study scaling --svg scaling.svg
@@ -16,36 +16,36 @@ pub(super) const EXAMPLES: &str = "Examples:
 /// Options of `study`.
 #[derive(Args, Debug)]
 pub struct StudyArgs {
-    /// Which; without it they are listed
+    /// Study to run; omit to list them
     pub name: Option<String>,
-    /// Counted rounds; each visits all arms [default: 9, with --quick 6]
+    /// Counted rounds; each measures all variants once [default: 9, with --quick 6]
     #[arg(long, value_name = "N")]
     pub repeats: Option<u32>,
-    /// Fewer points and smaller sizes
+    /// Measure fewer points and smaller sizes, in less time
     #[arg(long)]
     pub quick: bool,
-    /// Only these arms, separated by commas
+    /// Only these variants, separated by commas
     #[arg(long = "arm", value_name = "ARM", value_delimiter = ',')]
     pub arms: Vec<String>,
     /// Study scaling: most connections [default: 10000]
     #[arg(long, value_name = "N")]
     pub connections: Option<u32>,
-    /// How the result is shown
+    /// Form of the result
     #[arg(long, value_enum, default_value_t = DoctorFormat::Table)]
     pub format: DoctorFormat,
-    /// Write the result to a file
+    /// Write the result to this file
     #[arg(short = 'o', long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Draw the figure, a picture that stands alone, into this file
+    /// Draw the figure into this SVG file, which needs no other file
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
-    /// Colour
+    /// When to colour the table
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
-    /// Print the result and nothing else
+    /// Print the result only, no progress and no notes
     #[arg(short = 'q', long)]
     pub quiet: bool,
-    /// Exit with 3 when the result is incomplete
+    /// Exit with code 3 if the result is incomplete
     #[arg(long)]
     pub strict: bool,
 }

@@ -1,23 +1,23 @@
-//! `--tier`.
+//! The values of `--tier`: which hooks time the copy.
 
 use clap::ValueEnum;
 
 use crate::bpf::settings::Wish;
 
-/// Which hooks time the copy.
+/// Hooks that time the copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum TierArg {
-    /// Function hooks where the kernel takes them, else tracepoints.
+    /// Function hooks where the kernel allows them, else tracepoints.
     #[default]
     Auto,
-    /// Function hooks, or an error that says why not.
+    /// Function hooks; an error says why if the kernel does not allow them.
     Exact,
-    /// Tracepoints; function hooks are not tried.
+    /// Tracepoints only.
     Tracepoint,
 }
 
 impl TierArg {
-    /// As the loader takes it.
+    /// The wish of the loader that this value stands for.
     pub fn wish(self) -> Wish {
         match self {
             TierArg::Auto => Wish::Auto,

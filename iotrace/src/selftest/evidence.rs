@@ -1,4 +1,4 @@
-//! What iotrace recorded of a scene, beside what the acting process says of it.
+//! The evidence on a scene: iotrace's records beside the account of the acting process.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,55 +11,57 @@ use iotrace_core::records::journal::{Entry, Journal};
 use iotrace_core::rows::sums::Snapshot;
 use iotrace_core::summary::Check;
 
-/// What two readings of one clock may differ by, ns: the kernel's fast clock and the vDSO's are corrected at
-/// different moments, and a read takes some tens of ns.
+/// Most nanoseconds by which readings of the kernel and of user space may differ at the same moment: the kernel's fast
+/// clock (`ktime_get_mono_fast_ns`) and that of the vDSO are corrected at different moments, and reading takes some
+/// tens of ns.
 pub const CLOCK_NS: i64 = 1_000;
 
 /// Everything that is known when a scene is judged.
 pub struct Evidence<'a> {
-    /// The scene.
+    /// The account of the scene.
     pub scene: &'a Scene,
-    /// What was recorded, in order of time; not of this scene alone.
+    /// The records of all scenes, in order of time.
     pub journal: &'a Journal,
-    /// What was summed up in the kernel, by thread; `None` where it takes records only.
+    /// The sums that the kernel made, by thread; `None` where the kernel takes probes that make records only.
     pub sums: Option<&'a Snapshot>,
-    /// What was lost.
+    /// What the probes lost.
     pub loss: &'a Loss,
-    /// Whether a probe is attached.
+    /// Whether the probe of this name is attached.
     pub attached: &'a dyn Fn(&str) -> bool,
-    /// What has been found so far.
+    /// The checks made so far.
     pub checks: RefCell<Vec<Check>>,
 }
 
 /// A call as both sides saw it.
 #[derive(Clone, Copy)]
 pub struct Seen<'a> {
-    /// The acting process.
+    /// The account of the acting process.
     pub own: &'a Bracket,
-    /// iotrace.
+    /// The record of iotrace.
     pub record: &'a CallRecord,
 }
 
 impl Seen<'_> {
-    /// Whether it was sent to while it slept.
+    /// Whether the message was sent after the call had begun, and the call slept.
     pub fn waited(&self) -> bool {
-        self.record.sleeps > 0 && self.own.sent.is_some_and(|(before, _)| before > self.own.before_ns)
+        self.record.sleeps > 0 && self.own.sent.is_some_and(|sent| sent.before_ns > self.own.before_ns)
     }
 
-    /// Not on the CPU, by iotrace.
+    /// Nanoseconds that the call was not on the CPU, by iotrace.
     pub fn off(&self) -> i64 {
         let parts = &self.record.parts;
         (parts.wait + parts.lock + parts.runq) as i64
     }
 
-    /// Not on the CPU, by the process: at least the time that its CPU clock did not go on, at most all of it.
+    /// Least and most nanoseconds that the call was not on the CPU, by the process: at least the time in which its CPU
+    /// clock stood still, at most the whole call.
     pub fn off_range(&self) -> (i64, i64) {
         ((self.own.elapsed() - self.own.cpu_ns as i64).max(0), self.own.elapsed())
     }
 }
 
 impl<'a> Evidence<'a> {
-    /// Calls of the scene's time that iotrace recorded of this thread, syscall and descriptor.
+    /// The records of calls of this thread, syscall and descriptor (`None`: any) within the time of the scene.
     pub fn recorded(&self, tid: u32, nr: u32, fd: Option<i32>) -> Vec<&'a CallRecord> {
         let within = |entry: &&Entry| {
             entry.exit() + CLOCK_NS as u64 >= self.scene.from_ns
@@ -70,8 +72,8 @@ impl<'a> Evidence<'a> {
         self.journal.calls.iter().filter(within).map(|entry| &entry.call).filter(of).collect()
     }
 
-    /// Pairs of a thread's calls with their records: in order where there are as many, else each with the one
-    /// that began nearest to it. Calls without any record are left out.
+    /// Pairs the `wanted` calls of the account with their records. If there are as many records as calls, they are
+    /// paired in order; else each call with the record that began nearest to it. Calls without a record are left out.
     pub fn pairs(&self, wanted: impl Fn(&Bracket) -> bool) -> Vec<Seen<'a>> {
         let mut groups: HashMap<(u32, u32, Option<i32>), Vec<&'a Bracket>> = HashMap::new();
         for own in self.scene.calls.iter().filter(|own| wanted(own)) {
@@ -94,7 +96,7 @@ impl<'a> Evidence<'a> {
         pairs
     }
 
-    /// io_uring events of the scene's time with this user data, or of requests that had it.
+    /// The io_uring events of this kind within the time of the scene, of requests with this user data.
     pub fn uring(&self, event: UringEvent, user_data: u64) -> Vec<&'a UringRecord> {
         let within = |record: &&UringRecord| {
             (self.scene.from_ns..=self.scene.to_ns + CLOCK_NS as u64).contains(&record.head.at)
@@ -112,7 +114,7 @@ impl<'a> Evidence<'a> {
         events().filter(of).collect()
     }
 
-    /// Signals of the scene's time.
+    /// The records of signals of this kind within the time of the scene.
     pub fn signals(&self, event: u32) -> impl Iterator<Item = &'a SignalRecord> {
         let (from, to) = (self.scene.from_ns, self.scene.to_ns + CLOCK_NS as u64);
         let within = move |one: &&SignalRecord| one.event == event && (from..=to).contains(&one.head.at);
@@ -135,24 +137,24 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// A number that must be the other one, up to `allowed`.
+    /// Checks that measured differs from expected by at most `allowed`; `numbers` are expected and measured.
     pub fn near(&self, figure: &str, oracle: &str, unit: &str, numbers: (i64, i64), allowed: i64) {
         let (expected, measured) = numbers;
         self.judged(figure, oracle, unit, [expected, measured, (measured - expected).abs(), allowed]);
     }
 
-    /// A number that must be the very same.
+    /// Checks that `measured` is `expected`.
     pub fn exactly(&self, figure: &str, oracle: &str, unit: &str, expected: u64, measured: u64) {
         self.near(figure, oracle, unit, (expected as i64, measured as i64), 0);
     }
 
-    /// A number that must not be below the other.
+    /// Checks that `measured` is not below `least`.
     pub fn at_least(&self, figure: &str, oracle: &str, unit: &str, least: i64, measured: i64) {
         self.judged(figure, oracle, unit, [least, measured, (least - measured).max(0), 0]);
     }
 
-    /// Times of repeated calls, each with the range in which the truth lies. Judged by their medians: on a busy
-    /// machine some calls are disturbed between the clock and the mark.
+    /// Checks the times of repeated calls, in ns: each is the measured time and the range in which the truth lies. The
+    /// medians are judged, because on a busy machine some calls are disturbed between the clock and the mark.
     pub fn ranges(&self, figure: &str, oracle: &str, times: Vec<(i64, (i64, i64))>) {
         if times.is_empty() {
             return self.judged(figure, oracle, "ns", [1, 0, 1, 0]);
@@ -179,16 +181,17 @@ impl<'a> Evidence<'a> {
         });
     }
 
-    /// The sums of the kernel, or the words for why there are none.
+    /// The sums of the kernel; where there are none, a skipped check `figure` says why.
     pub fn summed(&self, figure: &str) -> Option<&'a Snapshot> {
         if self.sums.is_none() {
-            let why = "the verifier of this kernel does not take records and sums at once: their stacks are too large";
+            let why = "the verifier of this kernel does not accept probes that make records and sums at once: their \
+             stacks are too large";
             self.skip(figure, why, Some(super::BOTH_SINKS));
         }
         self.sums
     }
 
-    /// A figure that cannot be checked here, and the first kernel on which it can.
+    /// Skips the check `figure`, which cannot be made here; `since` is the first kernel on which it can.
     pub fn skip(&self, figure: &str, why: &str, since: Option<(u32, u32)>) {
         let since = since.map(|(major, minor)| format!("{major}.{minor}"));
         let check = self.check(figure, "", "");
@@ -196,7 +199,7 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// The middle of the values; 0 of none.
+/// The median of the values (of an even number the upper one); 0 if there are none.
 pub fn median(mut values: Vec<i64>) -> i64 {
     values.sort_unstable();
     values.get(values.len() / 2).copied().unwrap_or(0)

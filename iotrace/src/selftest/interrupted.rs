@@ -1,4 +1,4 @@
-//! Calls that end without data: restarted after a signal (`SA_RESTART`), or because their time is up.
+//! Calls that end without data: restarted after a signal (`SA_RESTART`), or timed out.
 
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,14 +8,15 @@ use super::stage::{self, Stage, Stop, bracket};
 use crate::workload::gettid;
 use iotrace_ebpf::abi::errno;
 
-/// Reads, and signals that hit each of them.
+/// Number of reads.
 const READS: usize = 5;
+/// Signals that interrupt each read.
 const SIGNALS: usize = 3;
-/// How long a call waits for what does not come.
+/// Timeout of a call, ns.
 const TIMEOUT_NS: i64 = 5_000_000;
-/// Calls of each kind that do.
+/// Number of calls of each kind that time out.
 const TIMEOUTS: usize = 3;
-/// Of no use to anybody else here.
+/// The signal, which nothing else in this process uses.
 const SIGNAL: i32 = libc::SIGUSR1;
 
 static HANDLED: AtomicU64 = AtomicU64::new(0);
@@ -24,7 +25,10 @@ extern "C" fn handled(_: libc::c_int) {
     HANDLED.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Reads, each with three signals, then a byte.
+/// Makes reads; three signals interrupt each, then a byte ends it.
+///
+/// # Errors
+/// A call of the scene failed.
 pub fn restart(stage: &mut Stage) -> Result<(), Stop> {
     // SAFETY: all zeros are a valid action with an empty mask; the handler only adds to an atomic.
     stage::ok(unsafe {
@@ -53,7 +57,7 @@ pub fn restart(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What iotrace makes of it.
+/// Compares what iotrace recorded of the scene with the truth.
 pub fn judge_restart(evidence: &Evidence) {
     let Some(own) = evidence.scene.calls.first() else {
         return evidence.exactly("calls", "the program's own count", "calls", 1, 0);
@@ -65,22 +69,22 @@ pub fn judge_restart(evidence: &Evidence) {
     let entries = READS as u64 + handled;
     evidence.exactly(
         "entries",
-        "each call, entered again after each",
+        "each read, entered again after each signal",
         "entries",
         entries,
         records.len() as u64,
     );
-    // All entries of one call, by the clock around it.
+    // The entries of one read are those within the clocks around it.
     let (mut off, mut total) = (Vec::new(), Vec::new());
     for own in &evidence.scene.calls {
         let slack = CLOCK_NS as u64;
         let within = own.before_ns.saturating_sub(slack)..=own.after_ns + slack;
         let entries: Vec<_> = records.iter().filter(|call| within.contains(&call.enter)).collect();
-        // The thread may lose the CPU between two entries as well, and the CPU clock stops then, too.
+        // The thread may also be off the CPU between two entries, which stops its CPU clock as well.
         let between: u64 = entries.iter().skip(1).map(|call| call.before_runq + call.before_sleep).sum();
         let inside: u64 =
             entries.iter().map(|call| call.parts.wait + call.parts.lock + call.parts.runq).sum();
-        // At each sleep the CPU clock stops a moment before the switch.
+        // The CPU clock stops a moment before each switch, hence the allowance for each entry.
         let least = own.elapsed() - own.cpu_ns as i64 - CLOCK_NS * entries.len() as i64;
         off.push(((inside + between) as i64, (least.max(0), own.elapsed())));
         let range = ((least - between as i64).max(0), own.elapsed());
@@ -90,7 +94,10 @@ pub fn judge_restart(evidence: &Evidence) {
     evidence.ranges("total", "CLOCK_MONOTONIC around the call; handlers run between its entries", total);
 }
 
-/// A `poll` and a receive that nobody answers.
+/// Makes calls of `poll` and `recv` that time out, since no data is sent.
+///
+/// # Errors
+/// A call of the scene failed.
 pub fn timeout(stage: &mut Stage) -> Result<(), Stop> {
     let (reader, _writer) = stage::unix_pair()?;
     let fd = reader.as_raw_fd();
@@ -115,7 +122,7 @@ pub fn timeout(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What iotrace makes of it.
+/// Compares what iotrace recorded of the scene with the truth.
 pub fn judge_timeout(evidence: &Evidence) {
     let again = -i64::from(libc::EAGAIN);
     let (poll, recv) = (libc::SYS_poll as u32, libc::SYS_recvfrom as u32);
@@ -133,9 +140,10 @@ pub fn judge_timeout(evidence: &Evidence) {
         );
         evidence.ranges(
             &format!("{name}-total"),
-            "the timeout that was asked for, and the clock after the call",
+            "at least the timeout that was asked for, at most the clock around the call",
             seen.iter()
-                // The kernel's socket timeouts are in ticks: up to 10 ms on top, which the clock tells.
+                // Socket timeouts count ticks (`sock_rcvtimeo`), so they may take up to 10 ms more: the clock says how
+                // much.
                 .map(|one| {
                     let least = (one.own.elapsed() - one.own.cpu_ns as i64).max(TIMEOUT_NS - CLOCK_NS);
                     (one.record.parts.total as i64, (least, one.own.elapsed()))

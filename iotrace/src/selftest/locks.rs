@@ -1,21 +1,21 @@
-//! Lock waits: a thread that writes one byte to a file which another is in the midst of writing much to.
+//! Lock waits: one thread writes many bytes to a file, and meanwhile another thread writes one byte to it.
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::account::Bracket;
+use super::account::{Bracket, Sent};
 use super::evidence::{CLOCK_NS, Evidence};
 use super::stage::{self, Stage, Stop, bracket};
 use crate::workload::{now_ns, sleep_until};
 
-/// Rounds.
+/// Number of rounds.
 const ROUNDS: usize = 6;
-/// Bytes of the long write, which holds the lock of the file's inode: on a fast machine more, so that it takes
-/// longer than a turn of the scheduler.
+/// Bytes of the long write, which holds the lock of the file's inode.
 const LONG: usize = 16 << 20;
+/// Bytes of the long write on a fast machine, so that it takes longer than a time slice of the scheduler.
 const LONGER: usize = 64 << 20;
-/// Faster than this is fast.
+/// A machine is fast if the long write takes less than this, ns.
 const QUICK_NS: u64 = 10_000_000;
 
 fn pwrite(fd: RawFd, bytes: &[u8]) -> Bracket {
@@ -25,22 +25,26 @@ fn pwrite(fd: RawFd, bytes: &[u8]) -> Bracket {
     })
 }
 
-/// Both threads on one CPU: a thread that waits for a lock whose owner runs would spin instead of sleeping.
+/// Plays the scene with both threads on one CPU: on two, the waiting thread would spin while the owner of the lock
+/// runs, and would not sleep (`rwsem_optimistic_spin`).
+///
+/// # Errors
+/// A call of the scene failed.
 pub fn play(stage: &mut Stage) -> Result<(), Stop> {
     // SAFETY: a name that ends with a zero.
     let file =
         stage::descriptor(unsafe { libc::memfd_create(c"iotrace-selftest".as_ptr(), libc::MFD_CLOEXEC) })?;
     let fd = file.as_raw_fd();
     let mut long = vec![3u8; LONG];
-    // Once, so that the pages are there and all rounds take as long.
+    // Written once beforehand, so that the pages exist and all rounds take the same time.
     if (pwrite(fd, &long).elapsed() as u64) < QUICK_NS {
         long.resize(LONGER, 3);
         pwrite(fd, &long);
     }
-    // The round whose long write begins now.
+    // Number of the round whose long write has begun.
     let round = Arc::new(AtomicUsize::new(0));
     stage.begin();
-    // Not on the main thread: its CPU must stay its own choice.
+    // On threads of their own, because the main thread must not stay pinned.
     let holder = std::thread::spawn(move || -> std::io::Result<Vec<Bracket>> {
         let cpu = stage::pin(None)?;
         let begun = Arc::clone(&round);
@@ -66,7 +70,7 @@ pub fn play(stage: &mut Stage) -> Result<(), Stop> {
         }
         let mut all = stage::joined(short)?;
         for (waiter, holder) in all.iter_mut().zip(&calls) {
-            waiter.sent = Some((holder.before_ns, holder.after_ns));
+            waiter.sent = Some(Sent { before_ns: holder.before_ns, after_ns: holder.after_ns });
         }
         all.extend(calls);
         Ok(all)
@@ -76,14 +80,16 @@ pub fn play(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What iotrace makes of it.
+/// Compares what iotrace recorded of the scene with the truth.
 pub fn judge(evidence: &Evidence) {
     let seen = evidence.pairs(|own| own.ret == 1);
-    // Those that came while the other held the lock.
+    // The short writes that began during the long write.
     let met: Vec<_> = seen
         .iter()
         .filter(|one| {
-            one.own.sent.is_some_and(|(from, to)| from < one.own.before_ns && one.own.before_ns < to)
+            one.own
+                .sent
+                .is_some_and(|long| long.before_ns < one.own.before_ns && one.own.before_ns < long.after_ns)
         })
         .collect();
     evidence.at_least("met", "clocks of both threads", "calls", 2, met.len() as i64);
@@ -101,7 +107,7 @@ pub fn judge(evidence: &Evidence) {
             met.iter()
                 .map(|one| {
                     let delay = one.own.delay_ns.unwrap_or(0) as i64;
-                    // A wait for a CPU between that account and the clock counts there, and not here.
+                    // schedstat is read outside the clocks, so it may count a wait for a CPU that they do not.
                     let beside = one.own.elapsed() / 20;
                     let (low, high) = (one.off_range().0 - beside, one.off_range().1 + beside);
                     (one.record.parts.lock as i64, ((low - delay).max(0), high - delay))
@@ -110,5 +116,5 @@ pub fn judge(evidence: &Evidence) {
         );
     }
     let wait: u64 = met.iter().map(|one| one.record.parts.wait).sum();
-    evidence.near("wait", "nobody waits for data there", "ns", (0, wait as i64), CLOCK_NS);
+    evidence.near("wait", "a write to a file does not wait for data", "ns", (0, wait as i64), CLOCK_NS);
 }

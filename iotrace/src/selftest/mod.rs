@@ -1,8 +1,8 @@
-//! iotrace checked against known truth: a process of its own does known things, by clocks and counters that
-//! iotrace has no part in, and is observed by the same probes as everything else.
+//! The self-test: iotrace's figures compared with known truth. A process of its own makes calls whose times and counts
+//! it knows from clocks and counters that iotrace has no part in, while the usual probes observe it.
 //!
-//! A scene is played in the acting process ([`act`]), and judged by the observing one ([`judge`]) from what was
-//! recorded. One file a family; each has both halves.
+//! A scene is played in the acting process ([`act`]), and judged by the observing process ([`judge`]) from the records.
+//! Each family of scenes has one file, with both halves.
 
 pub mod account;
 mod evidence;
@@ -31,10 +31,10 @@ use iotrace_core::records::journal::Journal;
 use iotrace_core::rows::sums::Snapshot;
 use iotrace_core::summary::Check;
 
-/// The first kernel whose probes can make records and sums at once.
+/// Major and minor number of the first kernel whose verifier takes probes that make records and sums at once.
 pub const BOTH_SINKS: (u32, u32) = (6, 13);
 
-/// Something known that is done, and what is made of it.
+/// A scene: its name, the half that plays it, and the half that judges it.
 struct Family {
     name: &'static str,
     play: fn(&mut Stage) -> Result<(), Stop>,
@@ -49,7 +49,7 @@ const fn family(
     Family { name, play, judge }
 }
 
-/// Every scene.
+/// Every scene, in the order in which they are played.
 const FAMILIES: &[Family] = &[
     family("whole", whole::play, whole::judge),
     family("wait-pipe", waits::pipe, waits::judge),
@@ -82,7 +82,7 @@ pub fn names() -> Vec<&'static str> {
 /// Plays the scenes with these names in this process and writes the account to `out`, the control pipe.
 ///
 /// # Errors
-/// Only if the account could not be written; a scene that failed says so in it.
+/// The account could not be written. A scene that failed is noted in the account.
 pub fn act(scenes: &[String], out: OwnedFd) -> io::Result<()> {
     let wanted = FAMILIES.iter().filter(|family| scenes.iter().any(|name| name == family.name));
     let account = Account { pid: std::process::id(), scenes: wanted.map(play).collect() };
@@ -92,7 +92,7 @@ pub fn act(scenes: &[String], out: OwnedFd) -> io::Result<()> {
 }
 
 fn play(family: &Family) -> Scene {
-    // Should it never end, its name says where.
+    // If the process hangs, its name says in which scene.
     if let Ok(name) = std::ffi::CString::new(family.name) {
         crate::workload::set_name(&name);
     }
@@ -105,27 +105,27 @@ fn play(family: &Family) -> Scene {
         Err(Stop::Unable(unable)) => stage.scene.unable = Some(unable),
         Err(Stop::Failed(error)) => {
             stage.scene.unable = Some(Unable { why: format!("the scene failed: {error}"), since: None });
-            // Not what the kernel lacks: a failure of the self-test.
+            // The kernel lacks nothing, so this is a failure of the self-test.
             stage.scene.facts.insert(FAILED.to_owned(), 1);
         }
     }
     stage.scene
 }
 
-/// The fact that a scene failed which should not.
+/// Name of the fact that the scene itself failed.
 const FAILED: &str = "failed";
 
-/// What the observing side has when the acting process has ended.
+/// Everything that the observing process knows when the acting process has ended.
 pub struct Observed<'a> {
-    /// Its account.
+    /// The account of the acting process.
     pub account: &'a Account,
-    /// What was recorded, in order of time.
+    /// The records, in order of time.
     pub journal: &'a Journal,
-    /// What was summed up in the kernel, by thread; `None` where it takes records only.
+    /// The sums that the kernel made, by thread; `None` where the kernel takes probes that make records only.
     pub sums: Option<&'a Snapshot>,
-    /// What was lost.
+    /// What the probes lost.
     pub loss: &'a Loss,
-    /// Whether a probe is attached.
+    /// Whether the probe of this name is attached.
     pub attached: &'a dyn Fn(&str) -> bool,
     /// Major and minor number of the running kernel.
     pub kernel: (u32, u32),
@@ -150,7 +150,7 @@ pub fn judge(observed: &Observed) -> Vec<Check> {
         }
         let mut found = evidence.checks.into_inner();
         for check in found.iter_mut().filter(|check| check.skipped.is_some()) {
-            // A skip must be earned by an old kernel, or by what is switched off.
+            // A skip is accepted only because the kernel is too old, or because something is switched off.
             check.pass = (scene.fact(FAILED) > 0 || excuse(check, observed.kernel)).then_some(false);
         }
         checks.append(&mut found);
@@ -158,13 +158,13 @@ pub fn judge(observed: &Observed) -> Vec<Check> {
     checks
 }
 
-/// Whether a check is skipped for something that this kernel is new enough to have.
+/// Whether a check is skipped though this kernel is new enough for it.
 fn excuse(check: &Check, kernel: (u32, u32)) -> bool {
     let since = check.since.as_deref().and_then(crate::host::check::version);
     since.is_some_and(|since| kernel >= since)
 }
 
-/// The scene that a check belongs to.
+/// The name of the scene that a check belongs to.
 pub fn scene_of(check: &Check) -> &str {
     check.name.split('/').next().unwrap_or_default()
 }

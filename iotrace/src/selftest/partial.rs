@@ -1,16 +1,20 @@
-//! Receives that do not take what is there as it comes: `MSG_WAITALL` waits for several pieces, `MSG_PEEK` leaves
-//! the data where it is.
+//! Receives with flags: `MSG_WAITALL` waits for several pieces, `MSG_PEEK` leaves the data in the socket.
 
+use super::account::Sent;
 use super::evidence::{CLOCK_NS, Evidence};
 use super::stage::{self, Stage, Stop};
 
-/// Pieces of one message, and the size of each.
+/// Pieces of one message.
 const PIECES: usize = 3;
+/// Bytes of a piece.
 const SIZE: usize = 1000;
-/// Messages.
+/// Number of messages.
 const MESSAGES: usize = 5;
 
-/// One `recv` for all pieces.
+/// Receives all pieces of a message with one `recv`.
+///
+/// # Errors
+/// A call of the scene failed.
 pub fn waitall(stage: &mut Stage) -> Result<(), Stop> {
     let (reader, writer) = stage::unix_pair()?;
     let sender =
@@ -28,7 +32,7 @@ pub fn waitall(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What iotrace makes of it.
+/// Compares what iotrace recorded of the scene with the truth.
 pub fn judge_waitall(evidence: &Evidence) {
     let seen = evidence.pairs(|_| true);
     let bytes: u64 = seen.iter().map(|one| one.record.ret.max(0) as u64).sum();
@@ -39,7 +43,7 @@ pub fn judge_waitall(evidence: &Evidence) {
     let sleeps: i64 = seen.iter().map(|one| i64::from(one.record.sleeps)).sum();
     evidence.at_least(
         "sleeps",
-        "the sender's pace: a sleep for each piece, if the reader was not late; two of three",
+        "the sender's pace: one sleep for each piece unless the reader was late, at least two of three",
         "sleeps",
         (MESSAGES * PIECES) as i64 * 2 / 3,
         sleeps,
@@ -49,7 +53,7 @@ pub fn judge_waitall(evidence: &Evidence) {
         "CLOCK_MONOTONIC less CLOCK_THREAD_CPUTIME_ID",
         seen.iter()
             .map(|one| {
-                // Interrupts are on no CPU clock; each piece comes with some.
+                // Interrupts count on no CPU clock, and each piece comes with some.
                 let (low, high) = one.off_range();
                 (one.off(), ((low - PIECES as i64 * CLOCK_NS).max(0), high))
             })
@@ -59,10 +63,10 @@ pub fn judge_waitall(evidence: &Evidence) {
         "last-wake-up",
         "the sender's clock around its last piece (0: before)",
         seen.iter()
-            // Those that slept for the last piece, too.
+            // The calls that slept for the last piece, too.
             .filter(|one| one.record.sleeps as usize >= PIECES)
             .filter_map(|one| {
-                let (before, after) = one.own.sent?;
+                let Sent { before_ns: before, after_ns: after } = one.own.sent?;
                 let end = after.min(one.own.after_ns) as i64 - before as i64;
                 Some((one.record.wake.at as i64 - before as i64, (0, end.max(0))))
             })
@@ -70,7 +74,10 @@ pub fn judge_waitall(evidence: &Evidence) {
     );
 }
 
-/// Each message is looked at first, then taken.
+/// Receives each message twice: with `MSG_PEEK`, then without.
+///
+/// # Errors
+/// A call of the scene failed.
 pub fn peek(stage: &mut Stage) -> Result<(), Stop> {
     let (reader, writer) = stage::unix_pair()?;
     let mut buffer = [0; SIZE];
@@ -84,7 +91,7 @@ pub fn peek(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What iotrace makes of it.
+/// Compares what iotrace recorded of the scene with the truth.
 pub fn judge_peek(evidence: &Evidence) {
     let seen = evidence.pairs(|_| true);
     let twice = (2 * MESSAGES) as u64;
@@ -92,7 +99,7 @@ pub fn judge_peek(evidence: &Evidence) {
     let copied: u64 = seen.iter().map(|one| one.record.copy_bytes).sum();
     evidence.exactly(
         "bytes-between-marks",
-        "each byte is copied twice",
+        "each byte is received twice",
         "bytes",
         twice * SIZE as u64,
         copied,
@@ -100,5 +107,5 @@ pub fn judge_peek(evidence: &Evidence) {
     let copies: u64 = seen.iter().map(|one| u64::from(one.record.copies)).sum();
     evidence.exactly("copies", "the program's own count", "copies", twice, copies);
     let slept: u64 = seen.iter().map(|one| one.record.parts.wait).sum();
-    evidence.exactly("wait", "the data was there", "ns", 0, slept);
+    evidence.exactly("wait", "the data was there before the call", "ns", 0, slept);
 }

@@ -1,4 +1,4 @@
-//! Known preemption: two threads that are busy on one CPU, one of them inside a call.
+//! Known preemption: two threads compete for one CPU, one of them inside a call.
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -8,24 +8,27 @@ use super::evidence::{CLOCK_NS, Evidence};
 use super::stage::{self, Stage, Stop, bracket};
 use crate::workload::{now_ns, own_work};
 
-/// How long both are busy.
+/// Time in which both threads are busy, ns.
 const WINDOW_NS: u64 = 200_000_000;
-/// Bytes of one buffer.
+/// Bytes of the buffer.
 const SIZE: usize = 1 << 20;
-/// How long a read is to take, were there no rival: far longer than a tick of the scheduler, so that nearly all
-/// preemptions fall into the calls.
+/// Time that a read shall take without the rival, ns: far longer than a tick of the scheduler, so that nearly all
+/// preemptions happen inside calls.
 const CALL_NS: u64 = 25_000_000;
-/// Share of the time that the scheduler accounts elsewhere: its clock stands still from the wake-up that preempts
-/// until the switch, and interrupts count for no thread.
+/// Allowance, as a share of the time, for what the scheduler accounts differently: its clock stands still from the
+/// wake-up that preempts until the switch, and interrupts count for no thread.
 const ELSEWHERE: f64 = 0.05;
 /// Most buffers of one read, `UIO_MAXIOV`.
 const MOST: u64 = 1024;
 
-/// Reads zeros, with another thread that computes on the same CPU.
+/// Reads /dev/zero while another thread computes on the same CPU.
+///
+/// # Errors
+/// A call of the scene failed.
 pub fn play(stage: &mut Stage) -> Result<(), Stop> {
     let zeros = std::fs::File::open("/dev/zero")?;
     let mut buffer = vec![1u8; SIZE];
-    // A thread of its own: it is bound to a CPU for this scene only.
+    // On a thread of its own, because it is pinned to a CPU.
     let acted = std::thread::spawn(move || -> std::io::Result<Stage> {
         let mut stage = Stage::default();
         let cpu = stage::pin(None)?;
@@ -42,10 +45,10 @@ pub fn play(stage: &mut Stage) -> Result<(), Stop> {
         let slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: SIZE };
         let slices = vec![slice; MOST as usize];
         let read = |times: u64| {
-            // SAFETY: as many slices as it says, each as long as the buffer; that they are one is no harm.
+            // SAFETY: as many slices as it says, each as long as the buffer; they may all be the same buffer.
             bracket(libc::SYS_readv, Some(fd), || unsafe { libc::readv(fd, slices.as_ptr(), times as i32) })
         };
-        // The quickest of a few is one that the rival did not interrupt.
+        // The fastest of three reads is one that the rival did not interrupt.
         let one = (0..3).map(|_| read(1).elapsed() as u64).min().unwrap_or(1).max(1);
         let times = (CALL_NS / one).clamp(1, MOST);
         let (delay, switches) = (stage::run_delay_ns(), stage::switches());
@@ -54,7 +57,7 @@ pub fn play(stage: &mut Stage) -> Result<(), Stop> {
             stage.scene.calls.push(read(times));
         }
         stage.end();
-        stage.note("preempted", stage::switches().1 - switches.1);
+        stage.note("preempted", stage::switches().involuntary - switches.involuntary);
         if let (Some(before), Some(after)) = (delay, stage::run_delay_ns()) {
             stage.note("run_delay", after - before);
         }
@@ -68,11 +71,11 @@ pub fn play(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What iotrace makes of it.
+/// Compares what iotrace recorded of the scene with the truth.
 pub fn judge(evidence: &Evidence) {
     let scene = evidence.scene;
     let seen = evidence.pairs(|_| true);
-    // A preemption on the way out of a call, behind its end, is none in it.
+    // A preemption after the end mark of a call, on its way out, counts between the calls.
     let inside: i64 = seen.iter().map(|one| one.record.parts.total as i64).sum();
     let between = scene.to_ns.saturating_sub(scene.from_ns) as i64 - inside;
     let runq: i64 = seen.iter().map(|one| one.record.parts.runq as i64).sum();
@@ -80,7 +83,7 @@ pub fn judge(evidence: &Evidence) {
     match scene.facts.get("run_delay") {
         Some(&delay) => evidence.near(
             "run-queue",
-            "/proc/TID/schedstat; all but what the thread spent between its calls",
+            "/proc/TID/schedstat, less what the thread may have waited between its calls",
             "ns",
             (delay as i64, runq),
             between + beyond(delay as i64),
@@ -103,7 +106,7 @@ pub fn judge(evidence: &Evidence) {
     let preempts: i64 = seen.iter().map(|one| i64::from(one.record.preempts)).sum();
     evidence.near(
         "preemptions",
-        "getrusage: involuntary switches; one may fall behind each call",
+        "getrusage: involuntary switches, of which one may come after the end of each call",
         "switches",
         (scene.fact("preempted") as i64, preempts),
         scene.calls.len() as i64,

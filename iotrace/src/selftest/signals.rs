@@ -9,7 +9,7 @@ use super::evidence::Evidence;
 use super::stage::{self, Stage, Stop};
 use crate::workload::gettid;
 
-/// Datagrams that arrive meanwhile.
+/// Number of datagrams that arrive while SIGIO is blocked.
 const DATAGRAMS: usize = 5;
 
 static HANDLED: AtomicU64 = AtomicU64::new(0);
@@ -18,7 +18,10 @@ extern "C" fn handled(_: libc::c_int) {
     HANDLED.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Blocks SIGIO, lets them come, and unblocks it.
+/// Blocks SIGIO, sends the datagrams, and unblocks it.
+///
+/// # Errors
+/// A call of the scene failed.
 pub fn play(stage: &mut Stage) -> Result<(), Stop> {
     let (reader, writer) = stage::udp_pair()?;
     let fd = reader.as_raw_fd();
@@ -44,11 +47,17 @@ pub fn play(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What iotrace makes of it.
+/// Compares what iotrace recorded of the scene with the truth.
 pub fn judge(evidence: &Evidence) {
     let with =
         |result: i32| evidence.signals(SIGNAL_GENERATED).filter(|one| one.result == result).count() as u64;
-    evidence.exactly("generated", "signal(7): a standard signal is pending once", "signals", 1, with(0));
+    evidence.exactly(
+        "generated",
+        "signal(7): a standard signal is pending at most once",
+        "signals",
+        1,
+        with(0),
+    );
     evidence.exactly("coalesced", "all datagrams but the first", "signals", DATAGRAMS as u64 - 1, with(2));
     let delivered = evidence.signals(SIGNAL_DELIVERED).count() as u64;
     evidence.exactly(

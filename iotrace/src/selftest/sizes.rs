@@ -1,26 +1,33 @@
-//! Known sizes: small and large reads in turn of data that is there already. What the large one takes longer by
-//! the program's clock is what it copies more.
+//! Known sizes: small and large reads in turn, of data that is there already. By the clock of the program a large read
+//! takes longer, and nearly all of the difference is the copy.
 
 use std::os::fd::OwnedFd;
 
 use super::evidence::{Evidence, Seen, median};
 use super::stage::{self, Stage, Stop};
 
-/// Reads of each size.
+/// Number of reads of each size.
 const READS: usize = 32;
-/// Both are one socket buffer with pages of its own, so that little but the copy differs.
+/// Bytes of a small read. A message of either size is one socket buffer with pages of its own, so that the reads differ
+/// in the copy and in little else.
 const SMALL: usize = 8 << 10;
+/// Bytes of a large read.
 const LARGE: usize = 32 << 10;
-/// Of what a larger read takes longer, this much may be anything else: freeing the larger buffer, cache misses
-/// of it.
+/// Share of the difference that may be something else than the copy: freeing the larger buffer, and its cache misses.
 const OTHER: f64 = 0.35;
 
-/// Over AF_UNIX.
+/// Reads over AF_UNIX.
+///
+/// # Errors
+/// A call of the scene failed.
 pub fn unix(stage: &mut Stage) -> Result<(), Stop> {
     play(stage, stage::unix_pair()?)
 }
 
-/// Over TCP.
+/// Reads over TCP.
+///
+/// # Errors
+/// A call of the scene failed.
 pub fn tcp(stage: &mut Stage) -> Result<(), Stop> {
     play(stage, stage::tcp_pair()?)
 }
@@ -38,7 +45,7 @@ fn play(stage: &mut Stage, (reader, writer): (OwnedFd, OwnedFd)) -> Result<(), S
     Ok(())
 }
 
-/// What iotrace makes of it.
+/// Compares what iotrace recorded of the scene with the truth.
 pub fn judge(evidence: &Evidence) {
     let seen = evidence.pairs(|_| true);
     let of = |size: usize| seen.iter().filter(move |one| one.own.ret == size as i64);
@@ -56,10 +63,10 @@ pub fn judge(evidence: &Evidence) {
     );
     evidence.ranges(
         "copy",
-        "a part of the call's time by the clock around it",
+        "at most the whole call, by CLOCK_MONOTONIC around it",
         of(LARGE).map(|one| (one.record.parts.copy as i64, (1, one.own.elapsed()))).collect(),
     );
-    // Undisturbed ones: the middle of the faster half.
+    // The median of the faster half, which nothing disturbed.
     let quick = |time: &dyn Fn(&Seen) -> i64, size| {
         let mut times: Vec<i64> = of(size).map(time).collect();
         times.sort_unstable();

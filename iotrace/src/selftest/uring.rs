@@ -1,4 +1,4 @@
-//! io_uring: the six ways in which a request may be carried out, each told by its events.
+//! io_uring: the six ways in which the kernel may carry out a request, each recognised by its events.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -6,28 +6,29 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use io_uring::{Builder, IoUring, cqueue, opcode, squeue, types};
 use iotrace_ebpf::abi::UringEvent;
 
+use super::account::Sent;
 use super::evidence::Evidence;
 use super::stage::{self, Stage, Stop, bracket, unable};
 use crate::workload::{now_ns, own_work};
 use iotrace_core::domain::syscall;
 use iotrace_ebpf::abi::traits::REQUESTS;
 
-/// Marks the requests of the self-test.
+/// User data of the requests of the self-test.
 const REQUEST: u64 = 0x5e1f_7e57;
-/// What else has to be submitted.
+/// User data of requests that are not checked.
 const OTHER: u64 = 1;
 /// Bytes of a message.
 const SIZE: usize = 256;
-/// Messages of the multishot request.
+/// Number of messages of the multishot request.
 const SHOTS: usize = 4;
-/// Requests that are polled, one after the other.
+/// Number of requests that are polled, one after the other.
 const POLLED: usize = 5;
-/// Longer than anything takes, even under emulation.
+/// Longest wait for a completion, ns: more than it takes under emulation.
 const PATIENCE_NS: u64 = 5_000_000_000;
 
-/// A ring, or the reason why there is none: too old for `flags`, or switched off.
+/// A ring with `flags`. The scene cannot be played where the kernel is older than `since` or io_uring is switched off.
 fn ring(since: Option<(u32, u32)>, flags: impl FnOnce(&mut Builder)) -> Result<IoUring, Stop> {
-    // Without flags first: that says whether rings can be made at all.
+    // First a ring without flags, to see whether the process may make rings at all.
     if let Err(error) = IoUring::new(4) {
         return Err(unable(
             format!("io_uring_setup: {error} (see kernel.io_uring_disabled, or a seccomp filter)"),
@@ -50,7 +51,7 @@ fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> squeue::Entry {
         .user_data(REQUEST)
 }
 
-/// `io_uring_enter(2)` in a bracket: submits what is there, and waits for `want` completions.
+/// `io_uring_enter(2)` in a bracket: submits the requests in the ring, and waits for `want` completions.
 fn enter(ring: &IoUring, want: usize) -> super::account::Bracket {
     bracket(libc::SYS_io_uring_enter, Some(ring.as_raw_fd()), || {
         let entered = if want == 0 { ring.submit() } else { ring.submit_and_wait(want) };
@@ -58,7 +59,7 @@ fn enter(ring: &IoUring, want: usize) -> super::account::Bracket {
     })
 }
 
-/// The next completion of a request, waited for without a call.
+/// Waits for the next completion of a request, without `io_uring_enter`.
 fn completion(ring: &mut IoUring) -> io::Result<cqueue::Entry> {
     let limit = now_ns() + PATIENCE_NS;
     loop {
@@ -72,7 +73,10 @@ fn completion(ring: &mut IoUring) -> io::Result<cqueue::Entry> {
     }
 }
 
-/// The data is there before it is asked for.
+/// Receives data that is there already: the request completes in the submitting call.
+///
+/// # Errors
+/// A call of the scene failed, or this kernel cannot play it.
 pub fn inline(stage: &mut Stage) -> Result<(), Stop> {
     let mut ring = ring(None, |_| {})?;
     let (reader, writer) = stage::unix_pair()?;
@@ -86,7 +90,10 @@ pub fn inline(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The kernel polls the socket, and the thread waits for the completion.
+/// Receives data that comes later: the kernel polls the socket while the thread waits in `io_uring_enter`.
+///
+/// # Errors
+/// A call of the scene failed, or this kernel cannot play it.
 pub fn poll(stage: &mut Stage) -> Result<(), Stop> {
     let mut ring = ring(None, |_| {})?;
     let (reader, writer) = stage::tcp_pair()?;
@@ -108,7 +115,10 @@ pub fn poll(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A read that is handed to a worker (`IOSQE_ASYNC`).
+/// Reads with `IOSQE_ASYNC`, so that a worker of the kernel carries the request out.
+///
+/// # Errors
+/// A call of the scene failed, or this kernel cannot play it.
 pub fn worker(stage: &mut Stage) -> Result<(), Stop> {
     let mut ring = ring(None, |_| {})?;
     let (reader, writer) = stage::pipe()?;
@@ -127,7 +137,10 @@ pub fn worker(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The kernel's thread takes the request from the ring: no call, but to wake it.
+/// Receives with `IORING_SETUP_SQPOLL`: the kernel's SQ thread takes the request; a call is needed only to wake it.
+///
+/// # Errors
+/// A call of the scene failed, or this kernel cannot play it.
 pub fn sqpoll(stage: &mut Stage) -> Result<(), Stop> {
     let mut ring = ring(Some((5, 11)), |builder| {
         builder.setup_sqpoll(10_000);
@@ -137,7 +150,7 @@ pub fn sqpoll(stage: &mut Stage) -> Result<(), Stop> {
     stage::write(&writer, &[1; SIZE])?;
     stage.begin();
     push(&mut ring, &receive(&reader, &mut buffer))?;
-    // Before its first request the kernel's thread may have gone to sleep.
+    // The SQ thread may have gone to sleep before its first request.
     let mut calls = 0;
     let limit = now_ns() + PATIENCE_NS;
     while ring.completion().is_empty() && now_ns() < limit {
@@ -154,7 +167,10 @@ pub fn sqpoll(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Task work waits until the thread comes for completions (`IORING_SETUP_DEFER_TASKRUN`): meanwhile it computes.
+/// Receives with `IORING_SETUP_DEFER_TASKRUN`: the thread computes, and task work waits until it asks for completions.
+///
+/// # Errors
+/// A call of the scene failed, or this kernel cannot play it.
 pub fn deferred(stage: &mut Stage) -> Result<(), Stop> {
     let mut ring = ring(Some((6, 1)), |builder| {
         builder.setup_single_issuer().setup_defer_taskrun();
@@ -165,7 +181,7 @@ pub fn deferred(stage: &mut Stage) -> Result<(), Stop> {
     push(&mut ring, &receive(&reader, &mut buffer))?;
     stage.scene.calls.push(enter(&ring, 0));
     stage::write(&writer, &[1; SIZE])?;
-    // With task work that interrupts, the request would complete here.
+    // Without the flag, task work would interrupt the thread and complete the request here.
     own_work(2_000);
     stage.scene.calls.push(enter(&ring, 1));
     stage.end();
@@ -173,7 +189,10 @@ pub fn deferred(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// One request, a completion for each message.
+/// Receives with one multishot request, which completes for each message.
+///
+/// # Errors
+/// A call of the scene failed, or this kernel cannot play it.
 pub fn multishot(stage: &mut Stage) -> Result<(), Stop> {
     let mut ring = ring(None, |_| {})?;
     let (reader, writer) = stage::udp_pair()?;
@@ -196,7 +215,7 @@ pub fn multishot(stage: &mut Stage) -> Result<(), Stop> {
     let mut bytes = 0;
     for _ in 0..SHOTS {
         stage::write(&writer, &[1; SIZE])?;
-        // Comes back from the kernel with its task work done.
+        // The kernel carries out the task work when the write returns, so the completion is there.
         bytes += completion(&mut ring)?.result().max(0) as u64;
     }
     stage.end();
@@ -204,7 +223,7 @@ pub fn multishot(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What iotrace makes of it.
+/// Compares what iotrace recorded of the scene with the truth.
 pub fn judge(evidence: &Evidence) {
     for probe in ["io_uring_submit_req", "io_uring_complete"] {
         if !(evidence.attached)(probe) {
@@ -249,7 +268,7 @@ pub fn judge(evidence: &Evidence) {
             });
             evidence.exactly(
                 "calls",
-                "the program's own count: to wake the kernel's thread",
+                "the program's own count of calls that woke the SQ thread",
                 "calls",
                 scene.fact("calls"),
                 calls.count() as u64,
@@ -262,7 +281,7 @@ pub fn judge(evidence: &Evidence) {
     }
 }
 
-/// The completion lies within the last call, which a deferred request waits for.
+/// Checks that the request completed within the last call; a deferred request waits for that call.
 fn completed_in_enter(evidence: &Evidence, at: u64, nr: u32) {
     let Some(own) = evidence.scene.calls.last() else { return };
     let inside = u64::from(syscall::is(nr, REQUESTS));
@@ -274,20 +293,21 @@ fn completed_in_enter(evidence: &Evidence, at: u64, nr: u32) {
     );
 }
 
-/// Each poll is woken inside the send call, and the thread waited that long.
+/// Checks that each poll was woken within the send call, and that the thread waited until then.
 fn woken(evidence: &Evidence) {
     let added = evidence.uring(UringEvent::TaskAdd, REQUEST);
     if added.is_empty() {
-        evidence.skip("woken-at", "io_uring_task_add is not attached or tells no request", None);
+        evidence.skip("woken-at", "io_uring_task_add is not attached, or does not name the request", None);
     } else {
-        // Those that were sent to while they waited.
-        let waiting = |own: &&super::account::Bracket| own.sent.is_some_and(|sent| sent.0 > own.before_ns);
+        // The calls that had begun before the message was sent.
+        let waiting =
+            |own: &&super::account::Bracket| own.sent.is_some_and(|sent| sent.before_ns > own.before_ns);
         let sent = evidence.scene.calls.iter().filter(waiting).filter_map(|own| own.sent);
         let nearest = |at: u64| added.iter().map(|one| one.head.at).min_by_key(|one| one.abs_diff(at));
         evidence.ranges(
             "woken-at",
             "the sender's clock before and after its call (0: before)",
-            sent.filter_map(|(before, after)| {
+            sent.filter_map(|Sent { before_ns: before, after_ns: after }| {
                 let at = nearest(before + (after - before) / 2)?;
                 Some((at as i64 - before as i64, (0, (after - before) as i64)))
             })

@@ -1,26 +1,32 @@
-//! Paced waits: a reader that sleeps until a sender on a schedule sends. Over a pipe the sender is woken by a
-//! timerfd.
+//! Paced waits: a reader sleeps until a sender sends on its schedule. In the scene of the pipe a timerfd wakes the
+//! sender.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use super::account::Bracket;
+use super::account::{Bracket, Sent};
 use super::evidence::{CLOCK_NS, Evidence};
 use super::stage::{self, Stage, Stop, bracket};
 use crate::workload::{now_ns, sleep_until};
 
-/// Messages of a scene: enough for medians.
+/// Number of messages of a scene: enough for medians.
 const MESSAGES: usize = 24;
 /// Bytes of a message.
 const SIZE: usize = 64;
 
-/// The reader is woken through a pipe.
+/// Waits for data on a pipe.
+///
+/// # Errors
+/// A call of the scene failed.
 pub fn pipe(stage: &mut Stage) -> Result<(), Stop> {
     let (reader, writer) = stage::pipe()?;
     let timer = timer()?;
     paced(stage, reader, move || tick(&timer), move || stage::write(&writer, &[1; SIZE]), stage::read)
 }
 
-/// Through a TCP connection.
+/// Waits for data on a TCP connection.
+///
+/// # Errors
+/// A call of the scene failed.
 pub fn tcp(stage: &mut Stage) -> Result<(), Stop> {
     let (reader, writer) = stage::tcp_pair()?;
     paced(
@@ -32,7 +38,10 @@ pub fn tcp(stage: &mut Stage) -> Result<(), Stop> {
     )
 }
 
-/// Through an AF_UNIX stream.
+/// Waits for data on an AF_UNIX stream.
+///
+/// # Errors
+/// A call of the scene failed.
 pub fn unix(stage: &mut Stage) -> Result<(), Stop> {
     let (reader, writer) = stage::unix_pair()?;
     paced(
@@ -44,7 +53,10 @@ pub fn unix(stage: &mut Stage) -> Result<(), Stop> {
     )
 }
 
-/// By a datagram, which the kernel stamps as it arrives.
+/// Waits for datagrams on a UDP socket; the kernel stamps each as it arrives (SO_TIMESTAMPNS).
+///
+/// # Errors
+/// A call of the scene failed.
 pub fn udp(stage: &mut Stage) -> Result<(), Stop> {
     let (reader, writer) = stage::udp_pair()?;
     let on = 1i32;
@@ -70,9 +82,9 @@ fn paced(
             for _ in 0..MESSAGES {
                 sleep_until(now_ns() + interval);
                 tick()?;
-                let before = now_ns();
+                let before_ns = now_ns();
                 send()?;
-                sent.push((before, now_ns()));
+                sent.push(Sent { before_ns, after_ns: now_ns() });
             }
             Ok(sent)
         }
@@ -82,7 +94,7 @@ fn paced(
     stage.begin();
     let mut calls: Vec<Bracket> = (0..MESSAGES).map(|_| read(&reader, &mut buffer)).collect();
     stage.end();
-    stage.note("sleeps", stage::switches().0 - switches.0);
+    stage.note("sleeps", stage::switches().voluntary - switches.voluntary);
     if let (Some(before), Some(after)) = (delay, stage::run_delay_ns()) {
         stage.note("run_delay", after - before);
     }
@@ -98,7 +110,7 @@ fn timer() -> std::io::Result<OwnedFd> {
     stage::descriptor(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC) })
 }
 
-/// Waits for a timer of its own.
+/// Sets the timer to 100 us and waits for it.
 fn tick(timer: &OwnedFd) -> std::io::Result<()> {
     let once = libc::timespec { tv_sec: 0, tv_nsec: 100_000 };
     let never = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -106,10 +118,10 @@ fn tick(timer: &OwnedFd) -> std::io::Result<()> {
     // SAFETY: a valid timer value; the old one is not asked for.
     stage::ok(unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const set, std::ptr::null_mut()) })?;
     let rung = stage::read(timer, &mut [0; 8]).ret;
-    if rung == 8 { Ok(()) } else { Err(std::io::Error::other("a timer did not ring")) }
+    if rung == 8 { Ok(()) } else { Err(std::io::Error::other("a timer did not expire")) }
 }
 
-/// `recvmsg(2)`, with the kernel's time stamp.
+/// `recvmsg(2)` in a bracket, with the time stamp of the kernel.
 fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> Bracket {
     let slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let mut control = [0u64; 8];
@@ -136,7 +148,7 @@ fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> Bracket {
     own
 }
 
-/// How far CLOCK_REALTIME is ahead of CLOCK_MONOTONIC.
+/// Nanoseconds by which CLOCK_REALTIME is ahead of CLOCK_MONOTONIC.
 fn real_ahead_ns() -> u64 {
     let real = || {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -144,7 +156,8 @@ fn real_ahead_ns() -> u64 {
         unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut time) };
         time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
     };
-    // Between two readings of the one lies the other; the closest pair of a few is not disturbed.
+    // CLOCK_REALTIME is read between two readings of CLOCK_MONOTONIC; the pair that lies closest together was not
+    // disturbed.
     let reading = || {
         let (before, real, after) = (now_ns(), real(), now_ns());
         (after - before, real.wrapping_sub(before + (after - before) / 2))
@@ -152,7 +165,7 @@ fn real_ahead_ns() -> u64 {
     (0..5).map(|_| reading()).min().map_or(0, |(_, ahead)| ahead)
 }
 
-/// What iotrace makes of it.
+/// Compares what iotrace recorded of the scene with the truth.
 pub fn judge(evidence: &Evidence) {
     let scene = evidence.scene;
     let seen = evidence.pairs(|_| true);
@@ -162,7 +175,7 @@ pub fn judge(evidence: &Evidence) {
         "clocks of both ends: the wait ends inside the send call",
         seen.iter()
             .filter_map(|one| {
-                let (before, after) = one.own.sent?;
+                let Sent { before_ns: before, after_ns: after } = one.own.sent?;
                 let start = one.own.before_ns as i64;
                 let end = after.min(one.own.after_ns) as i64;
                 let least = (before as i64 - start - one.own.cpu_ns as i64).max(0);
@@ -176,7 +189,7 @@ pub fn judge(evidence: &Evidence) {
         seen.iter()
             .filter(|one| one.waited())
             .filter_map(|one| {
-                let (before, after) = one.own.sent?;
+                let Sent { before_ns: before, after_ns: after } = one.own.sent?;
                 let end = after.min(one.own.after_ns) as i64;
                 let wake = one.record.wake.at as i64 - before as i64;
                 Some((wake, (0, (end - before as i64).max(0))))
@@ -195,7 +208,7 @@ pub fn judge(evidence: &Evidence) {
         let late = wakes.filter(|wake| wake.ready > wake.at).count() as u64;
         evidence.exactly(
             "ready-after-wake-up",
-            "the wake-up is what readiness leads to",
+            "readiness causes the wake-up, so it comes first",
             "messages",
             0,
             late,
@@ -207,9 +220,9 @@ pub fn judge(evidence: &Evidence) {
     }
 }
 
-/// The scheduler's own account begins when the thread is queued, iotrace's at the wake-up right before: both lie
-/// in the send call, unless an interrupt has to queue the thread on another CPU, which takes long where somebody else
-/// has that CPU of a virtual machine. Between its calls the thread may wait for a CPU as well.
+/// Checks the time on the run queue. The scheduler's account begins when the thread is queued, iotrace's at the wake-up
+/// right before. Both lie in the send call, unless an interrupt has to queue the thread on another CPU; that takes long
+/// in a virtual machine whose host gives that CPU to another one. Between its calls the thread may wait for a CPU, too.
 fn run_queue(evidence: &Evidence, runq: u64) {
     let scene = evidence.scene;
     let Some(&delay) = scene.facts.get("run_delay") else {
@@ -221,9 +234,10 @@ fn run_queue(evidence: &Evidence, runq: u64) {
     };
     let inside: i64 = scene.calls.iter().map(Bracket::elapsed).sum();
     let between = scene.to_ns.saturating_sub(scene.from_ns) as i64 - inside;
-    let sends = scene.calls.iter().filter_map(|own| own.sent.map(|(before, after)| (own, before, after)));
-    let waking: i64 =
-        sends.map(|(own, before, after)| (after.min(own.after_ns) as i64 - before as i64).max(0)).sum();
+    let sends = scene.calls.iter().filter_map(|own| Some((own, own.sent?)));
+    let waking: i64 = sends
+        .map(|(own, sent)| (sent.after_ns.min(own.after_ns) as i64 - sent.before_ns as i64).max(0))
+        .sum();
     evidence.near(
         "run-queue",
         "/proc/TID/schedstat",
@@ -233,7 +247,7 @@ fn run_queue(evidence: &Evidence, runq: u64) {
     );
 }
 
-/// When the socket became ready.
+/// Checks when the socket became ready.
 fn readiness(evidence: &Evidence) {
     if !(evidence.attached)("sk_data_ready") {
         return evidence.skip("ready", "this kernel has no tracepoint sk_data_ready", Some((6, 3)));
@@ -241,7 +255,7 @@ fn readiness(evidence: &Evidence) {
     let ready = |from: u64, to: u64| {
         let slack = 5 * CLOCK_NS as u64;
         let mut within = evidence.journal.ready.iter().map(|one| one.head.at);
-        // The one nearest to the send call, should a fault have moved it out.
+        // If no mark lies within the send call, take the nearest: a fault may have moved it.
         let near = within.clone().min_by_key(|&at| at.abs_diff(from + (to - from) / 2));
         within.find(|&at| at >= from.saturating_sub(slack) && at <= to + slack).or(near)
     };
@@ -251,7 +265,7 @@ fn readiness(evidence: &Evidence) {
         "ready",
         "the sender's clock before and after its call (0: before)",
         sent()
-            .filter_map(|(_, (before, after))| {
+            .filter_map(|(_, Sent { before_ns: before, after_ns: after })| {
                 let at = ready(before, after)? as i64 - before as i64;
                 Some((at, (0, (after - before) as i64)))
             })
@@ -262,7 +276,7 @@ fn readiness(evidence: &Evidence) {
             "ready-after-stamp",
             "SO_TIMESTAMPNS: after the kernel's stamp, before the send returns",
             sent()
-                .filter_map(|(own, (before, after))| {
+                .filter_map(|(own, Sent { before_ns: before, after_ns: after })| {
                     let stamp = own.stamp_ns? as i64;
                     let at = ready(before, after)? as i64 - stamp;
                     Some((at, (0, (after as i64 - stamp).max(0))))

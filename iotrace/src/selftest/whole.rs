@@ -1,5 +1,5 @@
-//! The whole: every call is there once, its parts add up, its edges lie between the program's clocks, and the sums
-//! of the kernel are those of its records.
+//! The whole: every call has one record, its parts add up, its edges lie between the clocks of the program, and the
+//! sums of the kernel are those of its records.
 
 use std::collections::HashMap;
 
@@ -11,14 +11,17 @@ use super::stage::{self, Stage, Stop, bracket};
 use crate::workload::gettid;
 use iotrace_core::rows::sums::Row;
 
-/// Threads that call as fast as they can.
+/// Number of threads that make calls as fast as they can.
 const THREADS: usize = 3;
-/// Reads and writes of each.
+/// Number of reads and of writes that each thread makes.
 const CALLS: usize = 400;
-/// Calls that return at once, each between clocks.
+/// Number of calls that return at once, each between two readings of the clock.
 const QUICK: usize = 200;
 
-/// Several threads, many calls, each counted; and quick ones, each timed.
+/// Makes many calls in several threads, which are counted, and calls that return at once, which are timed.
+///
+/// # Errors
+/// A call of the scene failed.
 pub fn play(stage: &mut Stage) -> Result<(), Stop> {
     let (reader, _writer) = stage::unix_pair()?;
     stage.begin();
@@ -28,7 +31,7 @@ pub fn play(stage: &mut Stage) -> Result<(), Stop> {
             let mut byte = [0];
             for _ in 0..CALLS {
                 stage::write(&writer, &[1])?;
-                // Unmarked: counted, not timed.
+                // Not kept in the account: these calls are counted, not timed.
                 let taken = stage::read(&reader, &mut byte);
                 if taken.ret != 1 {
                     return Err(std::io::Error::from_raw_os_error(-taken.ret as i32));
@@ -49,7 +52,7 @@ pub fn play(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A `poll` for room, which there is: it returns 1, so that it is none of the calls that are folded.
+/// A `poll` for room to write. There is room, so it returns 1; polls that return 0 would be folded into one record.
 fn quick(reader: &std::os::fd::OwnedFd) -> Bracket {
     use std::os::fd::AsRawFd;
     let fd = reader.as_raw_fd();
@@ -58,7 +61,7 @@ fn quick(reader: &std::os::fd::OwnedFd) -> Bracket {
     bracket(libc::SYS_poll, None, || unsafe { libc::syscall(libc::SYS_poll, &raw mut poll, 1, -1) as isize })
 }
 
-/// What iotrace makes of it.
+/// Compares what iotrace recorded of the scene with the truth.
 pub fn judge(evidence: &Evidence) {
     counts(evidence);
     edges(evidence);
@@ -87,7 +90,7 @@ fn counts(evidence: &Evidence) {
     let quick = evidence.pairs(|_| true);
     let seen = evidence.scene.calls.first().map_or(0, |own| evidence.recorded(own.tid, own.nr, None).len());
     evidence.exactly("calls", own, "calls", QUICK as u64, seen as u64);
-    // Calls that return at once take some time, and not more than the clocks around them say.
+    // A call that returns at once takes more than 0 ns, and at most the time between the clocks around it.
     evidence.ranges(
         "quick-total",
         "CLOCK_MONOTONIC around a call that returns at once",
@@ -95,7 +98,7 @@ fn counts(evidence: &Evidence) {
     );
 }
 
-/// No call may begin before the program's clock was read, nor end after it was read again.
+/// Checks that no call begins before the first reading of the clock, or ends after the second.
 fn edges(evidence: &Evidence) {
     let beyond = |one: &super::evidence::Seen| {
         let early = one.own.before_ns as i64 - one.record.enter as i64;
@@ -104,10 +107,16 @@ fn edges(evidence: &Evidence) {
     };
     let pairs = evidence.pairs(|_| true);
     let worst = pairs.iter().map(beyond).max().unwrap_or(i64::MAX).max(0);
-    evidence.near("edges", "CLOCK_MONOTONIC around each call: how far beyond", "ns", (0, worst), CLOCK_NS);
+    evidence.near(
+        "edges",
+        "CLOCK_MONOTONIC around each call: the most that an edge lies outside",
+        "ns",
+        (0, worst),
+        CLOCK_NS,
+    );
 }
 
-/// Everything that was recorded, not of this scene alone.
+/// Checks the records of all scenes: the parts of each call, their order, and the sums.
 fn sums(evidence: &Evidence) {
     let mut rows: HashMap<(u32, u32), Row> = HashMap::new();
     let (mut wrong, mut elapsed, mut disordered) = (0, 0, 0);
@@ -116,7 +125,7 @@ fn sums(evidence: &Evidence) {
         let sum = parts.wait + parts.lock + parts.runq + parts.copy + parts.work;
         wrong += u64::from(sum != parts.total);
         disordered += u64::from(!in_order(call));
-        // Folded polls have pauses between them.
+        // Folded polls are left out: there are pauses between them.
         elapsed += u64::from(entry.count == 1 && call.head.at.wrapping_sub(call.enter) != parts.total);
         let waits = iotrace_core::domain::syscall::role_of(call.nr, call.arg2, call.arg3)
             == iotrace_core::domain::Role::Completion
@@ -154,7 +163,7 @@ fn sums(evidence: &Evidence) {
     evidence.exactly("sums", "the kernel's sums are those of its records", "rows", 0, differing as u64);
 }
 
-/// Whether the marks of a call come in the only order that they can have.
+/// Whether the marks of a call are in the only order in which they can happen.
 fn in_order(call: &CallRecord) -> bool {
     let (enter, exit) = (call.enter, call.head.at);
     let slept = call.first_out == 0 || (enter..=exit).contains(&call.first_out);
@@ -163,7 +172,7 @@ fn in_order(call: &CallRecord) -> bool {
     slept && woken && copied && (enter..=exit).contains(&call.last_in)
 }
 
-/// What was lost.
+/// Checks that nothing was lost.
 fn losses(evidence: &Evidence) {
     let loss = evidence.loss;
     let lost = loss.records + loss.map_full + loss.unmatched;

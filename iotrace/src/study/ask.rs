@@ -1,4 +1,4 @@
-//! The ways to ask many descriptors at once which of them can be read.
+//! The calls that say which of many descriptors can be read: select, poll, epoll, io_uring.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -6,30 +6,30 @@ use std::ptr;
 
 use io_uring::{IoUring, opcode, types};
 
-/// Ways to ask, by the name of their arm.
+/// The calls, by the names of their arms.
 pub const WAYS: [&str; 5] = ["select", "poll", "epoll", "epoll-et", "io-uring"];
 
 const BITS: usize = libc::c_ulong::BITS as usize;
 
-/// One way to ask, set up for its descriptors.
+/// One of the calls, set up for its descriptors.
 pub struct Asker(Way);
 
 enum Way {
-    /// A set of bits as large as the highest descriptor needs, handed over anew by each call.
+    /// `select(2)`: a set of bits as large as the highest descriptor needs, handed over again by each call.
     Select { all: Vec<libc::c_ulong>, set: Vec<libc::c_ulong>, highest: RawFd },
-    /// A list, handed over by each call.
+    /// `poll(2)`: a list, handed over again by each call.
     Poll { list: Vec<libc::pollfd> },
-    /// Registered once.
+    /// `epoll(7)`: the descriptors are registered once.
     Epoll { epoll: OwnedFd, fds: Vec<RawFd>, events: Vec<libc::epoll_event>, flags: u32 },
-    /// One request each, made again once it completed, with the next call.
+    /// `io_uring(7)`: one poll request for each descriptor; the next call makes completed requests again.
     Uring { ring: Box<IoUring>, fds: Vec<RawFd> },
 }
 
 impl Asker {
-    /// Sets up the way of this name.
+    /// Sets up the call whose arm has this name, for `fds`.
     ///
     /// # Errors
-    /// What the kernel said.
+    /// The kernel refused a descriptor of its own (epoll, io_uring) or the registration of one of `fds`.
     pub fn new(way: &str, fds: &[RawFd]) -> io::Result<Self> {
         match way {
             "select" => {
@@ -87,8 +87,11 @@ impl Asker {
         Ok(())
     }
 
-    /// An edge-triggered way has told of what is there, and would not again: makes it look once more at the
-    /// first `most`, as new arrivals would. Nothing for the others.
+    /// Edge-triggered epoll does not report an arrival twice: registers the first `most` descriptors again, so that
+    /// it reports them as it would report new arrivals. Does nothing for the other calls.
+    ///
+    /// # Errors
+    /// `epoll_ctl` failed.
     pub fn rearm(&self, most: usize) -> io::Result<()> {
         match &self.0 {
             Way::Epoll { flags, .. } if flags & libc::EPOLLET as u32 != 0 => {
@@ -98,10 +101,10 @@ impl Asker {
         }
     }
 
-    /// One call: how many descriptors can be read. With `wait` it sleeps until there is one.
+    /// Makes the call once and returns how many descriptors can be read. With `wait` it sleeps until one can.
     ///
     /// # Errors
-    /// Of the call; interrupted calls are made again.
+    /// The call failed. A call that a signal interrupted (`EINTR`) is made again.
     pub fn ask(&mut self, wait: bool) -> io::Result<usize> {
         loop {
             let found = self.once(wait);
@@ -138,7 +141,7 @@ impl Asker {
     }
 }
 
-/// One `io_uring_enter` that hands over what completed before anew, and takes what has completed.
+/// One `io_uring_enter`: submits the requests that were made again after the last call, and takes the completions.
 fn enter(ring: &mut IoUring, fds: &[RawFd], wait: bool) -> io::Result<usize> {
     const GETEVENTS: u32 = 1;
     let pending = ring.submission().len() as u32;
@@ -178,7 +181,7 @@ mod tests {
             crowd.fill(3).unwrap();
             assert_eq!(asker.ask(true).unwrap(), 3, "{way}");
             asker.rearm(3).unwrap();
-            assert_eq!(asker.ask(false).unwrap(), 3, "{way}: what is not read is told again");
+            assert_eq!(asker.ask(false).unwrap(), 3, "{way}: what is not read is reported again");
             crowd.drain(70);
         }
     }

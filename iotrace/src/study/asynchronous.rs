@@ -1,4 +1,4 @@
-//! What is asynchronous in truth: who waits, who copies, on which thread, and how many calls it takes.
+//! The interfaces that are called asynchronous: which thread waits, which copies, and how many calls a message takes.
 
 use super::bench::{self, Bench};
 use super::{Experiment, Lab, Outcome, Sheet, models};
@@ -8,16 +8,16 @@ use iotrace_core::domain::model::{Model, Transport};
 use iotrace_core::domain::spec::{Ring, Spec, Tuning};
 use iotrace_core::summary::{Run, Source, Table};
 
-/// The study.
+/// The study `async`: the interfaces that are called asynchronous.
 pub const ASYNC: Experiment = Experiment {
     name: "async",
-    question: "Of what is called asynchronous: who waits, who copies, with how many calls?",
+    question: "In the interfaces called asynchronous, which thread waits, which copies, and with how many calls?",
     arms: &NAMES,
     connections: None,
     run,
 };
 
-/// The arms: an interface, or io_uring in one of its ways.
+/// The arms: an interface, or io_uring with one kind of ring.
 const ARMS: [(&str, Model, Ring); 9] = [
     ("posix-aio", Model::PosixAio, Ring::Plain),
     ("linux-aio", Model::LinuxAio, Ring::Plain),
@@ -40,19 +40,20 @@ const NAMES: [&str; 9] = [
     "uring-multi",
     "uring-sqpoll",
 ];
-/// Places of a copy: measure, and in words.
+/// Where a copy may run: the name of the measure, and the words for it.
 const PLACES: [(&str, &str); 6] = [
-    ("own call", "in the call that hands over or waits"),
+    ("own call", "in the call that submits or waits"),
     ("data call", "in a data call of its own"),
-    ("task work", "in task work at the edge of something else"),
+    ("task work", "in task work, at the end of another call or of an interrupt"),
     ("helper", "by a helper thread of the C library"),
     ("worker", "by an io-wq worker of the kernel"),
     ("SQ thread", "by the kernel's SQ thread"),
 ];
-/// Messages of a repeat, and with `--quick`.
+/// Messages of a repeat, and those of `--quick`.
 const MESSAGES: (u64, u64) = (50, 20);
+/// Bytes of a message.
 const SIZE: u64 = 1024;
-/// Between two messages, and with `--quick`: slow machines shall wait, too.
+/// Time between two messages, and that of `--quick`: long enough for slow machines to wait again, too.
 const INTERVAL_NS: (u64, u64) = (1_000_000, 3_000_000);
 
 fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
@@ -67,7 +68,8 @@ fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
     lab.rounds("measuring", &mut sheet, arms.len(), |index, sheet| {
         let (name, model, ring) = arms[index];
         let spec = Spec {
-            // A multishot receive takes what there is: only a datagram ends with the message.
+            // Datagrams, because a multishot receive takes whatever has arrived: on a stream that may be more than
+            // one message.
             transport: Transport::Udp,
             tuning: Tuning { ring, ..Tuning::default() },
             ..bench::spec(model, messages, SIZE, interval_ns)
@@ -99,24 +101,24 @@ fn declared() -> Sheet {
     let mut declare = |name: &str, title: &str, unit, source| sheet.measure(name, title, unit, source, None);
     let wait = "phase 1 in which the thread";
     declare("blocked", &format!("{wait} could not run its own code, mean"), "ns", Source::Ebpf);
-    declare("polling", &format!("{wait} asked again and again, mean"), "ns", Source::Ebpf);
+    declare("polling", &format!("{wait} polled, mean"), "ns", Source::Ebpf);
     declare("free", &format!("{wait} ran its own code, mean"), "ns", Source::Ebpf);
     declare("copy", "phase 2 on the application's own thread, mean", "ns", Source::Ebpf);
-    declare("copy elsewhere", "phase 2 on somebody else's thread, mean", "ns", Source::Ebpf);
+    declare("copy elsewhere", "phase 2 on a thread of the kernel or the C library, mean", "ns", Source::Ebpf);
     for (name, words) in PLACES {
         declare(name, &format!("copied {words}"), "% of the copies", Source::Ebpf);
     }
     declare("app calls", "traced calls of the application's thread", "calls a message", Source::Ebpf);
-    declare("other calls", "traced calls of helpers", "calls a message", Source::Ebpf);
+    declare("other calls", "traced calls of helper threads", "calls a message", Source::Ebpf);
     declare("CPU", "CPU time of the process with its helpers", "ns", Source::Clock);
     declare("own work", "units of own work done meanwhile", "units a message", Source::Count);
-    declare("latency", "ready until the application has it, median", "ns", Source::Ebpf);
+    declare("latency", "data ready to delivered to the application, median", "ns", Source::Ebpf);
     sheet
 }
 
 fn note(run: &Run, arm: &str, sheet: &mut Sheet) {
     let operations = &run.operations;
-    // Without any message seen there is nothing that could be told of an arm.
+    // If no message was seen, the run has no figures.
     let Some(latency) = &operations.latency else { return };
     let mut add = |measure: &str, sample: f64| sheet.add(measure, arm, None, sample);
     let messages = run.messages.max(1) as f64;
@@ -153,17 +155,17 @@ fn conclude(sheet: Sheet) -> Outcome {
     };
     let tables = vec![
         table(
-            "who waits, and how long the copy takes, a message",
+            "phase 1 by what the thread did, and the copy by whose thread made it, per message",
             &["blocked", "polling", "free", "copy", "copy elsewhere"],
         ),
-        table("who copies, % of the copies", &PLACES.map(|place| place.0)),
-        table("what it takes, a message", &["app calls", "other calls", "CPU", "own work", "latency"]),
+        table("where the copies ran, % of the copies", &PLACES.map(|place| place.0)),
+        table("cost per message", &["app calls", "other calls", "CPU", "own work", "latency"]),
     ];
     let findings = NAMES.iter().filter_map(|arm| finding(&sheet, arm)).collect();
     Outcome { sheet, findings, tables, ..Outcome::default() }
 }
 
-/// An arm in one sentence, from its medians.
+/// What an arm did, in one sentence made from its medians; `None` where one was not measured.
 fn finding(sheet: &Sheet, arm: &str) -> Option<String> {
     let median = |measure: &str| sheet.median(measure, arm, None);
     let (blocked, polling, free) = (median("blocked")?, median("polling")?, median("free")?);
@@ -177,10 +179,10 @@ fn finding(sheet: &Sheet, arm: &str) -> Option<String> {
     let shares = PLACES.iter().filter_map(|(name, words)| Some((median(name)?, *words)));
     let copied = match shares.max_by(|one, other| one.0.total_cmp(&other.0)) {
         Some((share, words)) => format!("{share:.0} % of the copies are made {words}"),
-        None => "nothing is known of the copies".to_owned(),
+        None => "where the copies ran was not measured".to_owned(),
     };
     Some(format!(
-        "{arm}: {wait}; {copied}; {:.2} calls a message by the application, {:.2} by others.",
+        "{arm}: {wait}; {copied}; per message {:.2} calls by the application and {:.2} by helper threads.",
         median("app calls")?,
         median("other calls")?
     ))

@@ -1,4 +1,4 @@
-//! The built-in workloads as arms of a study: run in a process of their own, under the probes.
+//! The built-in workloads as arms of a study: each runs in a process of its own, under the probes.
 
 use std::ffi::OsStr;
 
@@ -13,10 +13,10 @@ use iotrace_core::domain::spec::{Spec, Tuning};
 use iotrace_core::messages;
 use iotrace_core::summary::{Run, Warning};
 
-/// Room for records: more than a reader that spins through a short run can fill.
+/// Bytes of the ring buffer for records: more than a reader that polls through a short run can fill.
 const RING_BYTES: u32 = 16 << 20;
 
-/// Runs workloads, and keeps what their runs lost and warned of until the rounds are over.
+/// Runs workloads, and keeps the losses and warnings of their runs until the rounds are over.
 pub struct Bench {
     btf: Btf,
     loss: Loss,
@@ -24,30 +24,31 @@ pub struct Bench {
     arms: Vec<State>,
 }
 
-/// What became of an arm so far.
+/// The runs of an arm so far.
 struct State {
     name: &'static str,
-    /// Runs that came to their end.
+    /// Runs that ended with a result.
     runs: u32,
-    /// Why there were no more.
+    /// Why the arm is not run any more; `None`: no run failed.
     failed: Option<String>,
 }
 
 impl Bench {
-    /// For these arms.
+    /// A bench for the arms of these names.
     ///
     /// # Errors
-    /// Without BTF nothing can be observed.
+    /// The kernel has no BTF, without which nothing can be observed.
     pub fn new(names: &[&'static str]) -> Result<Self, Failure> {
         let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
         let arms = names.iter().map(|&name| State { name, runs: 0, failed: None }).collect();
         Ok(Self { btf, loss: Loss::NOTHING, warnings: Vec::new(), arms })
     }
 
-    /// Runs the workload of an arm once. `None` if it cannot be run here: then it is not tried again.
+    /// Runs the workload of the arm with this index once. `None` if it cannot be run here: then the arm is not
+    /// tried again.
     ///
     /// # Errors
-    /// Ctrl-C, and what has nothing to do with the arm.
+    /// The user pressed Ctrl-C, or something failed that has nothing to do with the arm.
     pub fn run(&mut self, arm: usize, spec: &Spec) -> Result<Option<Run>, Failure> {
         if self.arms[arm].failed.is_some() {
             return Ok(None);
@@ -74,7 +75,7 @@ impl Bench {
         Ok(Some(run))
     }
 
-    /// Takes over what the probes of a run lost.
+    /// Adds what the probes of a run lost.
     fn observed(&mut self, observer: &Observer, unknown: u64) {
         self.loss = self.loss.and(observer.loss(unknown));
         for missing in observer.missing() {
@@ -82,7 +83,7 @@ impl Bench {
         }
     }
 
-    /// Keeps a warning. The same of a later repeat, with other numbers, says nothing new.
+    /// Keeps a warning, unless an earlier repeat gave one of the same code and subject: other numbers say nothing new.
     fn warn(&mut self, warning: Warning) {
         let subject = |one: &Warning| one.text.split(':').next().unwrap_or_default().to_owned();
         let known = |one: &Warning| one.code == warning.code && subject(one) == subject(&warning);
@@ -91,10 +92,10 @@ impl Bench {
         }
     }
 
-    /// Hands everything over to the study, and says which arms gave nothing.
+    /// Hands losses and warnings over to the study, and warns of arms without a result.
     ///
     /// # Errors
-    /// One of those was asked for by name.
+    /// The user asked for an arm by name that gave no result.
     pub fn finish(self, lab: &mut Lab) -> Result<(), Failure> {
         lab.loss = lab.loss.and(self.loss);
         for warning in self.warnings {
@@ -103,8 +104,10 @@ impl Bench {
         for arm in self.arms {
             match (arm.failed, arm.runs) {
                 (Some(why), 0) => lab.leave_out(arm.name, &why)?,
-                (Some(why), runs) => lab
-                    .warn("arm_cut_short", format!("{} gave no samples after {runs} runs: {why}", arm.name)),
+                (Some(why), runs) => {
+                    let runs = if runs == 1 { "1 run".to_owned() } else { format!("{runs} runs") };
+                    lab.warn("arm_cut_short", format!("{} gave no samples after {runs}: {why}", arm.name));
+                }
                 (None, _) => {}
             }
         }
@@ -112,7 +115,8 @@ impl Bench {
     }
 }
 
-/// A workload with one connection over TCP, where copies have marks on both sides.
+/// A workload with one connection over TCP, where a tracepoint marks each end of a copy. `interval_ns` is the time
+/// between two messages, `size` the bytes of a message.
 pub fn spec(model: Model, messages: u64, size: u64, interval_ns: u64) -> Spec {
     Spec {
         model,
@@ -131,7 +135,7 @@ pub fn spec(model: Model, messages: u64, size: u64, interval_ns: u64) -> Spec {
     }
 }
 
-/// Says so if more threads want to run than there are CPUs: times are then those of waiting for a CPU.
+/// Warns if more threads want to run than there are CPUs: the times then include waiting for a CPU.
 pub fn warn_if_busy(lab: &mut Lab) {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let Some(load) = lab.environment().load.filter(|&load| load > cpus as f64) else { return };
@@ -144,9 +148,9 @@ pub fn warn_if_busy(lab: &mut Lab) {
     );
 }
 
-/// Of the runs whose picture shows a wait for data of at least `wait_ns`, the one whose median latency is the
-/// middle one; of an even number the lower. On a busy machine the median message of a run may have been
-/// there before it was wanted.
+/// The run with the median of the median latencies (of an even number the lower one), among the runs whose picture
+/// shows a wait for data of at least `wait_ns`. The others are left out because on a busy machine the median
+/// message of a run may have been there before it was requested.
 pub fn middle(mut runs: Vec<Run>, wait_ns: u64) -> Option<Run> {
     let waited = |run: &Run| {
         let mut marks = run.strip.iter().flat_map(|strip| &strip.marks);

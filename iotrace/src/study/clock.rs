@@ -1,17 +1,20 @@
-//! Timing a call from outside.
+//! Timing of whole calls with the clock of user space, without probes.
 
 use crate::host::clock::monotonic_ns;
 use iotrace_core::samples::stats;
 
-/// At least this many calls, and no more than that, as far as [`BUDGET_NS`] goes.
+/// Least and most calls of one sample; between the two [`BUDGET_NS`] decides.
 const CALLS: (usize, usize) = (5, 101);
-/// Time for the calls of one sample.
+/// Time for the calls of one sample, ns.
 const BUDGET_NS: u64 = 1_500_000;
 
-/// The time of a call, ns, less what reading the clock takes. `prepare` runs before each, untimed.
+/// The time of one `call`, ns, less the time of reading the clock. `prepare` runs before each call, untimed.
 ///
-/// Of the calls of a sample the tenth percentile counts: interrupts, preemption and a busy sibling of the
-/// CPU only ever add, and they add to runs of neighbouring calls, which a median would not outvote.
+/// The result is the tenth percentile of the calls, not the median: interrupts, preemption and a busy sibling of
+/// the CPU only ever add time, and they add it to many calls in a row, which would move the median.
+///
+/// # Errors
+/// `prepare` or `call` failed.
 pub fn call_ns<E>(
     mut prepare: impl FnMut() -> Result<(), E>,
     mut call: impl FnMut() -> Result<(), E>,
@@ -28,7 +31,7 @@ pub fn call_ns<E>(
     Ok((times[times.len() / 10] - own_ns()).max(0.0))
 }
 
-/// What two readings of the clock are apart with nothing in between.
+/// Time between two readings of the clock with nothing in between, ns: median of 33.
 fn own_ns() -> f64 {
     let pauses: Vec<f64> = (0..33)
         .map(|_| {

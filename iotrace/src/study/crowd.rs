@@ -1,11 +1,11 @@
-//! Many connections of which few or all have something to read.
+//! Many connections, of which the study chooses how many have data to read.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
-/// UDP sockets, each connected to one sender: a connection for the price of one descriptor.
+/// UDP sockets, all connected to one sender, so that a connection takes one descriptor only.
 pub struct Crowd {
     sockets: Vec<UdpSocket>,
     addresses: Vec<SocketAddr>,
@@ -14,6 +14,9 @@ pub struct Crowd {
 
 impl Crowd {
     /// `size` connections over loopback.
+    ///
+    /// # Errors
+    /// A socket could not be made or connected.
     pub fn new(size: usize) -> io::Result<Self> {
         let sender = UdpSocket::bind("127.0.0.1:0")?;
         let to = sender.local_addr()?;
@@ -29,17 +32,23 @@ impl Crowd {
         Ok(Self { sockets, addresses, sender })
     }
 
-    /// The descriptors of the first `size`.
+    /// The descriptors of the first `size` connections.
     pub fn fds(&self, size: usize) -> Vec<RawFd> {
         self.sockets.iter().take(size).map(AsRawFd::as_raw_fd).collect()
     }
 
-    /// Sends a byte to one of them.
+    /// Sends a byte to connection `index`.
+    ///
+    /// # Errors
+    /// `sendto(2)` failed.
     pub fn send(&self, index: usize) -> io::Result<()> {
         self.sender.send_to(&[1], self.addresses[index]).map(drop)
     }
 
-    /// Sends a byte to each of the first `size`, and waits until all are there.
+    /// Sends a byte to each of the first `size` connections, and waits until all have arrived.
+    ///
+    /// # Errors
+    /// A send failed, or not all bytes arrived within 5 seconds.
     pub fn fill(&self, size: usize) -> io::Result<()> {
         for index in 0..size {
             self.send(index)?;
@@ -47,19 +56,19 @@ impl Crowd {
         arrived(&self.fds(size))
     }
 
-    /// Reads once from one of them.
+    /// Reads once from connection `index`, without waiting.
     pub fn take(&self, index: usize) {
-        // What is not there shows in the records.
+        // A missing byte shows in the records of the study: there is nothing to do about it here.
         let _ = self.sockets[index].recv(&mut [0; 4]);
     }
 
-    /// Reads once from each of the first `size`: what [`Self::fill`] brought.
+    /// Reads once from each of the first `size` connections: the bytes of [`Self::fill`].
     pub fn drain(&self, size: usize) {
         (0..size).for_each(|index| self.take(index));
     }
 }
 
-/// Waits until all have something to read; what loopback delivers may come a moment later.
+/// Waits until every descriptor can be read; loopback may deliver a moment after the send has returned.
 fn arrived(fds: &[RawFd]) -> io::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(5);
     let entry = |&fd: &RawFd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };

@@ -3,17 +3,17 @@
 use crate::session::error::Failure;
 use crate::workload;
 
-/// Computes on its CPU until dropped.
+/// A process that computes on one CPU until this is dropped.
 #[derive(Debug)]
 pub struct Hog {
     pid: libc::pid_t,
 }
 
 impl Hog {
-    /// Starts one on this CPU.
+    /// Starts a process that computes on CPU `cpu`.
     ///
     /// # Errors
-    /// Of `fork`.
+    /// `fork` failed.
     pub fn on(cpu: u32) -> Result<Self, Failure> {
         // SAFETY: a study has one thread when it starts a hog, and the child makes plain calls only.
         match unsafe { libc::fork() } {

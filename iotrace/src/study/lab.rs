@@ -1,4 +1,4 @@
-//! What every study works with: the options, the rounds, the probes, and what went wrong.
+//! What every study works with: the options, the rounds, the probes, and the warnings and losses so far.
 
 use std::fs;
 use std::io::{IsTerminal, Write};
@@ -12,40 +12,40 @@ use iotrace_core::domain::Loss;
 use iotrace_core::samples::sheet::Sheet;
 use iotrace_core::summary::{Environment, Warning};
 
-/// Rounds that count, and of `--quick` as few as still give an interval.
+/// Counted rounds, and those of `--quick`: the least number that gives a 95 % interval of a median.
 const REPEATS: (u32, u32) = (9, 6);
-/// Rounds before them.
+/// Warm-up rounds before the counted ones.
 const WARMUP: u32 = 1;
 
-/// What was asked for.
+/// The options of `iotrace study` that a study works with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Counted rounds; the study's own number without it.
+    /// Counted rounds; `None`: 9, with `quick` 6.
     pub repeats: Option<u32>,
     /// Fewer points and smaller sizes.
     pub quick: bool,
-    /// Most connections.
+    /// Most connections; `None`: the study's own number.
     pub connections: Option<u32>,
-    /// Only these arms; empty: all.
+    /// Arms to measure; empty: all.
     pub arms: Vec<String>,
-    /// No progress.
+    /// Whether to print no progress line.
     pub quiet: bool,
 }
 
-/// A study under way.
+/// A study that is being carried out.
 pub struct Lab {
     options: Options,
     name: &'static str,
     default_connections: u32,
     progress: bool,
-    /// What the reader must know.
+    /// Warnings for the reader of the result, each once.
     pub warnings: Vec<Warning>,
-    /// What the probes lost.
+    /// What the probes lost so far.
     pub loss: Loss,
 }
 
 impl Lab {
-    /// For this study with these options.
+    /// A lab for `experiment` with `options`.
     pub fn new(experiment: &Experiment, options: Options) -> Self {
         let progress = !options.quiet && std::io::stderr().is_terminal();
         Self {
@@ -58,17 +58,17 @@ impl Lab {
         }
     }
 
-    /// The first, or with `--quick` the second.
+    /// `full`, or with `--quick` `quick`.
     pub fn size<T>(&self, full: T, quick: T) -> T {
         if self.options.quick { quick } else { full }
     }
 
-    /// Counted rounds.
+    /// Number of counted rounds.
     pub fn repeats(&self) -> u32 {
         self.options.repeats.unwrap_or_else(|| self.size(REPEATS.0, REPEATS.1))
     }
 
-    /// Most connections: as asked for, else the study's number, with `--quick` `quick`.
+    /// Most connections: the option's number, else the study's own, or with `--quick` `quick`.
     pub fn connections(&self, quick: u32) -> u32 {
         self.options.connections.unwrap_or_else(|| self.size(self.default_connections, quick))
     }
@@ -78,14 +78,14 @@ impl Lab {
         self.options.arms.is_empty() || self.options.arms.iter().any(|one| one == arm)
     }
 
-    /// This arm cannot be measured here.
+    /// Leaves out an arm that cannot be measured here, with a warning that says why.
     ///
     /// # Errors
-    /// It was asked for by name.
+    /// The user asked for this arm by name.
     pub fn leave_out(&mut self, arm: &str, why: &str) -> Result<(), Failure> {
         if self.options.arms.iter().any(|one| one == arm) {
             return Err(Failure::Failed(format!(
-                "arm {arm} of study {} is impossible here: {why}",
+                "variant {arm} of study {} cannot be measured here: {why}",
                 self.name
             )));
         }
@@ -93,19 +93,19 @@ impl Lab {
         Ok(())
     }
 
-    /// Something the reader must know, once.
+    /// Keeps a warning, unless one of the same text is kept already.
     pub fn warn(&mut self, code: &str, text: String) {
         if self.warnings.iter().all(|known| known.text != text) {
             self.warnings.push(Warning { code: code.to_owned(), text });
         }
     }
 
-    /// Measures `arms` arms in turn, a round of warm-up and then the counted ones. `measure` measures the arm
-    /// of the given index once and puts the figure on the sheet. Each round begins one arm later than the
-    /// one before: a disturbance that lasts hits different arms, and none is always the first.
+    /// Measures `arms` arms in turn, a round of warm-up and then the counted rounds. `measure` measures the arm
+    /// of the given index once and puts the figure on the sheet. Each round begins one arm later than the round
+    /// before it, so that a disturbance that lasts hits different arms, and no arm is always the first.
     ///
     /// # Errors
-    /// Of `measure`, and Ctrl-C.
+    /// `measure` failed, or the user pressed Ctrl-C.
     pub fn rounds(
         &mut self,
         what: &str,
@@ -121,9 +121,9 @@ impl Lab {
             target.begin(counted.unwrap_or(0) as usize);
             for step in 0..arms {
                 self.show(&match counted {
-                    None => format!("{what}: warm-up, arm {} of {arms}", step + 1),
+                    None => format!("{what}: warm-up, variant {} of {arms}", step + 1),
                     Some(round) => {
-                        format!("{what}: round {} of {repeats}, arm {} of {arms}", round + 1, step + 1)
+                        format!("{what}: round {} of {repeats}, variant {} of {arms}", round + 1, step + 1)
                     }
                 });
                 if session::interrupted() {
@@ -141,32 +141,38 @@ impl Lab {
         if repeats < 6 {
             self.warn(
                 "no_interval",
-                format!("{repeats} repeats give no 95 % interval of a median: it takes 6"),
+                format!(
+                    "{} too few for a 95 % interval of a median: it takes at least 6",
+                    match repeats {
+                        1 => "one repeat is".to_owned(),
+                        more => format!("{more} repeats are"),
+                    }
+                ),
             );
         }
         Ok(())
     }
 
-    /// Attaches the probes to this process.
+    /// Attaches the probes of `groups` to this process; with `futex` futex waits are recorded, too.
     ///
     /// # Errors
-    /// Where nothing can be observed.
+    /// The kernel lets no probe be attached.
     pub fn watch(&mut self, groups: &[Group], futex: bool) -> Result<Watching, Failure> {
         self.show("attaching the probes");
         let watching = Watching::attach(groups.to_vec(), futex)?;
         self.clear();
-        for (_, text) in watching.missing() {
+        for text in watching.missing() {
             self.warn("probe_missing", text);
         }
         Ok(watching)
     }
 
-    /// Detaches them, and takes over what was lost.
+    /// Detaches the probes, and adds what they lost to the loss of the study.
     pub fn unwatch(&mut self, watching: Watching) {
         self.loss = self.loss.and(watching.loss());
     }
 
-    /// The conditions, as they are now.
+    /// The conditions of the study, as they are now.
     pub fn environment(&self) -> Environment {
         let word = |path: &str| Some(fs::read_to_string(path).ok()?.trim().to_owned());
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -182,10 +188,10 @@ impl Lab {
         }
     }
 
-    /// The progress line.
+    /// Shows `text` as the progress line on a terminal.
     pub fn show(&self, text: &str) {
         if self.progress {
-            // That a progress line cannot be written changes nothing.
+            // A progress line that cannot be written is no reason to stop.
             let _ = write!(std::io::stderr(), "\r\x1b[K{}: {text} ...", self.name);
         }
     }

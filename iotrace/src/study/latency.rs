@@ -1,25 +1,25 @@
-//! From data ready to the application having it: every model with its CPU to itself and with a process
-//! that computes on it, and a nonblocking reader that sleeps between its polls.
+//! From data ready to delivery: every model with its CPU to itself and beside a process that computes on the same
+//! CPU, and a nonblocking reader that sleeps between its polls.
 
 use super::bench::{self, Bench};
 use super::hog::Hog;
-use super::{Experiment, Lab, Outcome, Sheet};
+use super::{Experiment, Lab, Outcome, Sheet, time};
 use crate::session::error::Failure;
 use crate::workload;
 use iotrace_core::domain::model::{Meanwhile, Model};
 use iotrace_core::domain::spec::{Spec, Tuning};
 use iotrace_core::summary::{Axis, Fit, Run, Source, Table};
 
-/// The study.
+/// The study `latency`: from data ready to delivery, on an idle and on a busy CPU.
 pub const LATENCY: Experiment = Experiment {
     name: "latency",
-    question: "How long until the application has what is ready, on an idle and on a busy CPU?",
+    question: "How long from data ready to its delivery to the application, on an idle and on a busy CPU?",
     arms: &NAMES,
     connections: None,
     run,
 };
 
-/// `sigio` and `io-uring-busy` compute while they wait, the others with requests sleep.
+/// The arms. `sigio` and `io-uring-busy` compute while they wait; the other models with requests sleep.
 const ARMS: [(&str, Model, Option<Meanwhile>); 10] = [
     ("blocking", Model::Blocking, None),
     ("nonblocking", Model::Nonblocking, None),
@@ -45,16 +45,18 @@ const NAMES: [&str; 11] = [
     "io-uring-sqpoll",
     POLLING,
 ];
-/// Left out with `--quick`.
+/// Arms that `--quick` leaves out.
 const NOT_QUICK: [&str; 4] = ["poll", "linux-aio-poll", "io-uring-busy", "io-uring-sqpoll"];
-/// The arm of the polling intervals.
+/// The name of the arm that polls at intervals.
 const POLLING: &str = "polling";
-/// Polling intervals in us, and with `--quick`.
-const INTERVALS: (&[u64], &[u64]) = (&[10, 100, 300, 1000], &[100, 1000]);
-/// Messages of a repeat, and with `--quick`.
+/// Polling intervals, us, and those of `--quick`.
+const INTERVALS_US: (&[u64], &[u64]) = (&[10, 100, 300, 1000], &[100, 1000]);
+/// Messages of a repeat, and those of `--quick`.
 const MESSAGES: (u64, u64) = (30, 20);
+/// Bytes of a message.
 const SIZE: u64 = 1024;
-/// No multiple of a polling interval, so that arrivals do not keep step with the polls.
+/// Time between two messages. It is no multiple of a polling interval, so that arrivals do not keep step with the
+/// polls.
 const INTERVAL_NS: u64 = 1_030_000;
 
 /// One arm of a round.
@@ -63,7 +65,7 @@ struct Step {
     name: &'static str,
     model: Model,
     meanwhile: Option<Meanwhile>,
-    /// Beside a process that computes.
+    /// Whether another process computes on the same CPU.
     hog: bool,
     poll_us: Option<u64>,
 }
@@ -78,7 +80,9 @@ fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
     if cpu.is_none() {
         lab.warn(
             "one_cpu",
-            "there is one CPU: sender and reader share it, and wait for each other".to_owned(),
+            "this machine has one CPU: sender and reader share it, so the times include \
+             waiting for each other"
+                .to_owned(),
         );
     }
     let names: Vec<&'static str> = steps.iter().map(|step| step.name).collect();
@@ -110,7 +114,7 @@ fn steps(wanted: &dyn Fn(&str) -> bool, quick: bool) -> Vec<Step> {
     for (name, model, meanwhile) in arms {
         steps.extend([false, true].map(|hog| Step { name, model, meanwhile, hog, poll_us: None }));
     }
-    let intervals = if quick { INTERVALS.1 } else { INTERVALS.0 };
+    let intervals = if quick { INTERVALS_US.1 } else { INTERVALS_US.0 };
     steps.extend(intervals.iter().filter(|_| wanted(POLLING)).map(|&us| Step {
         name: POLLING,
         model: Model::Nonblocking,
@@ -124,28 +128,36 @@ fn steps(wanted: &dyn Fn(&str) -> bool, quick: bool) -> Vec<Step> {
 fn declared() -> Sheet {
     let mut sheet = Sheet::default();
     sheet.order(&NAMES);
-    let mut declare = |name, title| sheet.measure(name, title, "ns", Source::Ebpf, None);
-    declare("pickup", "ready until somebody comes for it, median");
-    declare("latency", "ready until the application has it, median");
-    declare("p99", "the same, 99th percentile");
-    declare("busy pickup", "ready until somebody comes for it, median");
-    declare("busy latency", "ready until the application has it, median");
-    declare("busy p99", "the same, 99th percentile");
-    declare("run queue", "woken or preempted in a call and without a CPU, a message, all threads");
-    declare("busy queue", "the same beside the process that computes");
-    declare("signal", "signal generated until delivered, median");
-    declare("busy signal", "the same beside that process");
-    declare("completion", "request complete until the application sees it, median");
-    declare("busy compl.", "the same beside that process");
+    let mut declare = |name: &str, title: &str| sheet.measure(name, title, "ns", Source::Ebpf, None);
+    let mut both = |idle, busy, title: &str| {
+        declare(idle, title);
+        declare(busy, &format!("{title}, beside a process that computes on the same CPU"));
+    };
+    both("pickup", "busy pickup", "data ready to read call started, median");
+    both("latency", "busy latency", "data ready to delivered to the application, median");
+    both("p99", "busy p99", "data ready to delivered to the application, 99th percentile");
+    both(
+        "run queue",
+        "busy queue",
+        "time without a CPU in calls, woken or preempted, all threads, per message",
+    );
+    both("signal", "busy signal", "signal generated to signal delivered, median");
+    both("completion", "busy compl.", "request completed to seen by the application, median");
     let axis = || Some(Axis { label: "polling interval, us".to_owned(), per: "us".to_owned(), log: true });
     sheet.measure(
         "polled",
-        "nonblocking with a pause between polls: ready until it has it, mean",
+        "nonblocking with a pause between polls: data ready to delivered, mean",
         "ns",
         Source::Ebpf,
         axis(),
     );
-    sheet.measure("poll CPU", "CPU time a message at that interval", "ns", Source::Clock, axis());
+    sheet.measure(
+        "poll CPU",
+        "CPU time of the process at that interval, per message",
+        "ns",
+        Source::Clock,
+        axis(),
+    );
     sheet
 }
 
@@ -181,13 +193,19 @@ fn conclude(sheet: Sheet) -> Outcome {
         measures: measures.iter().map(|&name| name.to_owned()).collect(),
     };
     let tables = vec![
-        table("ready until the application has it", &["pickup", "latency", "p99"]),
         table(
-            "the same beside a process that computes on its CPU",
+            "data ready to read call started, and to delivered to the application",
+            &["pickup", "latency", "p99"],
+        ),
+        table(
+            "the same, beside a process that computes on the same CPU",
             &["busy pickup", "busy latency", "busy p99"],
         ),
-        table("without a CPU", &["run queue", "busy queue"]),
-        table("notification", &["signal", "busy signal", "completion", "busy compl."]),
+        table("time without a CPU in calls, per message", &["run queue", "busy queue"]),
+        table(
+            "time until the application is notified",
+            &["signal", "busy signal", "completion", "busy compl."],
+        ),
     ];
     let fits: Vec<Fit> = sheet.fit("polled", POLLING, f64::INFINITY).into_iter().collect();
     let mut findings: Vec<String> = ARMS.iter().filter_map(|(name, ..)| beside_a_hog(&sheet, name)).collect();
@@ -196,7 +214,7 @@ fn conclude(sheet: Sheet) -> Outcome {
     Outcome { sheet, fits, findings, tables, ..Outcome::default() }
 }
 
-/// What a busy neighbour does to a model.
+/// What a process that computes on the same CPU does to the latency of a model, in a sentence.
 fn beside_a_hog(sheet: &Sheet, arm: &str) -> Option<String> {
     let (idle, busy) = (sheet.evidence("latency", arm, None), sheet.evidence("busy latency", arm, None));
     let (before, with) = (idle.value?, busy.value?);
@@ -204,35 +222,36 @@ fn beside_a_hog(sheet: &Sheet, arm: &str) -> Option<String> {
         (Some(idle), Some(busy)) => idle[1] < busy[0] || busy[1] < idle[0],
         _ => false,
     };
-    let us = |ns: f64| format!("{:.1} us", ns / 1e3);
     Some(if apart && before > 0.0 {
         format!(
-            "{arm}: {} by itself, {} beside a process that computes on its CPU ({:.1} times).",
-            us(before),
-            us(with),
+            "{arm}: latency {} by itself, {} beside a process that computes on the same CPU ({:.1} times).",
+            time(before),
+            time(with),
             with / before
         )
     } else {
         format!(
-            "{arm}: {} by itself; a process that computes on its CPU makes no difference that shows.",
-            us(before)
+            "{arm}: latency {} by itself; a process that computes on the same CPU makes no measurable difference.",
+            time(before)
         )
     })
 }
 
-/// What a longer pause between polls does to the delay, if its interval leaves no doubt that it does.
+/// What a longer pause between polls does to the delay, in a sentence; no effect is claimed where the confidence
+/// interval of the slope contains 0.
 fn by_interval(fit: &Fit) -> String {
     if fit.ci95.is_some_and(|[low, high]| low <= 0.0 && high >= 0.0) {
-        return "Among these disturbances no line shows through the delays of the polling intervals."
+        return "The polling interval makes no measurable difference to the delay: the 95 % interval of the slope \
+                contains 0."
             .to_owned();
     }
     format!(
-        "A microsecond more between two polls delays the data by {:.2} us on average.",
+        "Each microsecond more between two polls delays the delivery by {:.2} us on average (slope of the line).",
         fit.slope / 1000.0
     )
 }
 
-/// What polling more often costs.
+/// What polling more often costs, in a sentence.
 fn price(sheet: &Sheet) -> Option<String> {
     let arms = sheet.arms();
     let of = |measure: &str| arms.iter().filter(|arm| arm.measure == measure).collect::<Vec<_>>();
@@ -241,15 +260,14 @@ fn price(sheet: &Sheet) -> Option<String> {
         |points: &[&iotrace_core::summary::Arm]| Some((points.first()?.median?, points.last()?.median?));
     let ((quick, slow), (dear, cheap)) = (ends(&delay)?, ends(&cpu)?);
     let (least, most) = (delay.first()?.x?, delay.last()?.x?);
-    let us = |ns: f64| format!("{:.1} us", ns / 1e3);
     (least < most).then(|| {
         format!(
-            "Polling every {least:.0} us has the data after {} and takes {} of CPU a message; every {most:.0} us, \
-             after {} and {}.",
-            us(quick),
-            us(dear),
-            us(slow),
-            us(cheap)
+            "Polling every {least:.0} us delivers the data after {} and takes {} of CPU per message; every {most:.0} \
+             us, after {} and {}.",
+            time(quick),
+            time(dear),
+            time(slow),
+            time(cheap)
         )
     })
 }
@@ -284,11 +302,11 @@ mod tests {
             }
         }
         let Outcome { findings, fits, .. } = conclude(sheet);
-        assert!(findings[0].starts_with("epoll: 5.0 us by itself, 50.0 us"), "{findings:?}");
-        assert!(findings[1].contains("no difference that shows"), "{findings:?}");
+        assert!(findings[0].starts_with("epoll: latency 5.00 us by itself, 50.0 us"), "{findings:?}");
+        assert!(findings[1].contains("no measurable difference"), "{findings:?}");
         assert!(findings[2].contains("by 0.50 us"), "{findings:?}");
         let fit = Fit { ci95: Some([-1.0, 2.0]), ..fits[0].clone() };
-        assert!(by_interval(&fit).contains("no line"), "an interval around 0 says nothing");
-        assert!(findings[3].contains("every 1000 us, after 540.0 us and 9.0 us"), "{findings:?}");
+        assert!(by_interval(&fit).contains("contains 0"), "an interval around 0 says nothing");
+        assert!(findings[3].contains("every 1000 us, after 540 us and 9.00 us"), "{findings:?}");
     }
 }

@@ -1,20 +1,20 @@
-//! How many descriptors there may be.
+//! The limit on open descriptors, and how a study raises it.
 
 use crate::session::error::Failure;
 
-/// Descriptors that are not the study's: standard streams, probes, maps, what was inherited.
+/// Descriptors that do not belong to the study: standard streams, probes, maps, and inherited ones.
 const SPARE: u64 = 128;
 
 /// The limit on open descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// What is in force.
+    /// The limit in force, in descriptors.
     pub soft: u64,
-    /// How far this process may raise it.
+    /// The limit up to which this process may raise `soft`.
     pub hard: u64,
 }
 
-/// RLIMIT_NOFILE as it is.
+/// RLIMIT_NOFILE of this process, getrlimit(2).
 pub fn descriptors() -> Limit {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a valid place for the answer.
@@ -22,10 +22,10 @@ pub fn descriptors() -> Limit {
     Limit { soft: limit.rlim_cur, hard: limit.rlim_max }
 }
 
-/// Makes room for `wanted` descriptors of the study, as far as the hard limit goes.
+/// Raises the soft limit so that the study can open `wanted` descriptors; `what` names the study in the message.
 ///
 /// # Errors
-/// More than the hard limit allows: says how many there may be and how to raise it.
+/// The hard limit is too low; the message says how many descriptors it allows and how to raise it.
 pub fn make_room(wanted: u64, what: &str) -> Result<(), Failure> {
     let limit = descriptors();
     refuse(wanted, what, limit.hard)?;

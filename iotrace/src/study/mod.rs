@@ -1,9 +1,10 @@
-//! Experiments on kernel behaviour: one file each with a question, its arms, and what is measured.
+//! Experiments on kernel behaviour: one file each with a question, its arms (the variants that are compared), and
+//! what is measured.
 //!
 //! A study takes a [`Lab`], makes its descriptors, and calls [`Lab::rounds`] with a closure that measures
 //! one arm once and puts the figure on a [`Sheet`]. Warm-up, order, medians, intervals, lines, tables,
-//! plots and JSON are the same for all. Where phases are the point, [`Lab::watch`] attaches iotrace's
-//! probes to this very process; where a call is timed from outside, no probe is attached.
+//! plots and JSON are the same for all studies. A study of phases attaches iotrace's probes to its own process
+//! with [`Lab::watch`]; a study that times whole calls attaches none, because probes would add to the time.
 //!
 //! To add one: a file with `run(&mut Lab) -> Result<Outcome, Failure>` and a line in [`ALL`].
 
@@ -28,35 +29,36 @@ pub use self::lab::{Lab, Options};
 pub use iotrace_core::samples::sheet::Sheet;
 
 use crate::session::error::Failure;
+use iotrace_core::report::Unit;
 use iotrace_core::summary::{Claim, Crossover, Fit, Picture, Table};
 
-/// A study that can be asked for.
+/// A study that the user can choose by name.
 #[derive(Debug)]
 pub struct Experiment {
-    /// What it is called.
+    /// Its name on the command line and in JSON.
     pub name: &'static str,
-    /// What it asks.
+    /// The question it answers, one sentence with a question mark.
     pub question: &'static str,
     /// The arms that `--arm` may choose from.
     pub arms: &'static [&'static str],
-    /// Whether `--connections` means something to it, and how many there are without it.
+    /// Most connections without `--connections`; `None`: the study has a fixed number, and the option is refused.
     pub connections: Option<u32>,
-    /// Carries it out.
+    /// Carries the study out.
     pub run: fn(&mut Lab) -> Result<Outcome, Failure>,
 }
 
-/// What a study came to.
+/// The result of a study, before it becomes a [`iotrace_core::summary::Study`].
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// The samples.
+    /// The samples of all rounds.
     pub sheet: Sheet,
-    /// Lines through them.
+    /// Straight lines through the points of an arm.
     pub fits: Vec<Fit>,
-    /// Where they cross.
+    /// Points from which one arm costs more than another.
     pub crossovers: Vec<Crossover>,
-    /// Verdicts.
+    /// Claims put to the test, with their verdicts.
     pub claims: Vec<Claim>,
-    /// What the figures say, made from them.
+    /// What the figures say: one sentence each, made from the figures.
     pub findings: Vec<String>,
     /// Measures that are shown side by side.
     pub tables: Vec<Table>,
@@ -78,7 +80,7 @@ pub const ALL: &[Experiment] = &[
 /// The study of this name.
 ///
 /// # Errors
-/// None has it; the message lists those that there are.
+/// No study has this name; the message lists the names that exist.
 pub fn named(name: &str) -> Result<&'static Experiment, Failure> {
     ALL.iter().find(|one| one.name == name).ok_or_else(|| {
         let known: Vec<&str> = ALL.iter().map(|one| one.name).collect();
@@ -86,24 +88,24 @@ pub fn named(name: &str) -> Result<&'static Experiment, Failure> {
     })
 }
 
-/// Whether what was asked for makes sense for the study.
+/// Refuses options that make no sense for the study.
 ///
 /// # Errors
-/// Says what does not, and what would.
+/// An option does not fit the study; the message says what would.
 pub fn check(experiment: &Experiment, options: &Options) -> Result<(), Failure> {
     let name = experiment.name;
     if options.repeats == Some(0) {
-        return Err(Failure::Usage("0 repeats leave nothing to measure: ask for at least 1".to_owned()));
+        return Err(Failure::Usage("0 repeats measure nothing: use at least 1".to_owned()));
     }
     for arm in &options.arms {
         if experiment.arms.is_empty() {
             return Err(Failure::Usage(format!(
-                "the arms of study {name} cannot be chosen: leave out --arm"
+                "study {name} has no variants to choose from: leave out --arm"
             )));
         }
         if !experiment.arms.contains(&arm.as_str()) {
             return Err(Failure::Usage(format!(
-                "study {name} has no arm {arm}; it has {}",
+                "study {name} has no variant {arm}; it has {}",
                 experiment.arms.join(", ")
             )));
         }
@@ -112,11 +114,19 @@ pub fn check(experiment: &Experiment, options: &Options) -> Result<(), Failure> 
         (Some(_), None) => Err(Failure::Usage(format!(
             "study {name} has a fixed number of connections: leave out --connections"
         ))),
-        (Some(0), _) => {
-            Err(Failure::Usage("0 connections leave nothing to ask about: use at least 1".to_owned()))
-        }
+        (Some(0), _) => Err(Failure::Usage("0 connections measure nothing: use at least 1".to_owned())),
         _ => Ok(()),
     }
+}
+
+/// `once`, `0 times`, `3 times`: the median of a count in a sentence.
+fn times(number: f64) -> String {
+    if number == 1.0 { "once".to_owned() } else { format!("{number:.0} times") }
+}
+
+/// A time in a sentence, from the median of samples in ns: `5.83 us`.
+fn time(ns: f64) -> String {
+    Unit::Auto.show(ns.round().max(0.0) as u64)
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! All I/O models side by side under the same load: what `iotrace run --model all` measures, repeated with
-//! the models in turn, and the median message of each as a picture.
+//! All I/O models side by side under the same load: the measurements of `iotrace run --model all`, repeated with
+//! the models in turn, and the median message of each model as a picture.
 
 use super::bench::{self, Bench};
-use super::{Experiment, Lab, Outcome, Sheet};
+use super::{Experiment, Lab, Outcome, Sheet, time};
 use crate::session::error::Failure;
 use iotrace_core::domain::Meant;
 use iotrace_core::domain::model::Model;
 use iotrace_core::summary::{Picture, Run, Source, Table, Verdict};
 
-/// The study.
+/// The study `models`: every model side by side under the same load.
 pub const MODELS: Experiment = Experiment {
     name: "models",
     question: "What does a thread do in each phase, model by model, under the same load?",
@@ -31,11 +31,12 @@ const NAMES: [&str; 12] = [
     "io-uring",
     "io-uring-sqpoll",
 ];
-/// Messages of a repeat, and with `--quick`.
+/// Messages of a repeat, and those of `--quick`.
 const MESSAGES: (u64, u64) = (60, 20);
-/// Large enough for a copy that a picture can show.
+/// Bytes of a message: enough for a copy that a picture can show.
 const SIZE: u64 = 16 * 1024;
-/// Long enough for every model to wait again before the next message; with `--quick` on slow machines, too.
+/// Time between two messages, and that of `--quick`: long enough for every model to wait again before the next
+/// message, with `--quick` on slow machines, too.
 const INTERVAL_NS: (u64, u64) = (1_000_000, 3_000_000);
 
 fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
@@ -65,25 +66,25 @@ fn declared() -> Sheet {
     sheet.order(&NAMES);
     let mut declare = |name, title, unit, source| sheet.measure(name, title, unit, source, None);
     declare("blocked", "phase 1 in which the thread could not run its own code, mean", "ns", Source::Ebpf);
-    declare("polling", "phase 1 in which it asked again and again, mean", "ns", Source::Ebpf);
+    declare("polling", "phase 1 in which the thread polled, mean", "ns", Source::Ebpf);
     declare(
         "free",
-        "phase 1 in which it ran its own code or waited for something else, mean",
+        "phase 1 in which the thread ran its own code or waited for something else, mean",
         "ns",
         Source::Ebpf,
     );
-    declare("pickup", "ready until somebody comes for it, median", "ns", Source::Ebpf);
+    declare("pickup", "data ready to read call started, median", "ns", Source::Ebpf);
     declare("copy", "phase 2 on the application's own thread, mean", "ns", Source::Ebpf);
-    declare("copy elsewhere", "phase 2 on somebody else's thread, mean", "ns", Source::Ebpf);
-    declare("latency", "ready until the application has it, median", "ns", Source::Ebpf);
-    declare("p99", "the same, 99th percentile", "ns", Source::Ebpf);
+    declare("copy elsewhere", "phase 2 on a thread of the kernel or the C library, mean", "ns", Source::Ebpf);
+    declare("latency", "data ready to delivered to the application, median", "ns", Source::Ebpf);
+    declare("p99", "data ready to delivered to the application, 99th percentile", "ns", Source::Ebpf);
     declare("calls", "traced calls of the application's threads", "calls a message", Source::Ebpf);
     declare("CPU", "CPU time of the process with its helpers", "ns", Source::Clock);
     declare("own work", "units of own work done meanwhile", "units a message", Source::Count);
     sheet
 }
 
-/// Puts a run on the sheet. Measures that do not apply get no sample.
+/// Puts the figures of a run on the sheet. Measures that do not apply to it get no sample.
 fn note(run: &Run, arm: &str, sheet: &mut Sheet) {
     let operations = &run.operations;
     let mut add = |measure: &str, sample: Option<f64>| {
@@ -112,30 +113,31 @@ fn conclude(sheet: Sheet, models: &[Model], middle: &[Option<Run>]) -> Outcome {
         measures: measures.iter().map(|&name| name.to_owned()).collect(),
     };
     let tables = vec![
-        table("phase 1, a message, by what the thread did", &["blocked", "polling", "free", "own work"]),
-        table("from ready on", &["pickup", "copy", "copy elsewhere", "latency", "p99"]),
-        table("what it took, a message", &["calls", "CPU"]),
+        table("phase 1 per message, by what the thread did", &["blocked", "polling", "free", "own work"]),
+        table("from data ready on", &["pickup", "copy", "copy elsewhere", "latency", "p99"]),
+        table("cost per message", &["calls", "CPU"]),
     ];
     let verdicts: Vec<(&str, Verdict)> =
         models.iter().filter_map(|model| Some((model.name(), verdict(&sheet, model.name())?))).collect();
     let mut findings = by_verdict(&verdicts);
     let names: Vec<&str> = verdicts.iter().map(|(name, _)| *name).collect();
-    findings.extend(extremes(&sheet, &names, "latency", "soonest after it was ready", "latest"));
-    findings.extend(extremes(&sheet, &names, "CPU", "least CPU time a message", "most"));
+    findings.extend(extremes(&sheet, &names, "latency", ["Shortest latency", "longest"]));
+    findings.extend(extremes(&sheet, &names, "CPU", ["Least CPU time per message", "most"]));
     let mut pictures = Vec::new();
     for (name, verdict) in &verdicts {
         let run = middle.iter().flatten().find(|run| run.model.name() == *name);
         match run.and_then(|run| picture(run, verdict, name, group(run.model))) {
             Some(picture) => pictures.push(picture),
             None => findings.push(format!(
-                "No picture of {name}: the median message of each repeat was there before it was wanted."
+                "No picture of {name}: the median message of each repeat was ready before it was requested."
             )),
         }
     }
     Outcome { sheet, findings, tables, pictures, ..Outcome::default() }
 }
 
-/// What a model did, from the medians of the repeats: the largest part of phase 1, the larger of phase 2.
+/// The verdict on an arm, from the medians of the repeats: the largest part of phase 1, and the larger of the two
+/// parts of phase 2. `None` if no repeat gave a result.
 pub(super) fn verdict(sheet: &Sheet, arm: &str) -> Option<Verdict> {
     let median = |measure: &str| sheet.median(measure, arm, None);
     let parts = [("blocked", Meant::Blocked), ("polling", Meant::Polling), ("free", Meant::Free)];
@@ -146,7 +148,7 @@ pub(super) fn verdict(sheet: &Sheet, arm: &str) -> Option<Verdict> {
     Some(Verdict { phase1, phase2, synchronous })
 }
 
-/// Which models did what.
+/// Which models did what, a sentence for each verdict that any model has.
 fn by_verdict(verdicts: &[(&str, Verdict)]) -> Vec<String> {
     let said = |text: &str, holds: &dyn Fn(&Verdict) -> bool| {
         let those: Vec<&str> =
@@ -157,8 +159,10 @@ fn by_verdict(verdicts: &[(&str, Verdict)]) -> Vec<String> {
         said("Phase 1 blocked the thread", &|verdict| verdict.phase1 == Meant::Blocked),
         said("In phase 1 the thread polled", &|verdict| verdict.phase1 == Meant::Polling),
         said("Phase 1 left the thread free", &|verdict| verdict.phase1 == Meant::Free),
-        said("Phase 2 was on the thread's own time", &|verdict| verdict.phase2 == Meant::Blocked),
-        said("Somebody else copied", &|verdict| verdict.phase2 == Meant::Free),
+        said("In phase 2 the thread copied on its own time", &|verdict| verdict.phase2 == Meant::Blocked),
+        said("In phase 2 another thread copied, of the kernel or the C library", &|verdict| {
+            verdict.phase2 == Meant::Free
+        }),
         said("Blocked in neither phase, so asynchronous in the sense of POSIX", &|verdict| {
             !verdict.synchronous
         }),
@@ -168,9 +172,9 @@ fn by_verdict(verdicts: &[(&str, Verdict)]) -> Vec<String> {
     .collect()
 }
 
-/// The arms with the least and the most of a time, with all whose interval reaches into theirs. Nothing
-/// where that is the same arm.
-fn extremes(sheet: &Sheet, arms: &[&str], measure: &str, least: &str, most: &str) -> Option<String> {
+/// The arms with the least and the most of a time, each with the arms that cannot be told from it because their
+/// 95 % intervals overlap. `None` where an arm would be in both lists. `words` are for the least and the most.
+fn extremes(sheet: &Sheet, arms: &[&str], measure: &str, words: [&str; 2]) -> Option<String> {
     let mut known: Vec<(f64, [f64; 2], &str)> = arms
         .iter()
         .filter_map(|arm| {
@@ -185,14 +189,14 @@ fn extremes(sheet: &Sheet, arms: &[&str], measure: &str, least: &str, most: &str
     if low.iter().any(|name| high.contains(name)) {
         return None;
     }
-    let us = |ns: f64| format!("{:.1} us", ns / 1e3);
-    Some(format!(
-        "The {least}: {} (least {}); the {most}: {} (most {}).",
-        low.join(", "),
-        us(first.0),
-        high.join(", "),
-        us(last.0)
-    ))
+    let [least, most] = words;
+    let named = |names: &[&str], ns: f64| {
+        let one = if names.len() == 1 { "" } else { "median from " };
+        format!("{} ({one}{})", names.join(", "), time(ns))
+    };
+    let low = named(&low, first.0);
+    let high = named(&high, last.0).replace("median from", "median up to");
+    Some(format!("{least}: {low}; {most}: {high}."))
 }
 
 /// The picture of an arm, from its middle run.
@@ -210,8 +214,8 @@ pub(super) fn picture(run: &Run, verdict: &Verdict, arm: &str, group: &str) -> O
     })
 }
 
-/// The five models of Stevens (UNIX Network Programming, chapter 6), as each is usually counted among
-/// them; what the measurement says of it is in the verdict.
+/// The one of Stevens' five models (UNIX Network Programming, chapter 6) that a model is usually counted among. The
+/// measurement may say otherwise: that is the verdict.
 fn group(model: Model) -> &'static str {
     match model {
         Model::Blocking => "blocking I/O",
@@ -252,9 +256,9 @@ mod tests {
 
     #[test]
     fn extremes_are_told_only_where_they_are_apart() {
-        let text = extremes(&sheet(), &["poll", "sigio"], "latency", "soonest", "latest").unwrap();
-        assert_eq!(text, "The soonest: poll (least 5.0 us); the latest: sigio (most 9.0 us).");
-        assert_eq!(extremes(&sheet(), &["poll", "sigio"], "CPU", "least", "most"), None);
+        let text = extremes(&sheet(), &["poll", "sigio"], "latency", ["Shortest", "longest"]).unwrap();
+        assert_eq!(text, "Shortest: poll (5.00 us); longest: sigio (9.00 us).");
+        assert_eq!(extremes(&sheet(), &["poll", "sigio"], "CPU", ["Least", "most"]), None);
     }
 
     #[test]
@@ -265,7 +269,7 @@ mod tests {
             |text: &str| assert!(outcome.findings.contains(&text.to_owned()), "{:?}", outcome.findings);
         says("Phase 1 blocked the thread: poll.");
         says("Phase 1 left the thread free: sigio.");
-        says("Somebody else copied: sigio.");
+        says("In phase 2 another thread copied, of the kernel or the C library: sigio.");
         says("Blocked in neither phase, so asynchronous in the sense of POSIX: sigio.");
         assert!(outcome.findings.iter().any(|text| text.starts_with("No picture of sigio")));
         assert!(!outcome.findings.iter().any(|text| text.contains("epoll")), "it gave nothing");

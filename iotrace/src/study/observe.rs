@@ -1,5 +1,5 @@
-//! iotrace's probes on this very process: the experiment makes calls, the kernel's records say where their
-//! time went.
+//! iotrace's probes on the process of the study itself: the experiment makes calls, and the kernel's records say
+//! where their time went.
 
 use iotrace_ebpf::abi::CallRecord;
 
@@ -19,7 +19,10 @@ pub struct Watching {
 }
 
 impl Watching {
-    /// Attaches probes of these groups. `futex` is traced only if asked for: it is every lock, too.
+    /// Attaches the probes of `groups`. Futex waits are recorded only with `futex`, because every lock makes them.
+    ///
+    /// # Errors
+    /// The kernel has no BTF, or refuses the probes.
     pub fn attach(groups: Vec<Group>, futex: bool) -> Result<Self, Failure> {
         let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
         let settings = Settings {
@@ -30,7 +33,7 @@ impl Watching {
         Ok(Self { observer: Observer::attach(&btf, &settings)?, unknown: 0 })
     }
 
-    /// Does `what`, and hands back what the kernel recorded meanwhile.
+    /// Runs `what`; returns its result and the records that the kernel made meanwhile.
     pub fn during<T>(&mut self, what: impl FnOnce() -> T) -> (T, Journal) {
         self.observer.drain(|_| {});
         let done = what();
@@ -40,35 +43,36 @@ impl Watching {
         (done, journal)
     }
 
-    /// The probes that are not there, and what that means.
-    pub fn missing(&self) -> impl Iterator<Item = (&'static str, String)> {
-        self.observer.missing().iter().map(|missing| (missing.probe.name, missing.to_string()))
+    /// A sentence for each probe that could not be attached: which, and what is not measured without it.
+    pub fn missing(&self) -> impl Iterator<Item = String> {
+        self.observer.missing().iter().map(ToString::to_string)
     }
 
-    /// What was lost so far.
+    /// What the probes lost since they were attached.
     pub fn loss(&self) -> Loss {
         self.observer.loss(self.unknown)
     }
 }
 
-/// Calls of a thread, in order of their exits.
+/// The calls of thread `tid`, in order of their exits.
 pub fn calls_of(journal: &Journal, tid: u32) -> impl Iterator<Item = &CallRecord> {
     journal.calls.iter().map(|entry| &entry.call).filter(move |call| call.head.tid == tid)
 }
 
-/// The calling thread's id.
+/// The id of the calling thread.
 pub fn own_tid() -> u32 {
     // SAFETY: takes no arguments and cannot fail.
     unsafe { libc::gettid() as u32 }
 }
 
-/// On the CPU in the call before its first sleep: for a readiness call, the first look at its descriptors.
-/// `None` if it did not sleep.
+/// Nanoseconds from the enter of the call to its first sleep: in a readiness call, the first look at its
+/// descriptors. `None` if the call did not sleep.
 pub fn before_sleep(call: &CallRecord) -> Option<u64> {
     (call.first_out > 0).then(|| call.first_out.saturating_sub(call.enter))
 }
 
-/// On the CPU in the call after it was switched in last: the second look. `None` if it did not sleep.
+/// Nanoseconds from the last switch-in of the call to its exit: in a readiness call, the second look at its
+/// descriptors. `None` if the call did not sleep.
 pub fn after_sleep(call: &CallRecord) -> Option<u64> {
     (call.first_out > 0 && call.last_in > call.first_out).then(|| call.head.at.saturating_sub(call.last_in))
 }

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use iotrace_core::domain::model::Transport;
 
-/// Largest piece that any transport holds at once: a pipe's 64 KiB.
+/// Bytes of the largest piece that every stream holds at once: the 64 KiB of a pipe.
 pub const PIECE: usize = 64 << 10;
-/// Largest datagram used; above about 16 kB they are in more than one piece.
+/// Bytes of the largest datagram used; above about 16 kB the kernel keeps a datagram in more than one piece.
 const DATAGRAM: usize = 32 << 10;
-/// Room in socket buffers.
+/// Bytes asked for as the size of each socket buffer.
 const ROOM: libc::c_int = 1 << 20;
 
-/// Two ends of a connection.
+/// A connection with both its ends.
 pub struct Pair {
     reader: OwnedFd,
     writer: OwnedFd,
@@ -24,7 +24,10 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// A connection over loopback or inside the kernel.
+    /// A connection over loopback (tcp, udp) or inside the kernel (unix, pipe).
+    ///
+    /// # Errors
+    /// The kernel refused a descriptor, or the connection.
     pub fn new(transport: Transport) -> io::Result<Self> {
         let (reader, writer): (OwnedFd, OwnedFd) = match transport {
             Transport::Tcp => {
@@ -51,10 +54,10 @@ impl Pair {
         Ok(Self::of(reader, writer, piece))
     }
 
-    /// Of the two ends of a connection; sockets are given room.
+    /// A pair of two connected ends, whose messages have at most `piece` bytes. Sockets get larger buffers.
     pub fn of(reader: OwnedFd, writer: OwnedFd, piece: usize) -> Self {
-        // Less room than asked for is enough for most; what does not fit shows as an error of its own, and a
-        // pipe has its own.
+        // Failures are ignored: on a pipe both calls fail, and a socket with less room than asked for is enough for
+        // most messages; one that does not fit fails in `write`.
         let _ = set_option(writer.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, ROOM);
         let _ = set_option(reader.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, ROOM);
         Self { reader, writer, piece }
@@ -70,7 +73,10 @@ impl Pair {
         self.writer.as_raw_fd()
     }
 
-    /// Writes all bytes in one call, which must take them.
+    /// Writes all bytes in one call.
+    ///
+    /// # Errors
+    /// The call failed, or took a part of the bytes only.
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
         // SAFETY: the buffer is as long as it says.
         let put = unsafe { libc::write(self.writer(), bytes.as_ptr().cast(), bytes.len()) };
@@ -81,7 +87,10 @@ impl Pair {
         }
     }
 
-    /// One call that reads into the buffer.
+    /// Makes one call that reads into the buffer, and returns how many bytes it brought.
+    ///
+    /// # Errors
+    /// `read(2)` failed.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         // SAFETY: the buffer is as long as it says.
         let got = unsafe { libc::read(self.reader(), buffer.as_mut_ptr().cast(), buffer.len()) };
@@ -89,6 +98,9 @@ impl Pair {
     }
 
     /// Reads until the buffer is full.
+    ///
+    /// # Errors
+    /// A read failed, or the connection ended before the buffer was full.
     pub fn read_all(&self, buffer: &mut [u8]) -> io::Result<()> {
         let mut had = 0;
         while had < buffer.len() {
@@ -100,7 +112,10 @@ impl Pair {
         Ok(())
     }
 
-    /// Waits until so many bytes can be read; what loopback delivers may come a moment later.
+    /// Waits until `bytes` bytes can be read; loopback may deliver a moment after the send has returned.
+    ///
+    /// # Errors
+    /// The bytes did not arrive within 5 seconds, or the descriptor does not say how many there are (FIONREAD).
     pub fn arrived(&self, bytes: usize) -> io::Result<()> {
         let began = Instant::now();
         loop {
@@ -124,6 +139,9 @@ impl Pair {
 }
 
 /// Sets an integer option of a socket.
+///
+/// # Errors
+/// `setsockopt(2)` failed.
 pub fn set_option(fd: RawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     let size = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the value is an int, as its size says.

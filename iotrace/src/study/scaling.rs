@@ -1,8 +1,8 @@
 //! What it costs to ask many descriptors which of them can be read.
 //!
-//! Timed from outside, without probes: one call with nothing ready, with one ready, with all ready. Through
-//! the kernel's records: a call that sleeps, cut into the first look before it sleeps and the second look
-//! after it was woken.
+//! Whole calls are timed with the clock of user space, without probes: with no descriptor ready, with one, and with
+//! all. A call that sleeps is cut by the kernel's records into the first look, before it sleeps, and the second
+//! look, after it was woken.
 
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -15,11 +15,12 @@ use crate::bpf::probes::Group;
 use crate::host::proc;
 use crate::session::error::Failure;
 use iotrace_core::domain::syscall;
+use iotrace_core::report::count;
 use iotrace_core::samples::sheet::Sheet;
 use iotrace_core::samples::stats;
 use iotrace_core::summary::{Axis, Crossover, Source};
 
-/// The study.
+/// The study `scaling`: what asking for readiness costs, by the number of descriptors.
 pub const SCALING: Experiment = Experiment {
     name: "scaling",
     question: "What does it cost to ask which descriptors are ready, by how many there are?",
@@ -28,16 +29,17 @@ pub const SCALING: Experiment = Experiment {
     run,
 };
 
-/// `restart_syscall`: what a `poll` goes on as that task work (a closed io_uring's) interrupted.
+/// Number of `restart_syscall`: a `poll` that task work interrupted (of an io_uring that was closed) goes on as this
+/// call.
 const RESTARTED: u32 = 219;
-/// Points of the axis, as far as there are connections.
+/// Numbers of connections that are measured, up to the number that was asked for.
 const POINTS: [usize; 9] = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000];
-/// Lines are drawn through the points up to here: beyond it caches no longer hold the sockets, and what a
-/// descriptor costs is what the memory makes of it.
+/// Most connections through whose points a line is drawn. Beyond it the caches no longer hold the sockets, so that a
+/// descriptor costs more the more there are, and no straight line fits.
 const CACHED: f64 = 1000.0;
-/// How long a call may take to fall asleep, even under emulation.
+/// Longest wait until a call has fallen asleep: enough under emulation, too.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Calls that sleep, for one sample.
+/// Calls that sleep, for each sample.
 const SLEEPS: usize = 3;
 
 fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
@@ -64,14 +66,14 @@ fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
     Ok(conclude(sheet, &ways))
 }
 
-/// Points up to `most`, and `most` itself.
+/// The points of [`POINTS`] below `most`, and `most` itself.
 fn points(most: usize) -> Vec<usize> {
     let mut points: Vec<usize> = POINTS.into_iter().filter(|&point| point < most).collect();
     points.push(most);
     points
 }
 
-/// The arms that this kernel has.
+/// The arms that were asked for and that this kernel has.
 fn possible(lab: &mut Lab, crowd: &Crowd) -> Result<Vec<&'static str>, Failure> {
     let mut ways = Vec::new();
     for way in WAYS {
@@ -97,8 +99,8 @@ fn declared() -> Sheet {
         sheet.measure(name, title, "ns", source, Some(axis));
     };
     declare("idle", "one call, nothing ready", Source::Clock, "connections", "idle fd");
-    declare("one-ready", "one call, one of them ready", Source::Clock, "connections", "idle fd");
-    declare("all-ready", "one call, all of them ready", Source::Clock, "ready descriptors", "ready fd");
+    declare("one-ready", "one call, one descriptor ready", Source::Clock, "connections", "idle fd");
+    declare("all-ready", "one call, all descriptors ready", Source::Clock, "ready descriptors", "ready fd");
     declare(
         "first-look",
         "in a call that sleeps, on the CPU before the sleep",
@@ -116,14 +118,15 @@ fn declared() -> Sheet {
     sheet
 }
 
-/// The calls that do not sleep.
+/// Times calls that do not sleep.
 fn timed(crowd: &Crowd, way: &str, size: usize, sheet: &mut Sheet) -> std::io::Result<()> {
     let mut asker = Asker::new(way, &crowd.fds(size))?;
     for (measure, ready) in [("idle", 0), ("one-ready", 1), ("all-ready", size)] {
         crowd.fill(ready)?;
-        // What came since it was set up is told first; io_uring's requests are made again by the next call.
+        // The first call takes the reports of what arrived since the set-up; io_uring makes its requests again with
+        // the next one.
         asker.ask(false)?;
-        // The asker is needed by both, one after the other.
+        // Both closures need the asker, one after the other.
         let asker = std::cell::RefCell::new(&mut asker);
         let ns = clock::call_ns(
             || asker.borrow().rearm(ready),
@@ -140,10 +143,10 @@ fn timed(crowd: &Crowd, way: &str, size: usize, sheet: &mut Sheet) -> std::io::R
 }
 
 fn unexpected(found: usize, ready: usize) -> std::io::Error {
-    std::io::Error::other(format!("{found} descriptors were said to be ready, not {ready}"))
+    std::io::Error::other(format!("{found} descriptors were reported ready, not {ready}"))
 }
 
-/// A call that sleeps until another thread sends to the last connection.
+/// Measures a call that sleeps until another thread sends to the last connection.
 fn slept(
     crowd: &Crowd,
     way: &str,
@@ -158,7 +161,7 @@ fn slept(
         let (done, journal) = watching.during(|| woken(crowd, size - 1, || asker.ask(true).map(drop)));
         done?;
         crowd.take(size - 1);
-        // What is left over of an earlier arrival is told here.
+        // Takes the report of an earlier arrival, if one is left.
         asker.ask(false)?;
         let Some(call) = calls_of(&journal, own).filter(|call| call.ret >= 0).last() else { continue };
         first.extend(before_sleep(call).map(|ns| ns as f64));
@@ -172,7 +175,10 @@ fn slept(
     Ok(())
 }
 
-/// Does what sleeps, while another thread sends as soon as it does.
+/// Runs `sleeps` on this thread, while another thread sends to connection `index` as soon as this one is asleep.
+///
+/// # Errors
+/// `sleeps` failed, or the send did.
 pub(super) fn woken(
     crowd: &Crowd,
     index: usize,
@@ -186,10 +192,11 @@ pub(super) fn woken(
                 let call = proc::sleeping_in(pid, sleeper);
                 call.is_some_and(|nr| syscall::by_nr(nr).is_some() || nr == RESTARTED)
             };
-            // Whoever cannot be seen sleeping gets its byte all the same: nobody may wait for ever.
+            // A sleeper that /proc does not show as asleep gets its byte all the same, so that it cannot wait for
+            // ever.
             let began = Instant::now();
             while !asleep() && began.elapsed() < PATIENCE {
-                // It may have ended with an error: then nobody waits any more.
+                // `sleeps` may have ended with an error: then no byte is needed.
                 let pause = ended.recv_timeout(Duration::from_micros(100));
                 if pause != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                     return Ok(());
@@ -222,7 +229,7 @@ fn conclude(sheet: Sheet, ways: &[&str]) -> Outcome {
     for way in ["select", "poll"] {
         if let (Some(own), Some(epoll)) = (slope("idle", way), slope("idle", "epoll")) {
             findings.push(format!(
-                "An idle descriptor costs {way} {own:.1} ns in every call, and epoll {epoll:.2} ns."
+                "An idle descriptor costs {way} {own:.1} ns in every call, epoll {epoll:.2} ns (slopes of the lines)."
             ));
             findings.extend(beyond(&sheet, way, own));
         }
@@ -230,21 +237,24 @@ fn conclude(sheet: Sheet, ways: &[&str]) -> Outcome {
     for crossover in &outcome.crossovers {
         findings.push(match crossover.x {
             Some(x) => format!(
-                "{} passes {} at about {x:.0} connections here, one of them ready.",
+                "With one ready, {} is cheaper than {} from about {x:.0} connections on.",
                 crossover.other, crossover.arm
             ),
             None => apart(&sheet, crossover),
         });
     }
     if let Some(ready) = slope("all-ready", "epoll") {
-        findings.push(format!("A ready descriptor costs epoll {ready:.0} ns: it is linear in those."));
+        findings.push(format!(
+            "A ready descriptor costs epoll {ready:.0} ns: the cost grows linearly \
+             with the ready descriptors."
+        ));
     }
     outcome.findings = findings;
     outcome.sheet = sheet;
     outcome
 }
 
-/// What a descriptor costs where there are so many that caches do not hold them, if it was measured.
+/// What a descriptor costs with more connections than [`CACHED`], in a sentence, if that was measured.
 fn beyond(sheet: &Sheet, way: &str, slope: f64) -> Option<String> {
     let arms = sheet.arms();
     let of_way = arms.iter().filter(|arm| arm.measure == "idle" && arm.name == way);
@@ -252,11 +262,16 @@ fn beyond(sheet: &Sheet, way: &str, slope: f64) -> Option<String> {
     let (x, median) = (last.x?, last.median?);
     let each = median / x;
     (x > CACHED && each > 1.2 * slope).then(|| {
-        format!("With {x:.0} connections each costs {way} {each:.0} ns, {:.1} times as much.", each / slope)
+        format!(
+            "With {} connections an idle descriptor costs {way} {each:.0} ns, {:.1} times as much as up to {}.",
+            count(x as u64),
+            each / slope,
+            count(CACHED as u64)
+        )
     })
 }
 
-/// Which of two that do not cross is the cheaper.
+/// The sentence for two arms whose lines do not cross: at how many points the one costs more.
 fn apart(sheet: &Sheet, crossover: &Crossover) -> String {
     let arms = sheet.arms();
     let at = |arm: &str| {
@@ -266,7 +281,7 @@ fn apart(sheet: &Sheet, crossover: &Crossover) -> String {
     let (own, other) = (at(&crossover.arm), at(&crossover.other));
     let above = own.iter().zip(&other).filter(|(own, other)| own > other).count();
     format!(
-        "With one ready, {} costs more than {} at {above} of {} points: there is no one place where it passes it.",
+        "With one ready, {} costs more than {} at {above} of {} points: no crossover.",
         crossover.arm,
         crossover.other,
         own.len()
@@ -296,7 +311,9 @@ mod tests {
         }
         let outcome = conclude(sheet, &["poll", "epoll"]);
         assert!(outcome.findings.iter().any(|text| text.contains("poll 25.0 ns")), "{:?}", outcome.findings);
-        assert!(outcome.findings.iter().any(|text| text.contains("epoll passes poll at about 10 ")));
+        assert!(
+            outcome.findings.iter().any(|text| text.contains("epoll is cheaper than poll from about 10 "))
+        );
         assert_eq!(outcome.fits.len(), 4);
     }
 }

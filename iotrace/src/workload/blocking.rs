@@ -16,10 +16,13 @@ use super::Stage;
 use super::reader::{Inbox, Reader};
 use super::sys::{Stop, gettid, now_ns};
 
-/// Stack of a thread that only calls `recv`.
+/// Bytes of the stack of a thread that only calls `recv`.
 const STACK: usize = 128 * 1024;
 
 /// Runs the loop: in this thread for one connection, else in one thread for each.
+///
+/// # Errors
+/// A call of the loop failed, or the connection ended before its last message.
 pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     match &mut stage.inboxes[..] {
         [inbox] => {
@@ -32,7 +35,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     }
 }
 
-/// The textbook loop, until the connection's last message.
+/// The textbook loop: receives until the last message of the connection.
 fn serve(reader: &mut Reader, inbox: &mut Inbox) -> Result<(), Stop> {
     while inbox.expects_more(reader.recorder) {
         reader.take(inbox)?;
@@ -40,7 +43,7 @@ fn serve(reader: &mut Reader, inbox: &mut Inbox) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A connection without traffic: its thread is in `recv` until the others are done.
+/// Serves a connection without traffic: its thread sleeps in `recv` until the connections with traffic are done.
 fn serve_idle(reader: &mut Reader, inbox: &mut Inbox) -> Result<(), Stop> {
     match reader.take(inbox) {
         Err(Stop::Closed) if reader.recorder.done() => Ok(()),
@@ -49,12 +52,12 @@ fn serve_idle(reader: &mut Reader, inbox: &mut Inbox) -> Result<(), Stop> {
     }
 }
 
-/// One thread for each connection; the main thread waits for them.
+/// Serves each connection in a thread of its own; the main thread waits for these threads.
 fn threads(stage: &mut Stage) -> Result<(), Stop> {
     let Stage { inboxes, threads, .. } = stage;
     let (spec, recorder, peer) = (stage.spec, stage.recorder, stage.peer);
     let fds: Vec<_> = inboxes.iter().map(|inbox| inbox.fd).collect();
-    // Set to true when all threads are there, to false if one could not be made.
+    // Set to true when all threads exist, to false if one could not be made.
     let gate = OnceLock::new();
     let failed = Mutex::new(None);
     let fail = |stop| {
@@ -96,7 +99,7 @@ fn threads(stage: &mut Stage) -> Result<(), Stop> {
         recorder.wants(now_ns());
         let _ = gate.set(true);
         peer.go();
-        // The first ones carry the traffic and end by themselves; the others are in `recv`.
+        // The threads of the active connections end by themselves; those of the idle ones sleep in `recv`.
         let idle = handles.split_off(spec.active as usize);
         for handle in handles {
             if handle.join().is_err() {
@@ -110,7 +113,7 @@ fn threads(stage: &mut Stage) -> Result<(), Stop> {
     failed.into_inner().ok().flatten().map_or(Ok(()), Err)
 }
 
-/// Makes the calls that sleep on these descriptors return 0, shutdown(2). Pipes do so when the peer ends.
+/// Makes the calls that sleep on these sockets return 0, shutdown(2). Calls on pipes return 0 when the peer ends.
 fn shut_down(fds: &[i32]) {
     for &fd in fds {
         // SAFETY: takes plain integers; on a pipe it fails with ENOTSOCK and nothing happens.

@@ -20,10 +20,13 @@ use super::reader::{Inbox, Reader, Took};
 use super::sys::{Stop, add_flags, errno};
 use iotrace_core::domain::model::Model;
 
-/// Events taken by one `epoll_wait`.
+/// Most events that one `epoll_wait` returns.
 const EVENTS: usize = 64;
 
 /// Runs the loop, level- or edge-triggered.
+///
+/// # Errors
+/// A call of the loop failed, or the connection ended before its last message.
 pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     let edge = stage.spec.model == Model::EpollEt;
     // SAFETY: takes a plain integer.
@@ -71,7 +74,10 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Reads until `EAGAIN`, or until the very last message.
+/// Reads until `EAGAIN`, or until the last message of the run. Returns how many calls brought data.
+///
+/// # Errors
+/// A call failed, or the connection ended before its last message.
 pub(super) fn drain(recorder: &Recorder, reader: &mut Reader, inbox: &mut Inbox) -> Result<u64, Stop> {
     let mut taken = 0;
     while !recorder.done() && reader.take(inbox)? != Took::Nothing {

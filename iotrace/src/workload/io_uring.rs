@@ -6,15 +6,14 @@
 //!     meanwhile compute:  io_uring_enter(submit);  own work until the completion ring has something
 //!     meanwhile wait:     io_uring_enter(submit, wait for 1)
 //!     take the completions, put the next request for each
-//! sqpoll: the kernel's thread takes the requests by itself; enter is only called to wake that thread
-//! once it has gone to sleep, or to wait
+//! sqpoll: the kernel's thread takes the requests by itself; enter is called only to wake that thread after it
+//! has gone to sleep, or to wait
 //! ```
 //!
-//! io_uring_setup(2), io_uring_enter(2). With the default set-up the submitting thread itself makes the
-//! copy, in task work (`io_poll_task_func`): inside enter, or when an interrupt stops its own work. With
-//! `IORING_SETUP_SQPOLL` the kernel's thread does; it never sleeps while there is work, so it gets a CPU of
-//! its own where there are two (`IORING_SETUP_SQ_AFF`): sharing one with a reader that computes, each would
-//! wait for the other's time slice to end.
+//! io_uring_setup(2), io_uring_enter(2). With the default set-up the submitting thread makes the copy, in task work
+//! (`io_poll_task_func`): inside enter, or when an interrupt stops its own work. With `IORING_SETUP_SQPOLL` the
+//! kernel's SQ thread makes it. That thread does not sleep while there is work, so it gets a CPU of its own if there
+//! are two (`IORING_SETUP_SQ_AFF`): on one CPU it and a reader that computes would wait for each other's time slices.
 
 use std::fs;
 use std::io;
@@ -28,17 +27,20 @@ use super::sys::{self, Stop, failure, own_work};
 use iotrace_core::domain::model::{Meanwhile, Model};
 use iotrace_core::domain::spec::{Failure, Ring, Spec};
 
-/// How long the kernel's thread looks for requests before it sleeps, in ms: longer than usual intervals.
+/// Time that the kernel's SQ thread polls for requests before it sleeps, ms: longer than usual intervals.
 const SQ_IDLE_MS: u32 = 2_000;
 
-/// Runs the loop.
+/// Runs the loop until all messages have been received.
+///
+/// # Errors
+/// A call of the loop failed, or the connection ended before its last message.
 pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     let recorder = stage.recorder;
     let inboxes = &mut stage.inboxes;
     let mut buffers = buffers(recorder, inboxes);
     let mut arm: Vec<usize> = (0..inboxes.len()).collect();
-    // Declared after the buffers, so closed before they are freed. A request that is still open then is
-    // on a connection without traffic, where no byte ever arrives.
+    // Declared after the buffers, so that the ring is closed before they are freed. A request that is still open then
+    // belongs to a connection without traffic, where no byte arrives.
     let mut ring = ring(stage.spec, inboxes.len())?;
     stage.peer.go();
     put(recorder, &mut ring, inboxes, &mut buffers, &mut arm)?;
@@ -56,7 +58,10 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Hands over what is in the submission ring, and waits or does its own work until something has completed.
+/// Submits the requests in the submission ring, and waits or does own work until one has completed.
+///
+/// # Errors
+/// `io_uring_enter` failed with another errno than `EINTR`.
 pub(super) fn await_completion(spec: &Spec, recorder: &Recorder, ring: &mut IoUring) -> Result<(), Stop> {
     const GETEVENTS: u32 = 1;
     if spec.meanwhile == Some(Meanwhile::Wait) {
@@ -65,8 +70,8 @@ pub(super) fn await_completion(spec: &Spec, recorder: &Recorder, ring: &mut IoUr
     if !ring.submission().is_empty() {
         entered(ring.submit())?;
     }
-    // Otherwise nobody would carry out the task work of a thread that makes no calls, nor hand over what found
-    // the completion ring full.
+    // With these rings the kernel carries out task work, and moves completions that found the ring full, only in a call
+    // of this thread.
     let asks = matches!(spec.tuning.ring, Ring::Coop | Ring::Defer | Ring::Multishot);
     while ring.completion().is_empty() {
         if asks && pending(ring) {
@@ -80,13 +85,13 @@ pub(super) fn await_completion(spec: &Spec, recorder: &Recorder, ring: &mut IoUr
     Ok(())
 }
 
-/// Whether the kernel has work for this thread that only a call would carry out.
+/// Whether the kernel has work for this thread that waits for a call (IORING_SQ_TASKRUN, IORING_SQ_CQ_OVERFLOW).
 fn pending(ring: &mut IoUring) -> bool {
     let submission = ring.submission();
     submission.taskrun() || submission.cq_overflow()
 }
 
-/// Puts requests for the connections in `arm` into the submission ring, and empties it.
+/// Puts requests for the connections in `arm` into the submission ring, and empties `arm`.
 fn put(
     recorder: &Recorder,
     ring: &mut IoUring,
@@ -97,7 +102,7 @@ fn put(
     if arm.is_empty() {
         return Ok(());
     }
-    // Before the requests are visible: the kernel's thread may take them at once.
+    // Read before the requests become visible, because the kernel's SQ thread may take them at once.
     let now_ns = recorder.wants_now();
     let mut submission = ring.submission();
     for index in arm.drain(..) {
@@ -110,7 +115,7 @@ fn put(
     Ok(())
 }
 
-/// The request for the rest of the connection's message.
+/// The request for the rest of the message of a connection.
 fn receive(recorder: &Recorder, inbox: &Inbox, buffer: &mut [u8]) -> squeue::Entry {
     let to = buffer[inbox.got as usize..].as_mut_ptr();
     let (fd, room) = (types::Fd(inbox.fd), inbox.room(recorder) as u32);
@@ -131,7 +136,10 @@ fn entered(result: io::Result<usize>) -> Result<(), Stop> {
     }
 }
 
-/// A ring with room for one request a connection.
+/// A ring with room for one request for each connection.
+///
+/// # Errors
+/// The kernel refused the ring, or the CPU of the reader.
 pub(super) fn ring(spec: &Spec, connections: usize) -> Result<IoUring, Stop> {
     let mut builder = IoUring::builder();
     if spec.model == Model::IoUringSqpoll {
@@ -154,7 +162,7 @@ pub(super) fn ring(spec: &Spec, connections: usize) -> Result<IoUring, Stop> {
     builder.build(entries).map_err(|error| Stop::NoRing(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
-/// Why there is no ring: the sysctl, a seccomp filter, a kernel without it, or a limit.
+/// The failure for a ring that the kernel refused: the sysctl, a seccomp filter, a kernel without io_uring, or a limit.
 pub(super) fn no_ring(spec: &Spec, errno: i32) -> Failure {
     let sysctl = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
     no_ring_text(spec.model, errno, sysctl.as_deref().map(str::trim))
@@ -169,7 +177,11 @@ fn no_ring_text(model: Model, errno: i32, sysctl: Option<&str>) -> Failure {
                 "{model} is not available here: io_uring_setup failed: {reason}, because sysctl \
                  kernel.io_uring_disabled is {value} ({}); set it to 0 (`sysctl kernel.io_uring_disabled=0` as root), \
                  the other models still work",
-                if value == "1" { "only for CAP_SYS_ADMIN and kernel.io_uring_group" } else { "for nobody" }
+                if value == "1" {
+                    "allowed only with CAP_SYS_ADMIN or in kernel.io_uring_group"
+                } else {
+                    "allowed for no process"
+                }
             ),
         ),
         (libc::EPERM | libc::ENOSYS, _) => failure(

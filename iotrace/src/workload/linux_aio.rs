@@ -7,16 +7,16 @@
 //!     io_getevents(context, 1, 1, &event)                       repeat until the message is whole
 //! ```
 //!
-//! io_submit(2), io_getevents(2). It only looks asynchronous: `aio_read` in fs/aio.c calls the file's
+//! io_submit(2), io_getevents(2). The call is asynchronous by name only: `aio_read` in fs/aio.c calls the file's
 //! `read_iter`, and that of a socket or pipe sleeps until data is there. So both phases are inside
-//! `io_submit`, and a second connection would never get its turn.
+//! `io_submit`, and a second connection would not be read before the first has data.
 
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Stage;
 use super::log::bump;
-use super::reader::buffer;
+use super::shared::buffer;
 use super::sys::{Stop, errno};
 
 /// `IOCB_CMD_PREAD` of linux/aio_abi.h.
@@ -24,7 +24,10 @@ const IOCB_CMD_PREAD: u16 = 0;
 /// `AIO_RING_MAGIC` of fs/aio.c.
 const RING_MAGIC: u32 = 0xa10a_10a1;
 
-/// Runs the loop.
+/// Runs the loop until all messages have been received.
+///
+/// # Errors
+/// A call of the loop failed, or the connection ended before its last message.
 pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     let recorder = stage.recorder;
     let mut buffer = buffer(stage.spec.size);
@@ -50,7 +53,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A request for `fd`.
+/// A control block for `command` on `fd`; the completion returns `data`.
 pub(super) fn block(fd: i32, command: u16, data: u64) -> libc::iocb {
     // SAFETY: all-zero is a valid iocb.
     let mut block: libc::iocb = unsafe { std::mem::zeroed() };
@@ -67,7 +70,7 @@ pub(super) struct Event {
     /// `aio_data` of the request.
     pub data: u64,
     object: u64,
-    /// Bytes, ready events, or `-errno`.
+    /// Bytes (PREAD), ready events (POLL), or `-errno`.
     pub result: i64,
     result2: i64,
 }
@@ -85,11 +88,14 @@ struct Ring {
     header_length: u32,
 }
 
-/// An AIO context, destroyed when dropped: what is under way is cancelled.
+/// An AIO context. Dropping it destroys it, which cancels the requests that have not completed.
 pub(super) struct Context(libc::c_ulong);
 
 impl Context {
-    /// `io_setup(2)` for `requests` at once.
+    /// `io_setup(2)` for `requests` requests at once.
+    ///
+    /// # Errors
+    /// The kernel lacks native AIO or forbids it ([`Stop::Lacking`]), or the call failed.
     pub fn new(requests: u32) -> Result<Context, Stop> {
         let mut context: libc::c_ulong = 0;
         // SAFETY: `context` is zero and writable, as io_setup wants it.
@@ -104,6 +110,9 @@ impl Context {
     }
 
     /// `io_submit(2)` of all `blocks`.
+    ///
+    /// # Errors
+    /// The call failed with another errno than `EINTR`.
     ///
     /// # Safety
     /// Each block and its buffer must be valid until its completion was taken or the context dropped.
@@ -121,7 +130,10 @@ impl Context {
         Ok(())
     }
 
-    /// `io_getevents(2)` for at least one, at most as many as there is room for.
+    /// `io_getevents(2)`: waits for at least one completion and returns how many it wrote to `events`.
+    ///
+    /// # Errors
+    /// The call failed with another errno than `EINTR`.
     pub fn wait(&self, events: &mut [Event]) -> Result<usize, Stop> {
         loop {
             let no_timeout = ptr::null::<libc::timespec>();
@@ -138,19 +150,19 @@ impl Context {
         }
     }
 
-    /// The completion ring, if the kernel lays it out as this code knows it.
+    /// The completion ring in user space, if it has the layout that this code knows (`AIO_RING_MAGIC`).
     fn ring(&self) -> Option<&Ring> {
         // SAFETY: io_setup maps the ring, at least a page, readable at this address until io_destroy.
         let ring = unsafe { &*(self.0 as *const Ring) };
         (ring.magic == RING_MAGIC && ring.incompat_features == 0).then_some(ring)
     }
 
-    /// Whether the ring can be looked at in user space.
+    /// Whether the completion ring can be read in user space.
     pub fn has_ring(&self) -> bool {
         self.ring().is_some()
     }
 
-    /// Whether a completion is there. Looks at memory only; without a ring to look at, says yes.
+    /// Whether a completion is in the ring, without a system call. `true` if the ring cannot be read.
     pub fn has_completion(&self) -> bool {
         self.ring().is_none_or(|ring| ring.head.load(Ordering::Relaxed) != ring.tail.load(Ordering::Acquire))
     }

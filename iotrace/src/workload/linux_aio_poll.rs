@@ -10,7 +10,7 @@
 //!     io_submit(context, n, {POLL, fd, POLLIN} for each of them)
 //! ```
 //!
-//! io_submit(2), io_getevents(2); since Linux 4.18. One shot a request: `aio_poll` in fs/aio.c waits on
+//! io_submit(2), io_getevents(2); since Linux 4.18. A request reports once: `aio_poll` in fs/aio.c waits on
 //! the file's wait queue, `aio_poll_wake` completes the request in the context of the waker.
 
 use super::Stage;
@@ -22,10 +22,13 @@ use iotrace_core::domain::model::Meanwhile;
 
 /// `IOCB_CMD_POLL` of linux/aio_abi.h.
 const IOCB_CMD_POLL: u16 = 5;
-/// Events taken by one `io_getevents`.
+/// Most events that one `io_getevents` returns.
 const EVENTS: usize = 64;
 
-/// Runs the loop.
+/// Runs the loop until all messages have been received.
+///
+/// # Errors
+/// A call of the loop failed, or the connection ended before its last message.
 pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     let recorder = stage.recorder;
     let computes = stage.spec.meanwhile == Some(Meanwhile::Compute);
@@ -83,7 +86,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Submits the requests of the connections in `arm`, all in one call, and empties it.
+/// Submits the requests of the connections in `arm`, all in one call, and empties `arm`.
 fn submit(
     recorder: &Recorder,
     context: &Context,

@@ -1,18 +1,18 @@
-//! The reader's own account: everything is allocated before the loop, so that the loop allocates
-//! nothing and makes no call of its own.
+//! The reader's own account of its messages. All memory is allocated before the loop, so that the loop allocates
+//! nothing and makes no system call for the account.
 //!
-//! All fields are relaxed atomics. On x86-64 a relaxed load or store is a plain `mov`, and this way
-//! the signal handler, the threads of the blocking model and the main loop can share one recorder.
+//! All fields are relaxed atomics, so that the signal handler, the threads of the blocking model and the main loop
+//! can share one recorder. On x86-64 a relaxed load or store is a plain `mov`.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use super::peer::Shared;
+use super::shared::Shared;
 use super::sys::{cpu_ns, now_ns};
 use iotrace_core::domain::model::Model;
 use iotrace_core::domain::spec::{Counters, Log, Message, Spec};
 
-/// The counters of [`Counters`] while they run, and the units of own work.
+/// The running values of [`Counters`], and of the units of own work.
 #[derive(Debug, Default)]
 pub struct Live {
     /// Read-like calls that returned data.
@@ -21,17 +21,17 @@ pub struct Live {
     pub again: AtomicU64,
     /// Readiness calls that returned at least one descriptor.
     pub readiness: AtomicU64,
-    /// Readiness calls that returned none.
+    /// Readiness calls that returned no descriptor.
     pub readiness_empty: AtomicU64,
     /// Runs of the signal handler.
     pub handler_runs: AtomicU64,
-    /// Of those, without data.
+    /// Runs of the signal handler that found no data.
     pub handler_spurious: AtomicU64,
-    /// Requests handed over.
+    /// Requests that the loop submitted.
     pub submitted: AtomicU64,
-    /// Completions taken.
+    /// Completions that the loop took.
     pub completed: AtomicU64,
-    /// Units of own work.
+    /// Units of own work done.
     pub units: AtomicU64,
 }
 
@@ -52,12 +52,12 @@ impl Live {
     }
 }
 
-/// Adds one.
+/// Adds one to `counter`.
 pub fn bump(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
 
-/// One edge of the counted window.
+/// The values at one edge of the counted window.
 #[derive(Debug, Default)]
 struct Edge {
     taken: AtomicBool,
@@ -83,29 +83,30 @@ struct Slot {
     bytes: AtomicU64,
 }
 
-/// Records what the reader sees.
+/// Records when each message was requested and delivered.
 #[derive(Debug)]
 pub struct Recorder<'a> {
-    /// What was asked for.
+    /// The workload whose messages are recorded.
     pub spec: &'a Spec,
     /// The running counters.
     pub live: Live,
     shared: &'a Shared,
     slots: Box<[Slot]>,
-    /// Messages that are not counted: calibration and warm-up.
+    /// Number of messages that are not counted: calibration and warm-up.
     uncounted: u64,
-    /// All messages.
+    /// Number of all messages.
     pub total: u64,
-    /// Messages had so far.
+    /// Number of messages delivered so far.
     had: AtomicU64,
-    /// Whether the model hands requests over: then the window opens with a request, not with the message before.
+    /// Whether the model submits requests. Then the counted window opens with the first counted request, else with the
+    /// delivery of the message before it.
     requests: bool,
     from: Edge,
     to: Edge,
 }
 
 impl<'a> Recorder<'a> {
-    /// A recorder for `spec`; tells the sender through `shared` how far the reader is.
+    /// A recorder for `spec` that tells the sender through `shared` how many messages have been received.
     pub fn new(spec: &'a Spec, shared: &'a Shared) -> Self {
         let total = spec.total_messages();
         Recorder {
@@ -128,16 +129,16 @@ impl<'a> Recorder<'a> {
         self.had.load(Acquire) == self.total
     }
 
-    /// The reader wants the next message since `at_ns`. Opens the counted window if everything that is
-    /// not counted has been had.
+    /// The reader requests its next message at `at_ns`. Opens the counted window once all messages that are not
+    /// counted have been delivered.
     pub fn wants(&self, at_ns: u64) {
         if self.window_due() {
             self.from.take(at_ns, cpu_ns(), &self.live);
         }
     }
 
-    /// The clock, to be read right before requests are handed over. Opens the window like [`Self::wants`];
-    /// the call this needs comes before the clock, so that it is not in the message's time.
+    /// The clock in ns, read right before requests are submitted. Opens the window like [`Self::wants`]; the system
+    /// call that this takes comes before the clock is read, so that it is not part of the message's time.
     pub fn wants_now(&self) -> u64 {
         if !self.window_due() {
             return now_ns();
@@ -152,14 +153,14 @@ impl<'a> Recorder<'a> {
         self.had.load(Acquire) >= self.uncounted && !self.from.taken.swap(true, Relaxed)
     }
 
-    /// Message `index` is complete at `have_ns`. The last one closes the counted window.
+    /// Message `index`, requested at `want_ns`, was delivered at `have_ns`. The last message closes the counted window.
     pub fn have(&self, index: u64, want_ns: u64, have_ns: u64, bytes: u64) {
         let slot = &self.slots[index as usize];
         slot.want_ns.store(want_ns, Relaxed);
         slot.have_ns.store(have_ns, Relaxed);
         slot.bytes.store(bytes, Relaxed);
-        // The edges are taken before the peer learns of the message: in another thread the next one
-        // could otherwise be counted already.
+        // The edges are taken before the peer learns of the message. Otherwise another thread could count the next
+        // message before they are taken.
         let had = self.had.fetch_add(1, AcqRel) + 1;
         if had == self.uncounted && !self.requests {
             self.wants(have_ns);
@@ -170,23 +171,23 @@ impl<'a> Recorder<'a> {
         self.shared.add_received();
     }
 
-    /// Fills in what the recorder knows of `log`.
+    /// Writes the messages, the counted window and the counters into `log`.
     pub fn write_to(&self, log: &mut Log) {
         log.messages = (0..self.total)
             .map(|index| {
                 let slot = &self.slots[index as usize];
-                let (sent_ns, sent_done_ns) = self.shared.sent(index);
+                let sent = self.shared.slot(index);
                 Message {
                     connection: self.spec.connection_of(index),
-                    sent_ns,
-                    sent_done_ns,
+                    sent_ns: sent.before_ns.load(Acquire),
+                    sent_done_ns: sent.after_ns.load(Acquire),
                     want_ns: slot.want_ns.load(Relaxed),
                     have_ns: slot.have_ns.load(Relaxed),
                     bytes: slot.bytes.load(Relaxed),
                 }
             })
             .collect();
-        // With several threads the one that finished a moment earlier may be the one that took the edge.
+        // With several threads the edge may have been taken by a thread that finished a moment before the last one.
         let (uncounted, counted) = log.messages.split_at(self.uncounted as usize);
         let last = |messages: &[Message]| messages.iter().map(|message| message.have_ns).max().unwrap_or(0);
         log.measure_from_ns = self.from.at_ns.load(Relaxed).max(last(uncounted));

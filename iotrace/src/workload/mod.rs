@@ -1,15 +1,14 @@
-//! The built-in workloads: one textbook loop a model, and the peer that sends to it.
+//! The built-in workloads: one textbook loop for each model, and the peer process that sends to it.
 //!
-//! [`refuse()`] says before anything is spawned what cannot be run. [`run`] is the whole life of the
+//! [`refuse()`] finds workloads that cannot be run before anything is spawned. [`run`] is the whole life of the
 //! workload process: it makes the connections, forks the peer, runs the model's loop, and writes one
 //! [`Report`] as JSON to the control pipe.
 //!
-//! **Nothing here watches the clock.** A timer or a watching thread in the reader would add signals and
-//! threads to what is measured. A reader whose peer dies sees the end of its stream; a UDP reader, or one
-//! on a kernel that loses a wake-up, waits for ever. So the parent waits for the report no longer than
-//! [`patience`], kills the reader and reports [`stalled`]. The other way round the kernel kills: the
-//! reader when the parent's thread that spawned it ends, the peer when the reader ends
-//! (`PR_SET_PDEATHSIG` in prctl(2)).
+//! **The workload process has no timeouts.** A timer or a watching thread in the reader would add signals and
+//! threads to what is measured. A reader whose peer dies sees the end of its stream, but a UDP reader would wait for
+//! ever, and so would any reader whose wake-up got lost. Therefore the parent waits for the report no longer than
+//! [`patience`], kills the reader and reports [`stalled`]. If the parent ends first, the kernel kills the reader
+//! (when the thread that spawned it ends), and then the peer (when the reader ends): `PR_SET_PDEATHSIG` in prctl(2).
 
 mod blocking;
 mod epoll;
@@ -26,6 +25,7 @@ mod reader;
 mod reference;
 mod refuse;
 mod select;
+mod shared;
 mod sigio;
 mod sys;
 mod transport;
@@ -36,8 +36,9 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use self::log::Recorder;
-use self::peer::{Peer, Shared};
+use self::peer::Peer;
 use self::reader::Inbox;
+use self::shared::Shared;
 use self::sys::{Stop, failure, io_failure};
 use iotrace_core::domain::model::Model;
 use iotrace_core::domain::spec::{Connection, Failure, Log, Report, Ring, Spec};
@@ -45,17 +46,17 @@ use iotrace_core::domain::spec::{Connection, Failure, Log, Report, Ring, Spec};
 pub use self::refuse::{MAX_DATAGRAM, MAX_MESSAGES, MAX_SIZE, refuse};
 pub use self::sys::{empty_call_ns, gettid, now_ns, own_work, pin, set_name, sleep_until, two_cpus};
 
-/// How long a workload may go without anything arriving before it counts as stalled.
+/// Time that a workload gets on top of its schedule before it counts as stalled.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Runs `spec` in this process and writes the report to `out`, the control pipe.
 ///
-/// To be called in a process that has one thread and was made for it: the process is renamed, is killed
-/// when its parent ends, forks, raises its limit on descriptors, and installs a SIGIO handler where the
-/// model needs one. A change of credentials clears the parent-death signal, so drop privileges before.
+/// Call it in a process that has one thread and was made for the workload: it renames the process, has it killed
+/// when its parent ends, forks, raises its limit on descriptors, and installs a SIGIO handler if the model needs one.
+/// Drop privileges before: a change of credentials clears the parent-death signal, PR_SET_PDEATHSIG in prctl(2).
 ///
 /// # Errors
-/// Only if the report could not be written; a workload that failed is a [`Report::Failed`].
+/// The report could not be written, or the parent is gone. A workload that failed is a [`Report::Failed`].
 pub fn run(spec: &Spec, out: OwnedFd) -> io::Result<()> {
     // SAFETY: getppid(2) cannot fail.
     if !sys::die_with_parent(unsafe { libc::getppid() }) {
@@ -72,7 +73,8 @@ pub fn run(spec: &Spec, out: OwnedFd) -> io::Result<()> {
 
 /// How long the parent should wait for the report before it kills the workload.
 ///
-/// Ten seconds, and generous time for the schedule, the bytes, and setting up the connections.
+/// The sum of ten seconds, twice the schedule with a millisecond more for each message, 20 ns for each byte, and 5 ms
+/// for each connection.
 pub fn patience(spec: &Spec) -> Duration {
     let messages = spec.total_messages();
     let schedule = messages.saturating_mul(spec.interval_ns.saturating_add(1_000_000)).saturating_mul(2);
@@ -81,7 +83,7 @@ pub fn patience(spec: &Spec) -> Duration {
     QUIET + Duration::from_nanos(schedule.saturating_add(bytes).saturating_add(connections))
 }
 
-/// What the parent reports after it has waited for [`patience`] and killed the workload.
+/// The failure that the parent reports after it has waited for [`patience`] and killed the workload.
 pub fn stalled(spec: &Spec) -> Failure {
     failure(
         "stalled",
@@ -95,14 +97,14 @@ pub fn stalled(spec: &Spec) -> Failure {
     )
 }
 
-/// What a model's loop works with.
+/// Everything that the loop of a model works with.
 struct Stage<'a> {
     spec: &'a Spec,
     recorder: &'a Recorder<'a>,
     peer: &'a Peer<'a>,
-    /// One a connection.
+    /// One inbox for each connection.
     inboxes: Vec<Inbox>,
-    /// The thread that serves each connection, if not the main thread.
+    /// For each connection the id of the thread that serves it; empty if the main thread serves all.
     threads: Vec<u32>,
 }
 
@@ -121,7 +123,7 @@ fn perform(spec: &Spec, control: RawFd) -> Result<Log, Failure> {
     let mut not_its_own: Vec<RawFd> = readers.iter().map(AsRawFd::as_raw_fd).collect();
     not_its_own.push(control);
     let mut peer = Peer::start(spec, &shared, senders, &not_its_own)?;
-    // With a thread of the kernel the ring keeps the reader to its CPU: the thread needs another.
+    // Not for io-uring-sqpoll: there `io_uring::ring` pins the reader, since the kernel's thread needs another CPU.
     if let Some(cpu) = spec.tuning.cpu.filter(|_| spec.model != Model::IoUringSqpoll) {
         pin(cpu as usize).map_err(|errno| {
             io_failure(format_args!("keeping to CPU {cpu}"), &io::Error::from_raw_os_error(errno))
@@ -152,7 +154,7 @@ fn perform(spec: &Spec, control: RawFd) -> Result<Log, Failure> {
     if ended.is_err() {
         peer.kill();
     }
-    // The time after the last send call is only there when the peer has ended.
+    // The peer writes the time after its last send call at the very end, so wait for it.
     peer.reap();
     ended.map_err(|stop| explain(spec, stop, &shared))?;
 
@@ -173,7 +175,7 @@ fn perform(spec: &Spec, control: RawFd) -> Result<Log, Failure> {
     Ok(log)
 }
 
-/// A [`Stop`] in words.
+/// The failure for a [`Stop`], in words.
 fn explain(spec: &Spec, stop: Stop, shared: &Shared) -> Failure {
     let model = spec.model;
     let reason = |errno| io::Error::from_raw_os_error(errno);

@@ -6,11 +6,11 @@
 //! until all messages are there:
 //!     own work until the completion ring has something, or io_uring_enter(wait for 1)
 //!     take the completions, hand each buffer back with a store to the ring of buffers
-//! a completion without IORING_CQE_F_MORE ended the request: put it anew
+//! a completion without IORING_CQE_F_MORE ended the request: submit it again
 //! ```
 //!
-//! io_uring_register_buf_ring(3). The request is handed over once, so that no call is left for a message.
-//! For datagrams: what a stream delivers may go beyond the message.
+//! io_uring_register_buf_ring(3). The request is submitted once, so that a message takes no call at all. Used for
+//! datagrams only: on a stream a completion may bring more than one message.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -20,16 +20,19 @@ use ::io_uring::{IoUring, cqueue, opcode};
 use super::Stage;
 use super::io_uring::{await_completion, ring};
 use super::log::bump;
-use super::reader::buffer;
+use super::shared::buffer;
 use super::sys::{Stop, errno};
 
-/// Buffers, a power of two: more than there may be messages under way, so that the kernel finds one to ask for
-/// the message after the last.
+/// Number of buffers, a power of two: more than the messages that may be on their way, so that the kernel finds a free
+/// one when it asks for the next message.
 const BUFFERS: u16 = 32;
-/// The ring of buffers has one page.
+/// Bytes of the ring of buffers: one page.
 const PAGE: usize = 4096;
 
 /// Runs the loop, on the first connection.
+///
+/// # Errors
+/// A call of the loop failed, or the connection ended before its last message.
 pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     let recorder = stage.recorder;
     let inbox = &mut stage.inboxes[0];
@@ -53,7 +56,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
         for completion in ring.completion().take_while(|_| !recorder.done()) {
             let (result, flags) = (completion.result(), completion.flags());
             over |= !cqueue::more(flags);
-            // Every buffer was in use: the request ended, and nothing was lost.
+            // All buffers were in use, which ends the request. No data is lost.
             if result == -libc::ENOBUFS {
                 continue;
             }
@@ -71,7 +74,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Buffers, and the ring through which the kernel gets them.
+/// The buffers, and the ring through which the kernel gets them.
 struct Pool {
     ring: *mut BufRingEntry,
     buffers: Vec<Vec<u8>>,
@@ -101,7 +104,7 @@ impl Pool {
         })
     }
 
-    /// Hands a buffer to the kernel.
+    /// Hands the buffer `id` to the kernel.
     fn give(&mut self, id: u16) {
         let Some(buffer) = self.buffers.get_mut(usize::from(id)) else { return };
         let place = usize::from(self.tail % BUFFERS);
@@ -111,7 +114,7 @@ impl Pool {
         entry.set_len(buffer.len() as u32);
         entry.set_bid(id);
         self.tail = self.tail.wrapping_add(1);
-        // SAFETY: the tail lies in the page, in bytes of the first entry that nobody else uses.
+        // SAFETY: the tail lies in the page, in bytes of the first entry that nothing else uses.
         let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.ring).cast_mut()) };
         tail.store(self.tail, Ordering::Release);
     }

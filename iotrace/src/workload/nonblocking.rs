@@ -6,15 +6,18 @@
 //!     nothing on any of them:  nanosleep(poll interval), if there is one
 //! ```
 //!
-//! fcntl(2), recv(2). Phase 1 is polling: the thread is awake and pays for every answer "not yet". The
-//! copy is as blocking as ever. nanosleep(2) sleeps longer than asked, by the timer slack of the thread
-//! (50 us unless set, `PR_SET_TIMERSLACK`), and that is left as a program would find it.
+//! fcntl(2), recv(2). Phase 1 is polling: the thread is awake and spends CPU on every `EAGAIN`. The copy blocks as in
+//! the other models. nanosleep(2) sleeps longer than asked, by the timer slack of the thread (50 us by default,
+//! `PR_SET_TIMERSLACK`). The workload leaves the slack at its default, as an ordinary program does.
 
 use super::Stage;
 use super::reader::{Reader, Took};
 use super::sys::{Stop, add_flags, nanosleep};
 
-/// Runs the loop.
+/// Runs the loop until all messages have been received.
+///
+/// # Errors
+/// A call of the loop failed, or the connection ended before its last message.
 pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     for inbox in &stage.inboxes {
         add_flags(inbox.fd, libc::O_NONBLOCK)?;

@@ -6,15 +6,18 @@
 //!     for each fd with revents != 0:  recv(fd, ...)         phase 2, once: what remains is reported again
 //! ```
 //!
-//! No limit like `FD_SETSIZE`, and the array survives the call; `do_sys_poll` still asks every descriptor
-//! at entry and after each wake-up.
+//! There is no limit like `FD_SETSIZE`, and the array can be used again for the next call. `do_sys_poll` (fs/select.c)
+//! still asks every descriptor, at entry and after each wake-up.
 
 use super::Stage;
 use super::log::bump;
 use super::reader::Reader;
 use super::sys::{Stop, errno};
 
-/// Runs the loop.
+/// Runs the loop until all messages have been received.
+///
+/// # Errors
+/// A call of the loop failed, or the connection ended before its last message.
 pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     let mut fds: Vec<libc::pollfd> = stage
         .inboxes
@@ -41,7 +44,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
-/// `poll(2)` without a timeout: the call of that name where there is one.
+/// `poll(2)` without a timeout: the system call `poll` on architectures that have it.
 fn poll(fds: &mut [libc::pollfd]) -> libc::c_long {
     // SAFETY: pointer and length are of one slice of pollfds.
     #[cfg(target_arch = "x86_64")]

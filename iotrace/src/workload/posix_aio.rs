@@ -1,16 +1,16 @@
 //! POSIX AIO as glibc does it: `aio_read` hands the request to a helper thread, which reads blockingly.
 //!
 //! ```text
-//! for each fd:  aio_read(request)                               SIGEV_NONE: nobody is told
+//! for each fd:  aio_read(request)                               SIGEV_NONE: no notification
 //! until all messages are there:
 //!     meanwhile compute:  own work until aio_error(request) != EINPROGRESS      no system call
 //!     meanwhile wait:     aio_suspend(requests, n, NULL)                        a futex wait
 //!     n = aio_return(request);  aio_read(request) for what comes next
 //! ```
 //!
-//! aio(7), aio_read(3), aio_suspend(3). Nothing of this is in the kernel: the helper tries `pread64`, gets
-//! `ESPIPE` from a socket or pipe, and calls `read`. So both phases block, but another thread. A request
-//! on a connection without traffic keeps its helper, so `aio_init` is asked for one for each connection.
+//! aio(7), aio_read(3), aio_suspend(3). The kernel has no part in this: the helper thread tries `pread64`, gets
+//! `ESPIPE` from a socket or pipe, and calls `read`. So both phases block a thread, but the helper. A request on a
+//! connection without traffic keeps its helper for ever, so `aio_init` makes room for one helper per connection.
 
 use std::ptr;
 
@@ -20,16 +20,19 @@ use super::reader::{Inbox, buffers};
 use super::sys::{Stop, errno, own_work};
 use iotrace_core::domain::model::Meanwhile;
 
-/// Runs the loop.
+/// Runs the loop until all messages have been received.
+///
+/// # Errors
+/// A call of the loop failed, or the connection ended before its last message.
 pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     let recorder = stage.recorder;
     let waits = stage.spec.meanwhile == Some(Meanwhile::Wait);
     let inboxes = &mut stage.inboxes;
-    // Given up on purpose: a request on a connection without traffic stays with its helper, and glibc
-    // cannot cancel it (AIO_NOTCANCELED), so control block and buffer must live as long as the process.
+    // Leaked on purpose: a request on a connection without traffic never ends, and glibc cannot cancel it
+    // (AIO_NOTCANCELED), so its control block and buffer must live as long as the process.
     let buffers = buffers(recorder, inboxes).leak();
     let blocks = (0..inboxes.len()).map(|_| new_block()).collect::<Vec<_>>().leak();
-    // Requests under way; null where there is none, which aio_suspend skips.
+    // The requests that have not completed; null for a connection without one, which aio_suspend skips.
     let mut pending: Vec<*const libc::aiocb> = vec![ptr::null(); inboxes.len()];
     want_helpers(inboxes.len());
     stage.peer.go();
@@ -90,7 +93,7 @@ fn start(
     })
 }
 
-/// Bytes or `-errno` of a request that has finished. Looks at memory only.
+/// Bytes or `-errno` of a request if it has finished. Makes no system call.
 fn finished(block: *const libc::aiocb) -> Option<i64> {
     if block.is_null() {
         return None;
@@ -119,7 +122,7 @@ fn suspend(pending: &[*const libc::aiocb]) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Lets glibc have `number` helper threads instead of its usual 20, aio_init(3).
+/// Lets glibc make `number` helper threads instead of its usual 20, aio_init(3).
 #[cfg(target_env = "gnu")]
 fn want_helpers(number: usize) {
     /// `struct aioinit` of glibc's aio.h.

@@ -1,50 +1,55 @@
-//! The reading side: how far each connection is, and the one read-like call that most models share.
+//! The reading side: the current message of each connection, and the read-like call that most models share.
 //!
-//! No call ever asks for more than the rest of the current message, so that a stream (tcp, unix, pipe)
-//! delivers messages like datagrams, and each message has its own two phases.
+//! A call never asks for more than the rest of the current message, so that a stream (tcp, unix, pipe) delivers
+//! messages as datagrams do, and each message has two phases of its own.
 
 use std::os::fd::RawFd;
 
 use super::log::{Recorder, bump};
+use super::shared::buffer;
 use super::sys::{Stop, errno, now_ns};
 use iotrace_core::domain::spec::Spec;
 
-/// The reading end of one connection, and how far its current message is.
+/// The reading end of one connection, and the progress of its current message.
 #[derive(Debug)]
 pub struct Inbox {
-    /// The descriptor.
+    /// The descriptor to read from.
     pub fd: RawFd,
-    /// Whether it is a socket (`recv`) or a pipe (`read`).
+    /// Whether the connection is a socket, read by `recv`, or a pipe, read by `read`.
     pub socket: bool,
     /// Bytes received of the current message.
     pub got: u64,
-    /// When the current message began to be wanted, for the models with requests.
+    /// When the current message was requested, CLOCK_MONOTONIC in ns; for models that submit requests.
     pub want_ns: u64,
-    /// Index of the message that comes next here; past the last one if none comes.
+    /// Index of the next message on this connection; beyond the last index if none comes.
     next: u64,
 }
 
 impl Inbox {
-    /// Connection `index` of `spec`, read from `fd`.
+    /// The inbox of connection `index` of `spec`, read from `fd`.
     pub fn new(spec: &Spec, index: u32, fd: RawFd) -> Self {
         let next = if index < spec.active { u64::from(index) } else { u64::MAX };
         Inbox { fd, socket: spec.transport.is_socket(), got: 0, want_ns: 0, next }
     }
 
-    /// Whether another message comes here.
+    /// Whether another message comes on this connection.
     pub fn expects_more(&self, recorder: &Recorder) -> bool {
         self.next < recorder.total
     }
 
-    /// How many bytes to ask for: the rest of the current message, never more, so that no call reads
-    /// into the next message of a stream. One byte where nothing is expected.
+    /// Number of bytes to ask for: the rest of the current message and no more, so that no call reads into the next
+    /// message of a stream. One byte if no message is expected.
     pub fn room(&self, recorder: &Recorder) -> usize {
         if self.expects_more(recorder) { (recorder.spec.size_of(self.next) - self.got) as usize } else { 1 }
     }
 
-    /// Accounts for `bytes` more; `Some(have_ns)` if they complete the message.
+    /// Accounts for `bytes` more bytes of the message requested at `want_ns`. Returns the
+    /// time in ns if they complete it.
     ///
-    /// Allocates nothing and makes no call except at the edges of the counted window.
+    /// Allocates nothing, and makes a system call only at the edges of the counted window.
+    ///
+    /// # Errors
+    /// The connection ended (0 bytes), or brought bytes that the sender should not have sent.
     pub fn add(&mut self, recorder: &Recorder, want_ns: u64, bytes: usize) -> Result<Option<u64>, Stop> {
         if bytes == 0 {
             return Err(Stop::Closed);
@@ -64,9 +69,9 @@ impl Inbox {
     }
 }
 
-/// The request models: one request a connection, and after each completion another.
+/// For the models that submit requests: one request for each connection, and another after each completion.
 impl Inbox {
-    /// A request for what is missing is about to be handed over; `now_ns` was just read.
+    /// Notes that a request for the rest of the message is about to be submitted; `now_ns` is the clock now.
     pub fn request(&mut self, recorder: &Recorder, now_ns: u64) {
         if self.got == 0 {
             self.want_ns = now_ns;
@@ -74,45 +79,50 @@ impl Inbox {
         bump(&recorder.live.submitted);
     }
 
-    /// A request brought `result` bytes, or failed with `-result`, as `call`. Whether another is needed.
+    /// Accounts for a request that brought `result` bytes, or failed with errno `-result`. Returns whether another
+    /// request is needed.
+    ///
+    /// # Errors
+    /// The request failed, which the error calls `call`; or as [`Self::add`].
     pub fn completed(&mut self, recorder: &Recorder, result: i64, call: &'static str) -> Result<bool, Stop> {
         let bytes = usize::try_from(result).map_err(|_| Stop::Call(call, -result as i32))?;
         let had = self.add(recorder, self.want_ns, bytes)?;
         Ok(self.wants_another(recorder, had))
     }
 
-    /// Whether another request is needed after one that completed a message at `had`, if it did.
+    /// Whether another request is needed. `had` is the time in ns at which the last request completed a message, if it
+    /// did.
     pub fn wants_another(&self, recorder: &Recorder, had: Option<u64>) -> bool {
         let more = self.expects_more(recorder);
         if let (false, Some(have_ns)) = (more, had) {
-            // No request follows here that could open the counted window.
+            // Without another request on this connection the counted window must be opened here.
             recorder.wants(have_ns);
         }
         more
     }
 }
 
-/// One buffer a connection: of a whole message where one comes, else of one byte.
+/// One buffer for each connection: as large as a message if one comes, else of one byte.
 pub fn buffers(recorder: &Recorder, inboxes: &[Inbox]) -> Vec<Vec<u8>> {
     let size = |inbox: &Inbox| if inbox.expects_more(recorder) { recorder.spec.size } else { 1 };
     inboxes.iter().map(|inbox| buffer(size(inbox))).collect()
 }
 
-/// What one read-like call brought.
+/// The result of one read-like call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Took {
-    /// `EAGAIN`.
+    /// Nothing: the call returned `EAGAIN`.
     Nothing,
-    /// A part of a message.
+    /// A part of the message, not its end.
     Part,
-    /// The end of a message, had at this time in ns.
+    /// The end of the message, which was complete at this time in ns.
     Whole(u64),
 }
 
-/// The reading side of one thread in the models that read by themselves (all but the request models).
+/// The reading side of one thread, for the models in which the thread itself calls `recv` or `read`.
 #[derive(Debug)]
 pub struct Reader<'a> {
-    /// Where it is recorded.
+    /// Records the messages.
     pub recorder: &'a Recorder<'a>,
     buffer: Vec<u8>,
     want_ns: u64,
@@ -124,14 +134,17 @@ impl<'a> Reader<'a> {
         Reader { recorder, buffer: buffer(recorder.spec.size), want_ns: 0 }
     }
 
-    /// The loop begins: from now on the first message is wanted.
+    /// Requests the first message now: the loop begins.
     pub fn begin(&mut self) {
         self.want_ns = now_ns();
         self.recorder.wants(self.want_ns);
     }
 
-    /// One read-like call, see [`Self::receive`]. The thread wants the next message, from whichever
-    /// connection, since it had the one before.
+    /// Makes one read-like call, see [`Self::receive`]. The message counts as requested when the thread's message
+    /// before it was delivered, on whichever connection.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
     pub fn take(&mut self, inbox: &mut Inbox) -> Result<Took, Stop> {
         let took = self.receive(inbox, self.want_ns)?;
         if let Took::Whole(have_ns) = took {
@@ -140,8 +153,11 @@ impl<'a> Reader<'a> {
         Ok(took)
     }
 
-    /// One `recv(2)` (sockets) or `read(2)` (pipes) for the rest of the current message, which is wanted
-    /// since `want_ns`. It blocks or not as the descriptor does. Async-signal-safe.
+    /// Makes one `recv(2)` (sockets) or `read(2)` (pipes) for the rest of the current message, which was requested at
+    /// `want_ns`. It blocks unless the descriptor is `O_NONBLOCK`. Async-signal-safe.
+    ///
+    /// # Errors
+    /// The call failed with another errno than `EAGAIN` and `EINTR`; or as [`Inbox::add`].
     pub fn receive(&mut self, inbox: &mut Inbox, want_ns: u64) -> Result<Took, Stop> {
         let from = inbox.got as usize;
         let room = inbox.room(self.recorder).min(self.buffer.len() - from);
@@ -169,15 +185,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A buffer of `size` bytes whose pages are there: a page fault inside the copy would be measured.
-pub fn buffer(size: u64) -> Vec<u8> {
-    vec![0xa5; size as usize]
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::peer::Shared;
     use super::super::refuse::tests::spec;
+    use super::super::shared::Shared;
     use super::*;
     use iotrace_core::domain::model::{Model, Transport};
 

@@ -1,8 +1,8 @@
-//! Reference copies: ordinary reads of one byte and of a whole message, both already queued.
+//! Reference copies: ordinary reads of one byte and of a whole message, which are queued before they are read.
 //!
-//! A request that io_uring carries out in task work has no mark at which it begins, and on UDP and pipes
-//! none at which its copy begins. What such a copy costs is estimated from what the same kernel needs
-//! for the same bytes in an ordinary `recv` or `read`, seen by the same probes.
+//! A request that io_uring carries out in task work has no mark at its beginning, and on UDP and pipes none at the
+//! beginning of its copy. The cost of such a copy is estimated from an ordinary `recv` or `read` of the same bytes on
+//! the same kernel, seen by the same probes.
 
 use std::io;
 use std::net::UdpSocket;
@@ -12,15 +12,15 @@ use crate::host::launch::pipe;
 use iotrace_core::domain::model::Transport;
 use iotrace_core::domain::spec::{Reference, Spec};
 
-/// Reads of each size: enough for a median.
+/// Number of reads of each size: enough for a median.
 const READS: usize = 24;
-/// A pipe holds 64 KiB; half of it never blocks the writer.
+/// Most bytes of a reference read: half of the 64 KiB that a pipe holds, so that the writer never blocks.
 const MOST: u64 = 32 << 10;
 
-/// Makes the reference reads where the run will need them.
+/// Makes the reference reads if the run needs them: for io_uring on UDP and pipes. `None` if it does not.
 ///
 /// # Errors
-/// Of the calls that make the pair and move the bytes.
+/// A call failed that makes the pair or moves the bytes.
 pub fn reads(spec: &Spec) -> io::Result<Option<Reference>> {
     if !spec.model.is_io_uring() || !matches!(spec.transport, Transport::Udp | Transport::Pipe) {
         return Ok(None);
@@ -43,7 +43,7 @@ pub fn reads(spec: &Spec) -> io::Result<Option<Reference>> {
     Ok(Some(Reference { fd: from.as_raw_fd(), bytes }))
 }
 
-/// Two connected datagram sockets on loopback: the reading and the writing one.
+/// Two connected UDP sockets on loopback: the reading and the writing end.
 fn datagrams() -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
     reader.connect(writer.local_addr()?)?;

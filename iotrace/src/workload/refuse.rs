@@ -1,4 +1,4 @@
-//! What cannot be asked of a workload, found without making anything.
+//! Workloads that cannot be run, found before anything is made.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use super::sys::failure;
 use iotrace_core::domain::model::{Model, Transport};
 use iotrace_core::domain::spec::{Failure, Spec};
 
-/// Largest payload of a UDP datagram over IPv4: 65535 less 20 (IP) and 8 (UDP) bytes of headers.
+/// Bytes of the largest payload of a UDP datagram over IPv4: 65535 less 20 (IP) and 8 (UDP) bytes of headers.
 pub const MAX_DATAGRAM: u64 = 65_507;
-/// Largest message.
+/// Bytes of the largest message.
 pub const MAX_SIZE: u64 = 64 << 20;
-/// Most messages of one workload: the log keeps every one.
+/// Most messages of one workload: the log keeps every message in memory.
 pub const MAX_MESSAGES: u64 = 2_000_000;
 /// Most bytes of all receive buffers together.
 const MAX_BUFFERS: u64 = 1 << 30;
-/// `select`: descriptors that are not connections (standard streams, control pipe, what was inherited).
+/// Model `select`: descriptors kept for what is not a connection (standard streams, control pipe, inherited ones).
 const SELECT_SPARE: u32 = 24;
-/// Most requests a ring takes, `IORING_MAX_ENTRIES` in the kernel's io_uring.
+/// Most requests that a ring takes: `IORING_MAX_ENTRIES` in the kernel's io_uring.
 const MAX_RING: u32 = 32_768;
-/// POSIX AIO: glibc blocks a helper thread for every connection.
+/// Model `posix-aio`: most connections, since each blocks a helper thread of glibc.
 const MAX_HELPERS: u32 = 1_000;
 
 /// Why `spec` cannot be run on any machine; `None` if it can be tried.
 ///
-/// Meant for the parent, before it spawns the workload: no descriptor is opened, no call is made. What
-/// depends on the machine (ports, limits, a kernel without the model) is only found by running it.
+/// Meant for the parent, before it spawns the workload: it opens no descriptor and makes no system call. Refusals that
+/// depend on the machine (ports, limits, a kernel without the model) are found only by running the workload.
 pub fn refuse(spec: &Spec) -> Option<Failure> {
     numbers(spec).or_else(|| model(spec)).or_else(|| totals(spec))
 }
@@ -37,16 +37,14 @@ fn unsupported(text: impl std::fmt::Display) -> Option<Failure> {
     Some(failure("unsupported", text))
 }
 
-/// Numbers that make no sense whatever the model.
+/// Refuses numbers that make no sense for any model.
 fn numbers(spec: &Spec) -> Option<Failure> {
     let Spec { size, connections, active, transport, .. } = *spec;
     if spec.messages == 0 {
-        return invalid("0 messages leave nothing to measure: ask for at least 1");
+        return invalid("0 messages measure nothing: use at least 1");
     }
     if size == 0 {
-        return invalid(
-            "a message of 0 bytes cannot be told from the end of a connection: use at least 1 byte",
-        );
+        return invalid("a message of 0 bytes looks like the end of a connection: use at least 1 byte");
     }
     if transport == Transport::Udp && size > MAX_DATAGRAM {
         return unsupported(format_args!(
@@ -79,7 +77,7 @@ fn numbers(spec: &Spec) -> Option<Failure> {
     None
 }
 
-/// What the model cannot do.
+/// Refuses what the model cannot do.
 fn model(spec: &Spec) -> Option<Failure> {
     let Spec { model, connections, .. } = *spec;
     if spec.poll_interval_ns != 0 && model != Model::Nonblocking {
@@ -89,20 +87,20 @@ fn model(spec: &Spec) -> Option<Failure> {
     }
     if spec.meanwhile.is_some() && !model.leaves_thread_free() {
         return unsupported(format_args!(
-            "{model} does not leave the thread free, so there is no meanwhile to fill: leave it out"
+            "{model} does not leave the thread free while it waits: leave out --meanwhile"
         ));
     }
     if spec.meanwhile.is_none() && model.leaves_thread_free() {
         return invalid(format_args!(
-            "{model} leaves the thread free: say what it does meanwhile, compute or wait"
+            "{model} leaves the thread free: say whether it shall compute or wait meanwhile"
         ));
     }
     let most = match model {
         Model::LinuxAio if connections > 1 => {
             return unsupported(format_args!(
                 "linux-aio cannot serve {connections} connections: io_submit blocks on the first one without data \
-                 (IOCB_CMD_PREAD is only asynchronous for files opened with O_DIRECT), so nobody looks at the \
-                 others; use 1 connection, or linux-aio-poll"
+                 (IOCB_CMD_PREAD is only asynchronous for files opened with O_DIRECT), so the others \
+                 are never read; use 1 connection, or linux-aio-poll"
             ));
         }
         Model::Select => libc::FD_SETSIZE as u32 - SELECT_SPARE,
@@ -129,7 +127,7 @@ fn model(spec: &Spec) -> Option<Failure> {
     })
 }
 
-/// Products and sums that do not fit.
+/// Refuses numbers whose products or sums are too large.
 fn totals(spec: &Spec) -> Option<Failure> {
     let total = spec.calibration.checked_add(spec.warmup).and_then(|sum| sum.checked_add(spec.messages));
     let Some(total) = total.filter(|&total| total <= MAX_MESSAGES) else {

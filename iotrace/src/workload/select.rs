@@ -7,7 +7,7 @@
 //!     for each fd in ready:  recv(fd, ...)         phase 2, once: what remains makes it readable again
 //! ```
 //!
-//! `do_select` asks every descriptor below the highest in turn, sleeps, and asks all again. An `fd_set`
+//! `do_select` (fs/select.c) asks every descriptor up to the highest in turn, sleeps, and asks all again. An `fd_set`
 //! ends at `FD_SETSIZE`. glibc's `select()` makes the call `pselect6`, so the call is made directly.
 
 use std::os::fd::RawFd;
@@ -18,7 +18,10 @@ use super::log::bump;
 use super::reader::Reader;
 use super::sys::{Stop, errno};
 
-/// Runs the loop.
+/// Runs the loop until all messages have been received.
+///
+/// # Errors
+/// A call of the loop failed, or the connection ended before its last message.
 pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     // SAFETY: an all-zero fd_set is the empty set.
     let mut all: libc::fd_set = unsafe { std::mem::zeroed() };

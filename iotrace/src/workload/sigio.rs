@@ -1,4 +1,4 @@
-//! Signal-driven I/O: `SIGIO` says that data is there, its handler does the `recv`.
+//! Signal-driven I/O: `SIGIO` says that data is there, and its handler calls `recv`.
 //!
 //! ```text
 //! sigaction(SIGIO, handler, SA_RESTART)
@@ -8,10 +8,10 @@
 //! meanwhile wait:     SIGIO is blocked;  rt_sigtimedwait({SIGIO});  then the same reads, outside a handler
 //! ```
 //!
-//! fcntl(2), signal(7), sigwaitinfo(2). A plain `SIGIO` neither says which descriptor it is for nor queues:
-//! signals that come while one is pending are lost (`send_sigio`, `legacy_queue`), so a run must read all
-//! that is there. The handler makes only async-signal-safe calls (signal-safety(7)): `recv` or `read`, and
-//! clock_gettime; it takes no lock and allocates nothing.
+//! fcntl(2), signal(7), sigwaitinfo(2). A plain `SIGIO` does not say which descriptor it is for, and does not queue:
+//! signals that come while one is pending are lost (`send_sigio`, `legacy_queue`), so a run of the handler must read
+//! all data that is there. The handler makes async-signal-safe calls only (signal-safety(7)): `recv` or `read`, and
+//! clock_gettime. It takes no lock and allocates nothing.
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -26,7 +26,7 @@ use super::reader::{Inbox, Reader};
 use super::sys::{Stop, add_flags, errno, own_work};
 use iotrace_core::domain::model::Meanwhile;
 
-/// What the handler works with. Only the handler touches `reading` while SIGIO is unblocked.
+/// Everything that the handler works with. While SIGIO is unblocked, only the handler uses `reading`.
 struct Handling<'a> {
     recorder: &'a Recorder<'a>,
     reading: UnsafeCell<(Reader<'a>, &'a mut [Inbox])>,
@@ -34,14 +34,17 @@ struct Handling<'a> {
     stopped: AtomicBool,
 }
 
-/// Set while the loop runs.
+/// What the handler works with while the loop runs; null at other times.
 static HANDLING: AtomicPtr<Handling<'static>> = AtomicPtr::new(ptr::null_mut());
 
-/// Runs the loop.
+/// Runs the loop until all messages have been received.
+///
+/// # Errors
+/// A call of the loop failed, or the connection ended before its last message.
 pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     let waits = stage.spec.meanwhile == Some(Meanwhile::Wait);
     let sigio = sigio_set();
-    // Blocked until the loop begins: no run of the handler before that.
+    // Blocked until the loop begins, so that the handler does not run before.
     mask(libc::SIG_BLOCK, &sigio)?;
     for inbox in &stage.inboxes {
         // SAFETY: F_SETOWN takes a plain integer.
@@ -52,8 +55,8 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     }
     let recorder = stage.recorder;
     let mut reader = Reader::new(recorder);
-    // What came before O_ASYNC was set is never signalled, so it is asked for once: here nothing, or the
-    // end of a connection whose sender was killed.
+    // No signal comes for data that arrived before O_ASYNC was set, so read once: it finds nothing, or the end of a
+    // connection whose sender was killed.
     for inbox in &mut stage.inboxes {
         drain(recorder, &mut reader, inbox)?;
     }
@@ -61,7 +64,7 @@ pub fn run(stage: &mut Stage) -> Result<(), Stop> {
     if waits { wait(reader, &mut stage.inboxes, &sigio) } else { compute(reader, &mut stage.inboxes, &sigio) }
 }
 
-/// The thread works; the handler reads.
+/// Meanwhile compute: the thread does its own work, and the handler reads.
 fn compute(mut reader: Reader, inboxes: &mut [Inbox], sigio: &libc::sigset_t) -> Result<(), Stop> {
     let recorder = reader.recorder;
     install()?;
@@ -105,7 +108,7 @@ extern "C" fn on_sigio(_: libc::c_int) {
     }
 }
 
-/// The thread sleeps until the signal is there, and reads by itself.
+/// Meanwhile wait: the thread sleeps until the signal comes, and then reads outside a handler.
 fn wait(mut reader: Reader, inboxes: &mut [Inbox], sigio: &libc::sigset_t) -> Result<(), Stop> {
     let recorder = reader.recorder;
     reader.begin();
@@ -125,7 +128,7 @@ fn wait(mut reader: Reader, inboxes: &mut [Inbox], sigio: &libc::sigset_t) -> Re
     Ok(())
 }
 
-/// Reads everything that is there, on all descriptors. Counts as one run.
+/// Reads all data that is there, on all descriptors. Counts as one run of the handler.
 fn read_all(recorder: &Recorder, reader: &mut Reader, inboxes: &mut [Inbox]) -> Result<(), Stop> {
     bump(&recorder.live.handler_runs);
     let mut taken = 0;
@@ -138,7 +141,7 @@ fn read_all(recorder: &Recorder, reader: &mut Reader, inboxes: &mut [Inbox]) -> 
     Ok(())
 }
 
-/// The set with SIGIO in it.
+/// The set of signals with only SIGIO in it.
 fn sigio_set() -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
     // SAFETY: sigemptyset initialises the set; SIGIO is a valid signal.

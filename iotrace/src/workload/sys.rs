@@ -1,8 +1,8 @@
 //! Small wrappers around the calls that every loop needs: clocks, sleeping, errors, own work.
 //!
-//! The loops must make exactly the system calls a reader of the man pages expects, because the
-//! probes count them. So clocks are read through the vDSO (vdso(7)) and nothing here makes a call
-//! that its name does not announce.
+//! The loops make exactly the system calls that a reader of the man pages expects, because the probes count them.
+//! So clocks are read through the vDSO (vdso(7)), and no function here makes a system call that its name does not
+//! announce.
 
 use std::fmt;
 use std::hint::black_box;
@@ -13,25 +13,25 @@ use std::os::fd::{AsRawFd, RawFd};
 use iotrace_core::domain::spec::Failure;
 use iotrace_core::domain::spec::UNIT_STEPS;
 
-/// Why a loop had to stop. `Copy` and without allocation, so that a signal handler can say it too.
+/// Why a loop stopped early. It is `Copy` and allocates nothing, so that a signal handler can make one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// A call failed: its name and errno.
+    /// A call failed: the name of the call, and errno.
     Call(&'static str, i32),
     /// The connection ended before its last message.
     Closed,
-    /// More bytes than the sender was asked to send.
+    /// More bytes arrived than the sender was asked to send.
     Surplus,
-    /// The kernel or the C library lacks the model: its name there, and errno.
+    /// The kernel or the C library lacks a call of the model: the name of the call, and errno.
     Lacking(&'static str, i32),
-    /// `io_uring_setup(2)` refused: errno.
+    /// `io_uring_setup(2)` failed with this errno.
     NoRing(i32),
-    /// A descriptor that does not fit into an `fd_set`.
+    /// This descriptor does not fit into an `fd_set`.
     FdTooHigh(RawFd),
 }
 
 impl Stop {
-    /// The failure of `call`, from errno.
+    /// The call `name` failed, with the errno of the calling thread.
     pub fn call(name: &'static str) -> Stop {
         Stop::Call(name, errno())
     }
@@ -42,7 +42,7 @@ pub fn failure(code: &str, text: impl fmt::Display) -> Failure {
     Failure { code: code.into(), text: text.to_string() }
 }
 
-/// A [`Failure`] with code `io`: `what` failed with `error`.
+/// A [`Failure`] with code `io` whose text says that `what` failed with `error`.
 pub fn io_failure(what: impl fmt::Display, error: &io::Error) -> Failure {
     failure("io", format_args!("{what} failed: {error}"))
 }
@@ -66,7 +66,7 @@ pub fn now_ns() -> u64 {
     clock(libc::CLOCK_MONOTONIC)
 }
 
-/// CPU time of all threads of the process in ns. This one is a system call.
+/// CPU time of all threads of the process in ns. Unlike [`now_ns`] this is a system call.
 pub fn cpu_ns() -> u64 {
     clock(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
@@ -98,7 +98,7 @@ pub fn sleep_until(at_ns: u64) {
     }
 }
 
-/// The calling thread's id.
+/// The id of the calling thread.
 pub fn gettid() -> u32 {
     // SAFETY: gettid(2) takes no arguments and cannot fail.
     unsafe { libc::gettid() as u32 }
@@ -112,8 +112,7 @@ pub fn set_name(name: &std::ffi::CStr) {
 
 /// Has the kernel kill this process when the thread that made it ends, `PR_SET_PDEATHSIG`.
 ///
-/// `parent` is the process expected to be the parent; `false` if it is gone already, in which case
-/// the signal would never come.
+/// Returns `false` if `parent` is not the parent (any more): then the signal would never come.
 pub fn die_with_parent(parent: libc::pid_t) -> bool {
     // SAFETY: PR_SET_PDEATHSIG takes the signal by value; getppid(2) cannot fail.
     unsafe {
@@ -123,6 +122,9 @@ pub fn die_with_parent(parent: libc::pid_t) -> bool {
 }
 
 /// Adds flags such as `O_NONBLOCK` to a descriptor, `F_SETFL` in fcntl(2).
+///
+/// # Errors
+/// `fcntl` failed.
 pub fn add_flags(fd: RawFd, flags: libc::c_int) -> Result<(), Stop> {
     // SAFETY: F_GETFL and F_SETFL take and return plain integers.
     let done = unsafe {
@@ -132,8 +134,8 @@ pub fn add_flags(fd: RawFd, flags: libc::c_int) -> Result<(), Stop> {
     if done { Ok(()) } else { Err(Stop::call("fcntl(F_SETFL)")) }
 }
 
-/// Two CPUs this process may run on, if it may run on more than one: `own`, without it the current one, and
-/// another.
+/// Two CPUs that this process may run on: `own` (`None`: the current one), and another. `None` if it may run on one
+/// CPU only.
 pub fn two_cpus(own: Option<usize>) -> Option<(usize, u32)> {
     // SAFETY: a zeroed set is a valid place for the answer; CPU_ISSET stays inside it.
     unsafe {
@@ -148,7 +150,10 @@ pub fn two_cpus(own: Option<usize>) -> Option<(usize, u32)> {
     }
 }
 
-/// Keeps the calling thread on one CPU; errno if that is refused.
+/// Keeps the calling thread on CPU `cpu`, sched_setaffinity(2).
+///
+/// # Errors
+/// errno of the call: the CPU is offline, or the process may not use it.
 pub fn pin(cpu: usize) -> Result<(), i32> {
     // SAFETY: a zeroed set is empty, and `cpu` is one that the kernel named.
     let done = unsafe {
@@ -161,8 +166,8 @@ pub fn pin(cpu: usize) -> Result<(), i32> {
 
 /// Does `units` units of the application's own work: pure arithmetic, no call, no memory.
 ///
-/// One unit is [`UNIT_STEPS`] dependent multiply-add steps, half a microsecond or so in a release build.
-/// The factor is opaque: with a known one the compiler folds the whole chain into a single step.
+/// One unit is [`UNIT_STEPS`] dependent multiply-add steps, about half a microsecond in a release build. The factor is
+/// hidden from the compiler, which would otherwise fold the whole chain into a single step.
 pub fn own_work(units: u64) -> u64 {
     let mut x = black_box(0x9e37_79b9_7f4a_7c15u64);
     let factor = black_box(6_364_136_223_846_793_005);
@@ -175,10 +180,13 @@ pub fn own_work(units: u64) -> u64 {
     x
 }
 
-/// What an empty call costs here and now, in ns: `recv` on an empty UDP socket, `EAGAIN`.
+/// Time of an empty call on this machine, in ns: `recv` on an empty UDP socket, which returns `EAGAIN`.
 ///
-/// The smallest mean of eight windows of 256 calls, so that an interrupt does not count. Timed with
-/// and without the probes attached, the difference is what observing a call costs.
+/// It is the smallest mean of eight windows of 256 calls, so that an interrupt does not count. The difference between
+/// this time with and without the probes attached is the cost of observing a call.
+///
+/// # Errors
+/// No UDP socket could be made on loopback.
 pub fn empty_call_ns() -> io::Result<u64> {
     const CALLS: u64 = 256;
     let socket = UdpSocket::bind(("127.0.0.1", 0))?;

@@ -10,7 +10,7 @@ use super::sys::{failure, io_failure};
 use iotrace_core::domain::model::Transport;
 use iotrace_core::domain::spec::{Failure, Spec};
 
-/// Descriptors kept free for everything that is not a connection (standard streams, rings, libraries).
+/// Number of descriptors kept free for everything that is not a connection (standard streams, rings, libraries).
 const SPARE_FDS: u64 = 64;
 
 /// One connection, before the fork.
@@ -20,11 +20,14 @@ pub struct Pair {
     pub reader: OwnedFd,
     /// The end that sends.
     pub sender: OwnedFd,
-    /// What the connection is called: the reader's address, `socketpair` or `pipe`.
+    /// Name of the connection: the address of the reader, `socketpair` or `pipe`.
     pub name: String,
 }
 
-/// Makes the connections of `spec`, the readers on low descriptors, one after the other.
+/// Makes the connections of `spec`; the readers get consecutive low descriptors.
+///
+/// # Errors
+/// The limit on descriptors is too low, the port is in use, or the kernel refused a connection.
 pub fn pairs(spec: &Spec) -> Result<Vec<Pair>, Failure> {
     ensure_fds(u64::from(spec.connections))?;
     let mut pairs = Vec::with_capacity(spec.connections as usize);
@@ -39,10 +42,10 @@ pub fn pairs(spec: &Spec) -> Result<Vec<Pair>, Failure> {
     Ok(pairs)
 }
 
-/// Makes the connection of this index.
+/// A function that makes the connection with the given index.
 type Maker = Box<dyn FnMut(u32) -> Result<Pair, Failure>>;
 
-/// What makes the connections; what they share (the listener) is made here.
+/// The function that makes the connections. The listener, which they share, is made once, here.
 fn maker(spec: &Spec) -> Result<Maker, Failure> {
     let port = spec.port;
     Ok(match spec.transport {
@@ -52,7 +55,7 @@ fn maker(spec: &Spec) -> Result<Maker, Failure> {
             Box::new(move |_| tcp(&listener).map_err(|e| io_failure("connecting over tcp on 127.0.0.1", &e)))
         }
         Transport::Udp => Box::new(move |index| {
-            // One socket a port: only the first connection can have the port that was asked for.
+            // A port belongs to one UDP socket, so only the first connection gets the port that was asked for.
             let port = if index == 0 { port } else { 0 };
             let reader =
                 UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).map_err(|e| bind_failure("udp", port, &e))?;
@@ -75,7 +78,7 @@ fn tcp(listener: &TcpListener) -> io::Result<Pair> {
     sender.set_nodelay(true)?;
     let own = sender.local_addr()?;
     loop {
-        // Whoever else connected to the port is turned away.
+        // A connection from another program is dropped.
         let (reader, from) = listener.accept()?;
         if from == own {
             let name = reader.local_addr()?.to_string();
@@ -89,7 +92,7 @@ fn udp(reader: UdpSocket) -> io::Result<Pair> {
     let address: SocketAddr = reader.local_addr()?;
     reader.connect(sender.local_addr()?)?;
     sender.connect(address)?;
-    // The kernel cuts this down to net.core.rmem_max, socket(7); the peer stays below that anyway.
+    // The kernel cuts this down to net.core.rmem_max, socket(7). That does no harm: the peer stays below it.
     let bytes: libc::c_int = 4 << 20;
     // SAFETY: SO_RCVBUF reads one c_int, which `bytes` is.
     unsafe {

@@ -22,7 +22,7 @@ fn what_cannot_be_is_refused_with_the_limit_and_the_way_out() {
         2,
         &["RLIMIT_NOFILE allows", "ask for at most", "ulimit -Hn", "fs.nr_open"],
     );
-    refused(&["study", "scaling", "--arm", "kqueue"], 2, &["no arm kqueue", "epoll-et", "io-uring"]);
+    refused(&["study", "scaling", "--arm", "kqueue"], 2, &["no variant kqueue", "epoll-et", "io-uring"]);
     refused(&["study", "scaling", "--connections", "0"], 2, &["at least 1"]);
     refused(&["study", "scaling", "--repeats", "0"], 2, &["at least 1"]);
     refused(&["study", "triggers", "--connections", "5"], 2, &["leave out --connections"]);

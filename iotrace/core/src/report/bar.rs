@@ -1,12 +1,13 @@
-//! Bars of fixed length, drawn by share.
+//! Bars of fixed length, whose parts have the lengths of their shares.
 
-/// One glyph a part: asleep for data, woken and waiting for a CPU, asleep for a lock, copying, other work.
+/// The glyphs of the parts of a call: asleep for data, woken and waiting for a CPU, asleep for a lock, copying, other
+/// work.
 pub const PARTS: [char; 5] = ['░', '▒', '▓', '█', '▄'];
-/// A thread that cannot run its own code, that polls, that is free.
+/// The glyphs of what a thread did: blocked, polling, free.
 pub const DOING: [char; 3] = ['█', '▚', '·'];
 
-/// A bar of `width` cells. A part that is not zero gets a cell even where its share is less, because a
-/// copy that cannot be seen would look like a copy that did not happen.
+/// A bar of `width` cells. A part that is not zero gets a cell even if its share is less: without it, a short copy
+/// would look like a copy that did not happen.
 pub fn bar<const N: usize>(values: [u64; N], glyphs: [char; N], width: usize) -> String {
     let total: u128 = values.iter().map(|&value| u128::from(value)).sum();
     if total == 0 {
@@ -17,7 +18,8 @@ pub fn bar<const N: usize>(values: [u64; N], glyphs: [char; N], width: usize) ->
     for (cell, value) in cells.iter_mut().zip(values) {
         *cell = (*cell).max(usize::from(value > 0));
     }
-    // What rounding left over goes to the part that lacks most; what the raised cells cost, the longest pays.
+    // Cells left over by rounding down go to the part that lacks most. Cells given to tiny parts are taken from the
+    // longest part.
     while cells.iter().sum::<usize>() < width {
         let lack = |&index: &usize| exact(index).saturating_sub(cells[index] as u128 * total);
         let index = (0..N).max_by_key(lack).unwrap_or(0);

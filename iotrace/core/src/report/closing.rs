@@ -1,4 +1,4 @@
-//! The last lines: what is missing, what observing cost, what to know.
+//! The last lines of a report: whether anything is missing, what observing cost, and the warnings.
 
 use super::facts::lost;
 use super::page::Page;
@@ -6,7 +6,7 @@ use super::paint::Style;
 use super::units::{Unit, count};
 use crate::summary::Document;
 
-/// Completeness, overhead and warnings of a document.
+/// Writes the completeness, the overhead and the warnings of a document.
 pub fn draw(document: &Document, unit: Unit, page: &mut Page) {
     page.gap();
     let loss = &document.loss;
@@ -37,20 +37,22 @@ pub fn draw(document: &Document, unit: Unit, page: &mut Page) {
 fn overhead(document: &Document, unit: Unit, page: &mut Page) {
     let cost = &document.overhead;
     let costs = [
-        (cost.per_call_ns, "per traced call"),
-        (cost.per_other_call_ns, "per call of others"),
-        (cost.per_switch_ns, "per context switch"),
+        (cost.per_call_ns, "traced calls"),
+        (cost.per_other_call_ns, "calls of processes not traced"),
+        (cost.per_switch_ns, "context switches of traced threads"),
     ];
-    let known: Vec<String> =
-        costs.iter().filter_map(|(ns, what)| Some(format!("~{} {what}", unit.show((*ns)?)))).collect();
-    let unknown: Vec<&str> = costs.iter().filter(|(ns, _)| ns.is_none()).map(|(_, what)| *what).collect();
+    let known: Vec<String> = costs
+        .iter()
+        .filter_map(|&(ns, what)| Some(format!("{what}: ~{} slower each", unit.show(ns?))))
+        .collect();
+    let unknown = costs.iter().filter(|(ns, _)| ns.is_none());
     let mut text = match known.len() {
         0 => "what observing added: not measured".to_owned(),
-        _ => format!("observing added {}", known.join(", ")),
+        _ => {
+            let unknown: String = unknown.map(|(_, what)| format!("; {what}: not measured")).collect();
+            format!("{} (timed in this run){unknown}", known.join(", "))
+        }
     };
-    if !known.is_empty() && !unknown.is_empty() {
-        text += &format!(" ({}: not measured)", unknown.join(", "));
-    }
     if let Some(floors) = &cost.copy_floors_ns {
         let show = |floor: Option<u64>| floor.map_or("-".to_owned(), |ns| unit.show(ns));
         text += &format!(
@@ -61,8 +63,12 @@ fn overhead(document: &Document, unit: Unit, page: &mut Page) {
         );
     }
     let own = match cost.iotrace_cpu_ns {
-        Some(ns) => format!("iotrace used {} of CPU in {}", unit.show(ns), unit.show(document.elapsed_ns)),
-        None => "CPU of iotrace: not measured".to_owned(),
+        Some(ns) => format!(
+            "iotrace itself: {} of CPU, loading included; observed for {}",
+            unit.show(ns),
+            unit.show(document.elapsed_ns)
+        ),
+        None => "CPU of iotrace itself: not measured".to_owned(),
     };
     page.wrap(Style::Plain, "overhead: ", &format!("{text}; {own}"));
 }

@@ -1,32 +1,32 @@
-//! What a reader wants to know of a run, derived from its numbers.
+//! Words and shares derived from the numbers of a run, for several renderers.
 
 use super::units::percent;
 use crate::domain::{CopySource, Loss, Meant, Phase1, Role, ThreadRole};
 use crate::report::units;
 use crate::summary::{Call, Phase2, Run};
 
-/// A sum over all messages, for one of them; `None` when there was none.
+/// The mean per message of a sum over all messages; `None` if no message was seen.
 pub fn per_message(run: &Run, sum: u64) -> Option<u64> {
     sum.checked_div(run.operations.count)
 }
 
-/// Blocked, polling, free.
+/// The parts of phase 1 in ns: blocked, polling, free.
 pub fn phase1_parts(phase: &Phase1) -> [u64; 3] {
     [phase.blocked_ns, phase.polling_ns, phase.free_ns]
 }
 
-/// Blocked, polling (never), free; `None` when neither was measured.
+/// The parts of phase 2 in ns: blocked, polling (always 0), free; `None` if the copy was not measured.
 pub fn phase2_parts(phase: &Phase2) -> Option<[u64; 3]> {
     let measured = phase.blocked_ns.is_some() || phase.free_ns.is_some();
     measured.then(|| [phase.blocked_ns.unwrap_or(0), 0, phase.free_ns.unwrap_or(0)])
 }
 
-/// Sum of the parts.
+/// Sum of the parts, ns.
 pub fn total(parts: [u64; 3]) -> u64 {
     parts.into_iter().fold(0, u64::saturating_add)
 }
 
-/// The share of one of the parts.
+/// The share of the part that `meant` names, in percent.
 pub fn share(meant: Meant, parts: [u64; 3]) -> String {
     let [blocked, polling, free] = parts;
     let part = match meant {
@@ -46,7 +46,7 @@ pub fn word(meant: Meant) -> &'static str {
     }
 }
 
-/// The word for a thread.
+/// The word for a kind of thread.
 pub fn thread(role: ThreadRole) -> &'static str {
     match role {
         ThreadRole::App => "app",
@@ -56,7 +56,7 @@ pub fn thread(role: ThreadRole) -> &'static str {
     }
 }
 
-/// The word for what a call is for.
+/// The word for the purpose of a call.
 pub fn role(role: Role) -> &'static str {
     match role {
         Role::Data => "data",
@@ -66,7 +66,7 @@ pub fn role(role: Role) -> &'static str {
     }
 }
 
-/// The sign after a copy time that tells how it is known.
+/// The sign after the time of a copy that says how the time is known.
 pub fn mark(source: Option<CopySource>) -> &'static str {
     match source {
         Some(CopySource::Exact) => "=",
@@ -79,13 +79,13 @@ fn copies(run: &Run) -> impl Iterator<Item = &Call> {
     run.calls.iter().filter(|call| call.copy_source != CopySource::None && call.copy_ns > 0)
 }
 
-/// How the copies of a run are known.
+/// How the copies of a run are known; `None` if they are not.
 pub fn copy_source(run: &Run) -> Option<CopySource> {
     Some(run.operations.phase2.source).filter(|source| *source != CopySource::None)
 }
 
-/// The calls that carried phase 1 in the way `meant` says: the application's own, the heaviest first, or,
-/// where it was free, those of the thread that waited in its place.
+/// The calls in which the time of phase 1 was spent, in words. `Blocked` and `Polling`: calls of the application, at
+/// most two, the longer first. `Free`: the call of the thread that waited in its place.
 pub fn carriers(run: &Run, meant: Meant) -> Option<String> {
     if meant == Meant::Free {
         let others = run.calls.iter().filter(|call| call.thread_role != ThreadRole::App && call.wait_ns > 0);
@@ -105,20 +105,20 @@ pub fn carriers(run: &Run, meant: Meant) -> Option<String> {
         .collect();
     rows.sort_by_key(|&(weight, _)| std::cmp::Reverse(weight));
     let heaviest = rows.first().map_or(0, |row| row.0);
-    // A call that carried less than a tenth of the heaviest is noise in one line of text.
+    // One line of text has no room for calls with less than a tenth of the longest.
     rows.retain(|&(weight, _)| weight > 0 && weight >= heaviest / 10);
     rows.truncate(2);
     (!rows.is_empty())
         .then(|| format!("in {}", rows.iter().map(|row| row.1).collect::<Vec<_>>().join(" and ")))
 }
 
-/// Calls that came back with "not yet".
+/// Number of calls that returned "not yet": EAGAIN, or timed out.
 fn polls(call: &Call) -> u64 {
     let errors = |name| call.errors.get(name).copied().unwrap_or(0);
     errors("EAGAIN").saturating_add(errors("EWOULDBLOCK")).saturating_add(call.timeouts)
 }
 
-/// Where the data was copied: `in recvfrom`, `on a helper thread in pread64`, `in task work`.
+/// Where most of the data was copied, in words: `in recvfrom`, `on a helper thread in pread64`, `in task work`.
 pub fn copier(run: &Run) -> Option<String> {
     let row = copies(run).max_by_key(|call| call.copy_ns);
     let call = row.map_or_else(|| "a call".to_owned(), |call| call.syscall.clone());
@@ -145,13 +145,13 @@ pub fn copier(run: &Run) -> Option<String> {
     })
 }
 
-/// Everything that is missing from the figures, in words.
+/// What is missing from the figures, in words: one phrase for each cause.
 pub fn lost(loss: &Loss) -> Vec<String> {
     let counts = [
-        (loss.records, "records that found the ring buffer full"),
-        (loss.map_full, "threads or sockets that found a map full"),
-        (loss.recursion_misses.unwrap_or(0), "probe runs the kernel skipped"),
-        (loss.unmatched, "enters or exits without their other half"),
+        (loss.records, "records because the ring buffer was full"),
+        (loss.map_full, "threads or sockets because a map was full"),
+        (loss.recursion_misses.unwrap_or(0), "probe runs that the kernel skipped"),
+        (loss.unmatched, "calls of which only the enter or only the exit was seen"),
     ];
     let said = |(count, text): (u64, &str)| (count > 0).then(|| format!("{} {text}", units::count(count)));
     counts.into_iter().filter_map(said).collect()

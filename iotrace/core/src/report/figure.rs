@@ -1,5 +1,5 @@
-//! The classic comparison of the I/O models (Stevens, UNIX Network Programming, fig. 6.6), drawn from
-//! measured numbers: one strip a model, phase 1 left, phase 2 right.
+//! The classic comparison of the I/O models (Stevens, UNIX Network Programming, fig. 6.6), drawn from measured numbers:
+//! one strip for each model, with phase 1 on the left and phase 2 on the right.
 
 use super::bar::{DOING, bar};
 use super::facts::{
@@ -16,7 +16,7 @@ const NAME: usize = 15;
 const PHASE1: usize = 18;
 const PHASE2: usize = 7;
 
-/// One strip a run, and the legend.
+/// Writes one strip for each run, and the legend.
 pub fn draw(runs: &[Run], unit: Unit, page: &mut Page) {
     page.gap();
     page.line(Style::Title, "The I/O models, measured");
@@ -35,17 +35,17 @@ pub fn draw(runs: &[Run], unit: Unit, page: &mut Page) {
         Style::Dim,
         "   ",
         "Each bar shows the shares of its own phase: phases are not on one scale of time. \
-         Pickup: ready, but nobody has come yet. Latency: ready until the application has it. \
-         Copy: ~ estimated, = by function hooks. Own work: units of about 1 us per message. \
+         Pickup: data ready, but not yet read. Latency: data ready to delivered to the application. \
+         Copy: ~ estimated, = by function hooks. Own work: units per message, see above. \
          Synchronous (POSIX): the thread is blocked in a phase.",
     );
 }
 
-/// What all runs did, or that they differ.
+/// The load of the runs in words, or that the loads differ.
 fn loads(runs: &[Run], unit: Unit) -> String {
     let first = runs.first().map(load).unwrap_or_default();
     let same = runs.iter().all(|run| load(run) == first);
-    let mut text = if same { first } else { "the runs differ in load: compare with care".to_owned() };
+    let mut text = if same { first } else { "the runs had different loads: compare with care".to_owned() };
     if unit != Unit::Auto {
         text += &format!(" · {}", unit.heading());
     }
@@ -94,7 +94,7 @@ fn strip(run: &Run, unit: Unit) -> String {
     )
 }
 
-/// A time in the seven columns there are; a forced unit whose digits do not fit gets an exponent.
+/// A time in at most seven columns; in a forced unit, a number with more digits gets an exponent.
 fn narrow(unit: Unit, ns: Option<u64>) -> String {
     let cell = unit.cell_or_none(ns);
     match ns {
@@ -112,7 +112,7 @@ fn narrow(unit: Unit, ns: Option<u64>) -> String {
     }
 }
 
-/// Under the strip: what carried the phases.
+/// The line under a strip: the calls in which the phases were spent.
 fn caption(run: &Run) -> String {
     let kind = if run.verdict.synchronous { "synchronous" } else { "asynchronous" };
     let (wait, copy) = (run.verdict.phase1, run.verdict.phase2);

@@ -1,4 +1,4 @@
-//! The lines that say what was measured, on what.
+//! The lines that say what was measured, and on which machine.
 
 use super::page::{Page, columns};
 use super::paint::Style;
@@ -6,7 +6,7 @@ use super::units::{Unit, bytes, plural};
 use crate::domain::Tier;
 use crate::summary::{Document, Run};
 
-/// One line for the document.
+/// Writes the line for the document: command, kernel, CPUs, and how copies were timed.
 pub fn document(document: &Document, unit: Unit, page: &mut Page) {
     let host = &document.host;
     let tier = match host.tier {
@@ -25,7 +25,7 @@ pub fn document(document: &Document, unit: Unit, page: &mut Page) {
     page.line(Style::Dim, parts.join(" · "));
 }
 
-/// What a run did, in one phrase without the model's name.
+/// The load of a run in one phrase, without the name of the model.
 pub fn load(run: &Run) -> String {
     let pace = match run.interval_ns {
         0 => "back to back".to_owned(),
@@ -41,7 +41,7 @@ pub fn load(run: &Run) -> String {
     )
 }
 
-/// The ruled line above a run.
+/// Writes the line above a run: model and load.
 pub fn run(run: &Run, page: &mut Page) {
     let text = format!("── {} · {} ", run.model, load(run));
     let rule = "─".repeat(page.width().saturating_sub(columns(&text)));

@@ -1,4 +1,4 @@
-//! The document as JSON.
+//! A document as JSON.
 
 use std::io::{self, Write};
 
@@ -8,24 +8,30 @@ use serde_json::ser::Formatter;
 
 use crate::summary::Document;
 
-/// One indented document and a newline.
+/// Writes the document, indented, and a newline.
+///
+/// # Errors
+/// `out` could not be written.
 pub fn pretty(document: &Document, out: &mut dyn Write) -> io::Result<()> {
     document.serialize(&mut Serializer::with_formatter(&mut *out, Indent::default()))?;
     writeln!(out)
 }
 
-/// One document on one line, for streams of them.
+/// Writes the document on one line, for streams of documents.
+///
+/// # Errors
+/// `out` could not be written.
 pub fn line(document: &Document, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer(&mut *out, document)?;
     writeln!(out)
 }
 
-/// Indents objects, and the objects in arrays; numbers in arrays stay on one line. The usual indentation
-/// would give each histogram bucket four lines, most of the document.
+/// Indents objects, also those in arrays, and keeps numbers in arrays on one line. With the usual indentation each
+/// bucket of a histogram would take four lines, and the buckets most of the document.
 #[derive(Default)]
 struct Indent {
     depth: usize,
-    /// Whether the value that comes next is an element of an array.
+    /// Whether the next value is an element of an array.
     element: bool,
     /// For each open array: whether it holds an object.
     arrays: Vec<bool>,

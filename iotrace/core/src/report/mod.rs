@@ -1,7 +1,7 @@
-//! Renderers: a finished [`Document`] in, text out.
+//! Renderers: they turn a finished [`Document`] into text.
 //!
-//! Nothing here measures, and nothing here does I/O but through the writer it is given, so that every
-//! output can be tested byte by byte. What was not measured is shown as `-`, never as zero.
+//! A renderer measures nothing, and writes only to the writer that it is given, so that every output can be tested byte
+//! by byte. A figure that was not measured is shown as `-`, never as zero.
 
 mod bar;
 mod closing;
@@ -33,15 +33,15 @@ pub use json::line;
 pub use sample::blocking as sample_run;
 pub use schema::schema;
 pub use svg::write as svg;
-pub use units::Unit;
+pub use units::{Unit, count};
 
 use crate::summary::Document;
 use page::Page;
 
-/// The widest line any renderer writes.
+/// Columns of the widest line that a renderer of text writes.
 pub const MAX_WIDTH: usize = 100;
 
-/// How a result is shown.
+/// Form of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Tables, bars and, for several models, the figure that compares them.
@@ -53,10 +53,10 @@ pub enum Format {
     Timeline,
 }
 
-/// What the reader chose.
+/// How to write a result, as chosen on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The unit of times.
+    /// Unit of all times.
     pub unit: Unit,
     /// Whether to write ANSI colours.
     pub color: bool,
@@ -71,7 +71,10 @@ impl Default for Options {
     }
 }
 
-/// Writes `document` to `out`.
+/// Writes `document` to `out` in the form `format`.
+///
+/// # Errors
+/// `out` could not be written.
 pub fn render(format: Format, document: &Document, options: &Options, out: &mut dyn Write) -> io::Result<()> {
     let mut page = Page::new(options.width);
     match format {

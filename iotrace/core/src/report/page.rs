@@ -1,15 +1,15 @@
-//! The lines of a report before they are written: no line is wider than the page, and no name that came
-//! from outside can steer the terminal.
+//! The lines of a report before they are written. No line is wider than the page, and control characters are replaced,
+//! so that the name of a file or a process cannot steer the terminal.
 
 use std::io::{self, Write};
 
 use super::MAX_WIDTH;
 use super::paint::{Style, paint};
 
-/// Narrower than this and wrapped text would be unreadable.
+/// Columns of the narrowest page: wrapped text would be unreadable on a narrower one.
 const MIN_WIDTH: usize = 60;
 
-/// Lines, each with its style.
+/// The lines of a report, each with its style.
 pub struct Page {
     width: usize,
     lines: Vec<(Style, String)>,
@@ -37,7 +37,7 @@ impl Page {
         self.lines.push((Style::Plain, String::new()));
     }
 
-    /// Adds text broken at spaces; the first line starts with `first`, the others are indented as far.
+    /// Adds text broken at spaces. The first line begins with `first`; the other lines are indented by its width.
     pub fn wrap(&mut self, style: Style, first: &str, text: &str) {
         let indent = " ".repeat(columns(first));
         let room = self.width.saturating_sub(indent.len()).max(1);
@@ -58,7 +58,10 @@ impl Page {
         self.line(style, &line);
     }
 
-    /// Writes all lines.
+    /// Writes all lines, with ANSI colours if `color`.
+    ///
+    /// # Errors
+    /// `out` could not be written.
     pub fn write(&self, color: bool, out: &mut dyn Write) -> io::Result<()> {
         for (style, line) in &self.lines {
             if color && !line.is_empty() {
@@ -71,7 +74,8 @@ impl Page {
     }
 }
 
-/// A word in pieces that fit: a long path in a warning must stay whole to be of use.
+/// A word in pieces of at most `room` columns. It is split and not clipped, because a path in a warning is of use only
+/// if it is complete.
 fn pieces(word: &str, room: usize) -> Vec<String> {
     let mut pieces = vec![String::new()];
     let mut used = 0;
@@ -88,7 +92,7 @@ fn pieces(word: &str, room: usize) -> Vec<String> {
     pieces
 }
 
-/// Columns a terminal gives the text: East Asian wide characters and emoji take two.
+/// Columns that the text takes in a terminal: East Asian wide characters and emoji take two.
 pub fn columns(text: &str) -> usize {
     text.chars().map(column).sum()
 }
@@ -102,7 +106,7 @@ fn column(c: char) -> usize {
     }
 }
 
-/// At most `width` columns of the text; what was cut is marked.
+/// The text, cut to at most `width` columns; `…` marks a cut.
 pub fn clip(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();

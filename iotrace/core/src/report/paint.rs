@@ -1,21 +1,21 @@
-//! Colour, put on last and by character, so that it can never change the layout.
+//! Colour. It is added last and character by character, so that it cannot change the layout.
 
-/// What a line holds, hence how it is coloured.
+/// The kind of a line, which decides its colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// Ordinary text.
     Plain,
-    /// Names a part of the report.
+    /// The title of a part of the report.
     Title,
-    /// Explains; may be skipped.
+    /// An explanation that experienced readers skip.
     Dim,
-    /// Must not be skipped.
+    /// Something that no reader must miss.
     Alert,
-    /// Holds the words blocked, polling, free.
+    /// Text with the words blocked, polling, free.
     Words,
-    /// Holds a bar of the parts of a call.
+    /// A bar of the parts of a call.
     Parts,
-    /// Holds a bar of what a thread did in a phase.
+    /// A bar of what a thread did in a phase.
     Doing,
 }
 

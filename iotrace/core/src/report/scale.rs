@@ -1,6 +1,6 @@
-//! A scale of an axis: where a value lies, and which values are worth a mark.
+//! The scale of an axis: the place of a value, and the values that get a mark.
 
-/// From a lowest to a highest value.
+/// A linear or logarithmic scale from a lowest to a highest value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
     low: f64,
@@ -9,8 +9,8 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// A scale for these values; logarithmic if asked for, and if they leave a choice. `None` without
-    /// any that can be shown.
+    /// A scale for these values, logarithmic with `log`. `None` if no value can be shown: a logarithmic scale shows
+    /// positive values only.
     pub fn of(values: impl IntoIterator<Item = f64>, log: bool) -> Option<Self> {
         let shown: Vec<f64> =
             values.into_iter().filter(|value| value.is_finite() && (!log || *value > 0.0)).collect();
@@ -27,7 +27,7 @@ impl Scale {
         Some(Self { low, high, log })
     }
 
-    /// Where the value lies, from 0 to 1; `None` where the scale cannot show it.
+    /// The place of a value, from 0 to 1; `None` if it is outside the scale.
     pub fn place(&self, value: f64) -> Option<f64> {
         let at = if self.log {
             (value.log10() - self.low.log10()) / (self.high.log10() - self.low.log10())
@@ -37,7 +37,7 @@ impl Scale {
         (at.is_finite() && (-1e-9..=1.0 + 1e-9).contains(&at)).then(|| at.clamp(0.0, 1.0))
     }
 
-    /// Values for marks: the powers of ten, or five even steps.
+    /// The values that get a mark: powers of ten on a logarithmic scale, else about five even steps.
     pub fn marks(&self) -> Vec<f64> {
         if !self.log {
             let step = round_up((self.high - self.low) / 5.0);
@@ -52,14 +52,15 @@ impl Scale {
     }
 }
 
-/// The power of ten below or above; one that a value is but for rounding is that.
+/// The next power of ten below or above a value, as `round` says. A value that is a power of ten but for rounding
+/// errors counts as that power.
 fn decade(value: f64, round: fn(f64) -> f64) -> f64 {
     let power = value.log10();
     let near = power.round();
     10f64.powf(if (power - near).abs() < 1e-9 { near } else { round(power) })
 }
 
-/// 1, 2 or 5 times a power of ten, not below the value.
+/// The smallest number that is not below the value and is 1, 2 or 5 times a power of ten.
 fn round_up(value: f64) -> f64 {
     let power = decade(value, f64::floor);
     [1.0, 2.0, 5.0, 10.0]

@@ -1,10 +1,10 @@
-//! The JSON Schema of what [`super::json`] writes.
+//! The JSON Schema of the documents that [`super::json`] writes.
 
 use serde_json::Value;
 
 use crate::summary::{Document, SCHEMA};
 
-/// The schema, made from the types themselves.
+/// The schema, made from the types of [`crate::summary`].
 pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(Document);
     schema.insert("$id".to_owned(), SCHEMA.into());

@@ -153,7 +153,7 @@ fn what_was_not_measured_is_a_dash_and_never_zero() {
     let strip = text.lines().find(|line| line.contains('│') && line.contains("blocking ")).unwrap();
     let numbers: Vec<_> = strip.split('│').nth(1).unwrap().split_whitespace().collect();
     assert_eq!(numbers[2..5], ["-", "-", "-"], "pickup, copy, latency: {strip}");
-    assert!(text.contains("what observing added: not measured; CPU of iotrace: not measured"));
+    assert!(text.contains("what observing added: not measured; CPU of iotrace itself: not measured"));
     assert!(text.contains("skipped probe runs: not measured"));
 }
 

@@ -2,13 +2,13 @@
 
 use clap::ValueEnum;
 
-/// What stands where nothing was measured, or where the number does not apply.
+/// The sign for a figure that was not measured or does not apply.
 pub const NONE: &str = "-";
 
-/// The unit of times.
+/// Unit of all times of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Unit {
-    /// The unit that fits each time.
+    /// For each time the unit that fits it.
     #[default]
     Auto,
     /// Nanoseconds.
@@ -19,7 +19,7 @@ pub enum Unit {
     Ms,
 }
 
-/// Name, length in ns, and the first number that is too large for it.
+/// The units: name, length in ns, and the first number that is shown in the next unit.
 const LADDER: [(&str, f64, f64); 6] = [
     ("ns", 1.0, 999.5),
     ("us", 1e3, 999.5),
@@ -29,7 +29,7 @@ const LADDER: [(&str, f64, f64); 6] = [
     ("y", 365.25 * 86_400e9, f64::INFINITY),
 ];
 
-/// The widest [`Unit::cell`]: longer numbers are written with an exponent.
+/// Columns of the widest [`Unit::cell`]: longer numbers are written with an exponent.
 const CELL: usize = 9;
 
 impl Unit {
@@ -39,7 +39,7 @@ impl Unit {
         if name.is_empty() { auto(ns) } else { format!("{} {name}", self.cell(ns)) }
     }
 
-    /// A time for a column: like [`Unit::show`], but a forced unit is left to the heading.
+    /// A time for a column of a table: like [`Unit::show`], but without a forced unit, which the heading names.
     pub fn cell(self, ns: u64) -> String {
         match self.forced() {
             _ if ns == 0 => "0".to_owned(),
@@ -48,12 +48,12 @@ impl Unit {
         }
     }
 
-    /// [`Unit::cell`], or the sign for *not measured*.
+    /// [`Unit::cell`], or [`NONE`] if the time was not measured.
     pub fn cell_or_none(self, ns: Option<u64>) -> String {
         ns.map_or_else(|| NONE.to_owned(), |ns| self.cell(ns))
     }
 
-    /// The forced unit in brackets, for headings; empty when every time carries its own.
+    /// The forced unit in words for a heading: `times in us`; empty if every time has a unit of its own.
     pub fn heading(self) -> String {
         self.forced().map_or_else(String::new, |(_, name)| format!("times in {name}"))
     }
@@ -79,17 +79,17 @@ fn auto(ns: u64) -> String {
     unreachable!("the last limit is infinite")
 }
 
-/// Never fewer than three significant digits, so that a short copy in ms is not 0.
+/// A time in a forced unit with at least three significant digits, so that a short copy in ms is not 0.
 fn forced(ns: u64, length: f64) -> String {
     let value = ns as f64 / length;
-    // Beyond this a decimal would be finer than the nanosecond that was measured.
+    // More decimals would be finer than a nanosecond, the precision of the measurement.
     let finest = length.log10() as usize;
     let wanted = if value >= 1.0 { decimals(value) } else { 2 + (-value.log10()).ceil() as usize };
     let text = format!("{value:.*}", wanted.min(finest));
     if text.len() > CELL { format!("{value:.2e}") } else { text }
 }
 
-/// Decimals that make three significant digits of a value of at least one.
+/// Number of decimals that give a value of at least one three significant digits.
 fn decimals(value: f64) -> usize {
     match value {
         value if value < 9.995 => 2,
@@ -98,7 +98,7 @@ fn decimals(value: f64) -> usize {
     }
 }
 
-/// `12,345`.
+/// A count with thousands separators: `12,345`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -116,12 +116,13 @@ pub fn compact(number: u64) -> String {
     if number < 100_000 { count(number) } else { scaled(number as f64) }
 }
 
-/// A rate in at most five columns: `1.00`, `12.3`, `104`, `12.3k`.
+/// A rate in at most five columns: `1.00`, `12.3`, `104`, `1,205`, `12.3k`.
 pub fn rate(number: f64) -> String {
     match number {
         number if !number.is_finite() => NONE.to_owned(),
         0.0 => "0".to_owned(),
-        number if number < 9_999.5 => format!("{number:.*}", decimals(number)),
+        number if number < 999.5 => format!("{number:.*}", decimals(number)),
+        number if number < 9_999.5 => count(number.round() as u64),
         number => scaled(number),
     }
 }
@@ -137,7 +138,7 @@ fn scaled(number: f64) -> String {
     format!("{number:.0e}")
 }
 
-/// `512 B`, `1.0 KiB`.
+/// A number of bytes in the unit that fits it: `512 B`, `1.0 KiB`.
 pub fn bytes(number: u64) -> String {
     let mut value = number as f64;
     for unit in ["B", "KiB", "MiB", "GiB", "TiB", "PiB"] {
@@ -149,7 +150,7 @@ pub fn bytes(number: u64) -> String {
     format!("{value:.1} EiB")
 }
 
-/// `99.3 %`. All and nothing are said only when exact.
+/// The share of `part` in `whole`: `99.3 %`. `0 %` and `100 %` are exact; a share near them is `<0.1 %` or `>99.9 %`.
 pub fn percent(part: u64, whole: u64) -> String {
     let share = part as f64 / whole as f64 * 100.0;
     match share {
@@ -162,7 +163,7 @@ pub fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// `1 message`, `200 messages`.
+/// A count with its noun: `1 message`, `200 messages`.
 pub fn plural(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }

@@ -1,16 +1,16 @@
-//! The samples of a study as they come in, and what is made of them.
+//! The samples of a study, and the medians, lines and crossings made from them.
 
-use super::stats::Line;
+use super::stats::{Line, Point};
 use crate::samples::stats;
 use crate::summary::{Arm, Axis, Crossover, Evidence, Fit, Measure, Source};
 
-/// One measure of one arm at one point, with a place for each counted round.
+/// The samples of one measure of one arm at one point, with a place for each counted round.
 #[derive(Clone, Debug)]
 struct Series {
     measure: String,
     arm: String,
     x: Option<f64>,
-    /// One a round; NaN: that round gave none.
+    /// One sample for each round; NaN: the round gave none.
     samples: Vec<f64>,
 }
 
@@ -24,23 +24,23 @@ pub struct Sheet {
 }
 
 impl Sheet {
-    /// Declares what is measured. Before the first sample of it.
+    /// Declares a measure. Call it before the first sample of the measure is added.
     pub fn measure(&mut self, name: &str, title: &str, unit: &str, source: Source, x: Option<Axis>) {
         let (name, title, unit) = (name.to_owned(), title.to_owned(), unit.to_owned());
         self.measures.push(Measure { name, title, unit, source, x });
     }
 
-    /// The order of the arms in the result; the others follow as they come.
+    /// Sets the order of the arms in the result. Arms that are not listed follow in the order of their first samples.
     pub fn order(&mut self, arms: &[&str]) {
         self.order = arms.iter().map(|&arm| arm.to_owned()).collect();
     }
 
-    /// The samples that follow are of this round.
+    /// Begins round `round`, from 0: the samples added from now on belong to it.
     pub fn begin(&mut self, round: usize) {
         self.round = round;
     }
 
-    /// Takes the sample of this round. The last one counts.
+    /// Adds the sample of this round; a later one for the same point replaces it.
     pub fn add(&mut self, measure: &str, arm: &str, x: Option<f64>, sample: f64) {
         debug_assert!(self.measures.iter().any(|known| known.name == measure), "{measure} is not declared");
         let round = self.round;
@@ -60,12 +60,12 @@ impl Sheet {
         series.samples[round] = sample;
     }
 
-    /// What was declared.
+    /// The declared measures.
     pub fn measures(&self) -> Vec<Measure> {
         self.measures.clone()
     }
 
-    /// Every series as the result shows it: by measure, then arm (see [`Self::order`]), then x.
+    /// Every series as an [`Arm`] of the result: by measure, then arm (see [`Self::order`]), then x.
     pub fn arms(&self) -> Vec<Arm> {
         let mut ordered: Vec<(usize, usize, &Series)> = Vec::new();
         for series in &self.series {
@@ -110,18 +110,18 @@ impl Sheet {
         self.declared(measure)?.x.as_ref()
     }
 
-    /// The samples of one point.
+    /// The samples of one point, in the order of the rounds; NaN for a round without one.
     pub fn samples(&self, measure: &str, arm: &str, x: Option<f64>) -> &[f64] {
         let found = self.series.iter().find(|one| one.measure == measure && one.arm == arm && one.x == x);
         found.map_or(&[], |series| &series.samples)
     }
 
-    /// The median of one point.
+    /// The median of the samples of one point; `None` if there are none.
     pub fn median(&self, measure: &str, arm: &str, x: Option<f64>) -> Option<f64> {
         stats::median(self.samples(measure, arm, x))
     }
 
-    /// One point as evidence of a claim.
+    /// The samples of one point as evidence of a claim.
     pub fn evidence(&self, measure: &str, arm: &str, x: Option<f64>) -> Evidence {
         let samples = self.samples(measure, arm, x);
         Evidence {
@@ -133,13 +133,13 @@ impl Sheet {
     }
 
     /// The points of an arm in one round, by ascending x.
-    fn points(&self, measure: &str, arm: &str, round: usize) -> Vec<(f64, f64)> {
+    fn points(&self, measure: &str, arm: &str, round: usize) -> Vec<Point> {
         let of_arm = self.series.iter().filter(|one| one.measure == measure && one.arm == arm);
-        let mut points: Vec<(f64, f64)> = of_arm
-            .filter_map(|one| Some((one.x?, *one.samples.get(round)?)))
-            .filter(|(_, y)| y.is_finite())
+        let mut points: Vec<Point> = of_arm
+            .filter_map(|one| Some(Point { x: one.x?, y: *one.samples.get(round)? }))
+            .filter(|point| point.y.is_finite())
             .collect();
-        points.sort_by(|one, other| one.0.total_cmp(&other.0));
+        points.sort_by(|one, other| one.x.total_cmp(&other.x));
         points
     }
 
@@ -147,16 +147,16 @@ impl Sheet {
         self.series.iter().map(|one| one.samples.len()).max().unwrap_or(0)
     }
 
-    /// The line through an arm's points up to `most`; `None` where no round has two.
+    /// The line through the points of an arm up to x = `most`; `None` if no round has two points.
     pub fn fit(&self, measure: &str, arm: &str, most: f64) -> Option<Fit> {
         let mut range = [f64::INFINITY, f64::NEG_INFINITY];
         let mut points = 0;
         let lines: Vec<Line> = (0..self.rounds())
             .filter_map(|round| {
                 let mut of_round = self.points(measure, arm, round);
-                of_round.retain(|(x, _)| *x <= most);
-                for (x, _) in &of_round {
-                    range = [range[0].min(*x), range[1].max(*x)];
+                of_round.retain(|point| point.x <= most);
+                for &Point { x, .. } in &of_round {
+                    range = [range[0].min(x), range[1].max(x)];
                 }
                 points = points.max(of_round.len() as u32);
                 stats::line(&of_round)
@@ -177,7 +177,7 @@ impl Sheet {
         })
     }
 
-    /// Where `arm` rises above `other`.
+    /// The point from which `arm` lies above `other`: the median of the rounds, if most rounds have such a point.
     pub fn crossover(&self, measure: &str, arm: &str, other: &str) -> Crossover {
         let rounds = self.rounds();
         let crossings: Vec<f64> = (0..rounds)

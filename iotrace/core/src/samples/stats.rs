@@ -1,9 +1,9 @@
-//! Medians with confidence intervals, and straight lines, without assuming any distribution.
+//! Medians with confidence intervals, and straight lines, without an assumption about the distribution.
 
-/// A 95 % interval.
+/// The lower and the upper end of a 95 % confidence interval.
 pub type Interval = [f64; 2];
 
-/// The median of finite samples; `None` of none.
+/// The median of the finite samples; `None` if there are none.
 pub fn median(samples: &[f64]) -> Option<f64> {
     let sorted = sorted(samples);
     let half = sorted.len() / 2;
@@ -14,19 +14,19 @@ pub fn median(samples: &[f64]) -> Option<f64> {
     }
 }
 
-/// The 95 % confidence interval of the median, from order statistics: the number of samples below the
-/// true median is binomial with probability 1/2, whatever they are distributed like. Below 6 samples not
-/// even smallest to largest covers it in 95 of 100 cases: `None`.
+/// The 95 % confidence interval of the median, from order statistics: the number of samples below the true median is
+/// binomial with probability 1/2, for any distribution. `None` below 6 samples: then even the range from the smallest
+/// to the largest sample covers the median in less than 95 of 100 cases.
 pub fn median_ci95(samples: &[f64]) -> Option<Interval> {
     let sorted = sorted(samples);
     let cut = cut(sorted.len())?;
     Some([sorted[cut], sorted[sorted.len() - 1 - cut]])
 }
 
-/// How many samples lie outside the interval on either side.
+/// Number of samples outside the interval, on each side.
 fn cut(samples: usize) -> Option<usize> {
-    // P(X <= k) of a binomial with p = 1/2, term by term; in logarithms it would outlive any count, but a
-    // thousand rounds are more than a study makes.
+    // Sums P(X <= k) of a binomial with p = 1/2, term by term. Not far beyond a thousand samples the first term would
+    // be 0; no study has as many rounds.
     let mut term = 0.5f64.powi(samples.min(1000) as i32);
     let mut below = 0.0;
     let mut fits = None;
@@ -47,30 +47,40 @@ fn sorted(samples: &[f64]) -> Vec<f64> {
     sorted
 }
 
+/// A point of an arm in one round.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Where on the axis of the measure.
+    pub x: f64,
+    /// The sample, in the unit of the measure.
+    pub y: f64,
+}
+
 /// A straight line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Line {
-    /// Per unit of x.
+    /// Increase of y per unit of x.
     pub slope: f64,
-    /// At x = 0.
+    /// Value of y at x = 0.
     pub intercept: f64,
 }
 
-/// Theil-Sen: the median of the slopes of all pairs of points, weighted with their distance in x, so that
-/// neighbours count little and a single outlier next to nothing. `None` without two different x.
-pub fn line(points: &[(f64, f64)]) -> Option<Line> {
+/// The line through the points by Theil-Sen: its slope is the median of the slopes of all pairs of points, weighted
+/// with their distance in x, so that neighbours count little and a single outlier hardly at all. `None` without two
+/// different x.
+pub fn line(points: &[Point]) -> Option<Line> {
     let mut slopes = Vec::new();
     for (index, one) in points.iter().enumerate() {
         for other in &points[index + 1..] {
-            let distance = (other.0 - one.0).abs();
-            let slope = (other.1 - one.1) / (other.0 - one.0);
+            let distance = (other.x - one.x).abs();
+            let slope = (other.y - one.y) / (other.x - one.x);
             if distance > 0.0 && slope.is_finite() {
                 slopes.push((slope, distance));
             }
         }
     }
     let slope = weighted_median(slopes)?;
-    let rests: Vec<f64> = points.iter().map(|(x, y)| y - slope * x).collect();
+    let rests: Vec<f64> = points.iter().map(|point| point.y - slope * point.x).collect();
     Some(Line { slope, intercept: median(&rests)? })
 }
 
@@ -87,25 +97,32 @@ fn weighted_median(mut values: Vec<(f64, f64)>) -> Option<f64> {
     None
 }
 
-/// Where the broken line through `one` rises above the one through `other`, both by ascending x and at the
-/// same x: the last such place, interpolated; before it `one` is not above. `None` if it never does, or
-/// if it is above from the start.
-pub fn crossing(one: &[(f64, f64)], other: &[(f64, f64)]) -> Option<f64> {
-    let gaps: Vec<(f64, f64)> =
-        one.iter().filter_map(|(x, y)| Some((*x, y - other.iter().find(|(at, _)| at == x)?.1))).collect();
+/// The x at which the line through `one`, from point to point, rises above the line through `other`. Both have points
+/// at the same x, in ascending order. Of several crossings it is the last; x is interpolated. `None` if `one` does not
+/// end above `other`, or if it is above from the start.
+pub fn crossing(one: &[Point], other: &[Point]) -> Option<f64> {
+    let gap = |point: &Point| {
+        let below = other.iter().find(|below| below.x == point.x)?;
+        Some(Point { x: point.x, y: point.y - below.y })
+    };
+    let gaps: Vec<Point> = one.iter().filter_map(gap).collect();
     let last = gaps.last()?;
-    if last.1 <= 0.0 {
+    if last.y <= 0.0 {
         return None;
     }
-    gaps.windows(2).rev().find(|pair| pair[0].1 <= 0.0 && pair[1].1 > 0.0).map(|pair| {
+    gaps.windows(2).rev().find(|pair| pair[0].y <= 0.0 && pair[1].y > 0.0).map(|pair| {
         let (low, high) = (pair[0], pair[1]);
-        low.0 + (high.0 - low.0) * -low.1 / (high.1 - low.1)
+        low.x + (high.x - low.x) * -low.y / (high.y - low.y)
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn points(of: &[(f64, f64)]) -> Vec<Point> {
+        of.iter().map(|&(x, y)| Point { x, y }).collect()
+    }
 
     #[test]
     fn the_interval_is_that_of_the_tables() {
@@ -123,31 +140,36 @@ mod tests {
 
     #[test]
     fn an_outlier_does_not_move_the_line() {
-        let mut points: Vec<(f64, f64)> = (0..10).map(|x| (f64::from(x), 3.0 * f64::from(x) + 7.0)).collect();
-        let exact = line(&points).unwrap();
+        let on_line = |x| Point { x, y: 3.0 * x + 7.0 };
+        let mut all: Vec<Point> = (0..10).map(|x| on_line(f64::from(x))).collect();
+        let exact = line(&all).unwrap();
         assert!((exact.slope - 3.0).abs() < 1e-9 && (exact.intercept - 7.0).abs() < 1e-9);
-        points[4].1 = 1e6;
-        let robust = line(&points).unwrap();
+        all[4].y = 1e6;
+        let robust = line(&all).unwrap();
         assert!((robust.slope - 3.0).abs() < 1e-9 && (robust.intercept - 7.0).abs() < 1e-9);
-        assert_eq!(line(&[(1.0, 2.0), (1.0, 3.0)]), None);
+        assert_eq!(line(&points(&[(1.0, 2.0), (1.0, 3.0)])), None);
     }
 
     #[test]
     fn noise_among_near_points_does_not_decide() {
         // At small x the noise is larger than what the slope makes of it.
-        let points =
+        let noisy =
             [(1.0, 250.0), (2.0, 150.0), (4.0, 260.0), (8.0, 180.0), (1000.0, 10_200.0), (2000.0, 20_200.0)];
-        assert!((line(&points).unwrap().slope - 10.0).abs() < 0.1);
+        assert!((line(&points(&noisy)).unwrap().slope - 10.0).abs() < 0.1);
     }
 
     #[test]
     fn lines_cross_where_the_gap_changes_its_sign() {
-        let flat = [(1.0, 100.0), (10.0, 100.0), (100.0, 100.0)];
-        let rising = [(1.0, 60.0), (10.0, 150.0), (100.0, 1000.0)];
+        let flat = points(&[(1.0, 100.0), (10.0, 100.0), (100.0, 100.0)]);
+        let rising = points(&[(1.0, 60.0), (10.0, 150.0), (100.0, 1000.0)]);
         let at = crossing(&rising, &flat).unwrap();
         assert!((at - 5.0).abs() < 1e-9, "{at}");
         assert_eq!(crossing(&flat, &rising), None, "it ends below");
-        assert_eq!(crossing(&flat, &[(1.0, 10.0), (100.0, 20.0)]), None, "it was above from the start");
+        assert_eq!(
+            crossing(&flat, &points(&[(1.0, 10.0), (100.0, 20.0)])),
+            None,
+            "it was above from the start"
+        );
         assert_eq!(crossing(&[], &flat), None);
     }
 }

@@ -1,7 +1,7 @@
-//! The result of a run, as plain data: what JSON prints and what the other renderers read.
+//! The result of a command as plain data: JSON prints it, and the other renderers read it.
 //!
-//! Times are integer nanoseconds of CLOCK_MONOTONIC. `None` (JSON `null`) means *not measured*, and a
-//! [`Warning`] says why; it never means zero.
+//! Times are integer nanoseconds of CLOCK_MONOTONIC. `None` (JSON `null`) means *not measured*, and a [`Warning`] says
+//! why. It never means zero.
 
 mod operations;
 mod picture;
@@ -27,96 +27,98 @@ use crate::domain::dist::Dist;
 use crate::domain::model::{Meanwhile, Model, Transport};
 use crate::domain::{CopySource, Direction, Fd, Loss, Role, ThreadRole, Tier, WaitsFor};
 
-/// The schema this build writes.
+/// Name and version of the JSON schema that this build writes.
 pub const SCHEMA: &str = "iotrace/1";
 
 /// One JSON document: the result of one command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Document {
-    /// [`SCHEMA`].
+    /// Name and version of the schema of this document, see [`SCHEMA`].
     pub schema: String,
-    /// The command that made it: `run`, `trace`, `study`, `selftest`.
+    /// The command that made the document: `run`, `trace`, `study`, `selftest`.
     pub command: String,
-    /// The machine.
+    /// The machine on which it was made.
     pub host: Host,
-    /// Whether everything that happened is in the figures. `loss` says what is not.
+    /// Whether the figures include everything that happened; if not, `loss` and `warnings` say what is missing.
     pub complete: bool,
-    /// What was lost.
+    /// What is missing from the figures, counted by cause.
     pub loss: Loss,
-    /// What observing cost.
+    /// What observing cost, measured in this run.
     pub overhead: Overhead,
-    /// From the first probe attached to the last record read.
+    /// Nanoseconds from attaching the first probe to reading the last record.
     pub elapsed_ns: u64,
-    /// Command `run`: one entry a model.
+    /// Command `run`: one entry for each model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<Run>,
-    /// Command `trace`: one entry a process.
+    /// Command `trace`: one entry for each process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub processes: Vec<Process>,
-    /// Command `selftest`: one entry a figure that was checked.
+    /// Command `selftest`: one entry for each figure that was checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
-    /// Command `study`: one entry a study.
+    /// Command `study`: one entry for each study.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub studies: Vec<Study>,
-    /// What the reader must know to read the figures right.
+    /// What a reader must know to understand the figures.
     pub warnings: Vec<Warning>,
 }
 
 /// The machine and what it lets iotrace do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Host {
-    /// `uname -r`.
+    /// Release of the kernel, as in `uname -r`.
     pub kernel: String,
-    /// `uname -m`.
+    /// Architecture, as in `uname -m`.
     pub arch: String,
-    /// CPUs online.
+    /// Number of CPUs online.
     pub cpus: u32,
-    /// `none`, `integrity`, `confidentiality`; `unknown` where securityfs is not mounted.
+    /// Lockdown level of the kernel: `none`, `integrity`, `confidentiality`; `unknown` where securityfs is not mounted.
     pub lockdown: String,
-    /// Which hooks measured the copy.
+    /// Which kind of hooks measured the copies.
     pub tier: Tier,
 }
 
-/// What observing cost the observed. `null`: not measured in this run.
+/// What observing cost the observed programs. `null`: not measured in this run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Overhead {
-    /// Added to each traced call, measured in this run with a call that returns at once.
+    /// Nanoseconds added to each traced call, measured in this run with a call that returns at once.
     pub per_call_ns: Option<u64>,
-    /// Added to each such call of a thread that is not observed: the probes run there, too, and find that out.
+    /// Nanoseconds added to each such call of a thread that is not observed: the probes run there, too, until they find
+    /// that out.
     pub per_other_call_ns: Option<u64>,
-    /// Added to each context switch of a traced thread.
+    /// Nanoseconds added to each context switch of a traced thread.
     pub per_switch_ns: Option<u64>,
-    /// CPU time of iotrace itself, user and system.
+    /// CPU time of iotrace itself, user and system, in ns; loading the probes is included.
     pub iotrace_cpu_ns: Option<u64>,
-    /// Command `trace`: what the marks themselves take, subtracted from each marked copy. `null` elsewhere: `run`
-    /// calibrates each row by itself, see `copy_floor_ns`.
+    /// Command `trace`: the time that the marks themselves take, subtracted from each marked copy. `null` for other
+    /// commands; `run` calibrates each row, see `copy_floor_ns`.
     pub copy_floors_ns: Option<CopyFloors>,
 }
 
-/// Floors under marked copies, ns, by what ends the copy; `null`: not measured, and nothing is subtracted.
+/// The time that the marks of a copy take, in ns, by the mark that ends the copy; `null`: not measured, and nothing is
+/// subtracted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CopyFloors {
-    /// `tcp_rcv_space_adjust`: TCP.
+    /// Copies that end at `tcp_rcv_space_adjust`: TCP.
     pub tcp: Option<u64>,
-    /// `consume_skb`: AF_UNIX.
+    /// Copies that end at `consume_skb`: AF_UNIX.
     pub buffer: Option<u64>,
-    /// `sock_recv_length`, or the exit: buffers that are not used up, large datagrams.
+    /// Copies that end at `sock_recv_length` or at the exit of the call: buffers that are not used up, large datagrams.
     pub receive: Option<u64>,
-    /// Exact tier, the return of `skb_copy_datagram_iter`: TCP, AF_UNIX, large datagrams.
+    /// Exact tier, copies that end at the return of `skb_copy_datagram_iter`: TCP, AF_UNIX, large datagrams.
     #[serde(default)]
     pub hooked_buffer: Option<u64>,
-    /// Exact tier, `skb_consume_udp`: small datagrams.
+    /// Exact tier, copies that end at `skb_consume_udp`: small datagrams.
     #[serde(default)]
     pub hooked_datagram: Option<u64>,
 }
 
-/// Something the reader must know.
+/// Something that a reader of the result must know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Warning {
-    /// Stable short name.
+    /// Stable short name of the kind of warning.
     pub code: String,
-    /// One sentence: what, why, what to do.
+    /// One sentence: what is wrong, why, and what to do.
     pub text: String,
 }
 
@@ -127,30 +129,30 @@ pub struct Run {
     pub model: Model,
     /// What carried the messages.
     pub transport: Transport,
-    /// Counted messages that were asked for.
+    /// Number of messages that were sent and counted (calibration and warm-up are not).
     pub messages: u64,
-    /// Bytes per message.
+    /// Bytes of a message.
     pub size: u64,
-    /// Time between two sends.
+    /// Nanoseconds between two sends; 0: as fast as the reader reads.
     pub interval_ns: u64,
-    /// Connections watched.
+    /// Number of connections of the reader.
     pub connections: u32,
-    /// From wanting the first counted message to having the last.
+    /// Nanoseconds from the request for the first counted message to the delivery of the last.
     pub elapsed_ns: u64,
-    /// What the thread did while it was free; `null` for models that do not leave it free.
+    /// What the thread did while it waited; `null` for models that do not leave it free.
     pub meanwhile: Option<Meanwhile>,
-    /// Units of the application's own work done meanwhile, by its own count (a unit is
-    /// [`crate::domain::spec::UNIT_STEPS`] steps of a multiply-add chain, about a microsecond).
+    /// Units of own work that the application did meanwhile, by its own count. A unit is
+    /// [`crate::domain::spec::UNIT_STEPS`] steps of a multiply-add chain, about half a microsecond.
     pub own_work_units: u64,
-    /// Threads that ran the application's code.
+    /// Ids of the threads that ran the application's code.
     pub app_threads: Vec<u32>,
-    /// One row a syscall and kind of thread.
+    /// The traced calls: one row for each syscall and kind of thread.
     pub calls: Vec<Call>,
-    /// The messages.
+    /// The messages, from request to delivery.
     pub operations: Operations,
-    /// What the measurement says of the model.
+    /// What the measurement says about the model.
     pub verdict: Verdict,
-    /// The median message, drawn by the timeline.
+    /// The message with the median latency, which the timeline draws; `null`: no message has all its records.
     pub strip: Option<Strip>,
 }
 
@@ -159,57 +161,58 @@ pub struct Run {
 /// `wait_ns + lock_ns + runq_ns + copy_ns + work_ns == total_ns`, exactly.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Call {
-    /// The kernel's name: `recvfrom`.
+    /// The kernel's name of the syscall: `recvfrom`.
     pub syscall: String,
-    /// What it is for.
+    /// What the syscall is for.
     pub role: Role,
-    /// Which way data calls move data; `null` for the others.
+    /// The direction in which data calls move data; `null` for calls that move none.
     pub direction: Option<Direction>,
-    /// Whose threads.
+    /// The kind of threads that made the calls.
     pub thread_role: ThreadRole,
-    /// The thread, where rows are told apart by thread.
+    /// Id of the thread, if each thread has rows of its own (`--per thread`).
     pub tid: Option<u32>,
-    /// The descriptor, where all calls of the row used one kind.
+    /// The descriptor, if all calls of the row used one kind of descriptor.
     pub fd: Option<Fd>,
-    /// Calls that returned in the window.
+    /// Number of calls that returned in the observed time.
     pub calls: u64,
-    /// Bytes they returned (data calls only).
+    /// Bytes that the calls returned (data calls only).
     pub bytes: u64,
-    /// Calls that failed, by name of the error.
+    /// Number of calls that failed, by name of the error.
     pub errors: BTreeMap<String, u64>,
-    /// Readiness and completion calls that returned nothing because their time was up.
+    /// Readiness and completion calls that timed out: they returned nothing.
     pub timeouts: u64,
-    /// Calls that a signal interrupted and the kernel entered again.
+    /// Calls that a signal interrupted and the kernel restarted.
     pub restarts: u64,
-    /// Times a call went to sleep for data.
+    /// Number of times that a call went to sleep for data.
     pub sleeps: u64,
-    /// Time inside, enter to exit.
+    /// Nanoseconds from enter to exit, of all calls together.
     pub total_ns: u64,
-    /// Asleep for data (interruptible), until the wake-up.
+    /// Nanoseconds asleep for data (interruptible sleep), until the wake-up.
     pub wait_ns: u64,
-    /// Asleep for anything else (uninterruptible), until the wake-up.
+    /// Nanoseconds asleep for anything else (uninterruptible sleep), until the wake-up.
     pub lock_ns: u64,
-    /// Woken or preempted, not yet on a CPU.
+    /// Nanoseconds woken or preempted, and waiting for a CPU.
     pub runq_ns: u64,
-    /// Copying, less time switched out meanwhile. 0 where `copy_source` is `none`: then it is part of `work_ns`.
+    /// Nanoseconds of copying, less time switched out meanwhile. 0 where `copy_source` is `none`: then copying is part
+    /// of `work_ns`.
     pub copy_ns: u64,
-    /// Everything else on the CPU.
+    /// Nanoseconds of everything else on the CPU.
     pub work_ns: u64,
-    /// How the copy is known.
+    /// How `copy_ns` is known.
     pub copy_source: CopySource,
-    /// `estimated` only: all copies of the row together took no longer than this.
+    /// Source `estimated` only: all copies of the row together took at most this long, ns.
     pub copy_upper_ns: Option<u64>,
-    /// The calibrated floor that was subtracted, per copy.
+    /// The calibrated floor that was subtracted from each copy, ns.
     pub copy_floor_ns: Option<u64>,
-    /// Wait plus run queue, per call.
+    /// Distribution over the calls: wait plus run queue.
     pub phase1: Dist,
-    /// Copy per call that moved data; `null`: not measured, or none did.
+    /// Distribution over the calls that moved data: the copy; `null`: not measured, or no call moved data.
     pub phase2: Option<Dist>,
-    /// Enter to exit, per call.
+    /// Distribution over the calls: enter to exit.
     pub latency: Dist,
-    /// What the wait is for, where rows are told apart by descriptor and it is a TCP connection.
+    /// What the wait is for, if each descriptor has rows of its own (`--per fd`) and this one is a TCP connection.
     pub waits_for: Option<WaitsFor>,
-    /// Data ready on the socket until this call came for it; `null`: not measured in rows (see the
-    /// operations of a run), or no socket, or a kernel before 6.3.
+    /// Distribution of the time from data ready on the socket to the start of the read call; `null`: command `run` (see
+    /// its `operations`), no socket, or a kernel before 6.3, which has no tracepoint `sk_data_ready`.
     pub pickup: Option<Dist>,
 }

@@ -1,4 +1,4 @@
-//! What a result says of messages: from wanting to having.
+//! The messages of a run, from request to delivery.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,117 +9,119 @@ use crate::domain::{CopySource, Meant, Phase1, ReadySource};
 /// The messages of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Operations {
-    /// Counted messages for which the kernel's records show the data arriving at the application.
+    /// Number of counted messages whose data the kernel's records show arriving at the application.
     pub count: u64,
-    /// Bytes that the records show arriving, of all messages.
+    /// Bytes of all messages that the records show arriving.
     pub bytes: u64,
-    /// From wanting to ready, by what the thread did.
+    /// From request to data ready, by what the thread did meanwhile.
     pub phase1: Phase1,
-    /// The copy, by whose time it took.
+    /// The copy, by whose thread made it.
     pub phase2: Phase2,
-    /// From ready until somebody came for it.
+    /// From data ready to the start of the read call.
     pub pickup: Option<Dist>,
-    /// From ready until the application had it.
+    /// From data ready to the delivery to the application.
     pub latency: Option<Dist>,
-    /// The least exact source that told when data was ready.
+    /// The least exact source of the moment of data ready, over all messages.
     pub ready_source: ReadySource,
-    /// Traced calls of the application's threads, per message.
+    /// Mean number of traced calls of the application's threads per message.
     pub calls_per_message: f64,
-    /// CPU time of the process (all its threads), per message, from its own CPU clock.
+    /// CPU time of the process (all its threads) per message, ns, from its own CPU clock.
     pub cpu_ns_per_message: u64,
-    /// Messages joined to the readiness call that announced them; `null` for models without one.
+    /// Number of messages joined to the readiness call that reported them; `null` for models without readiness calls.
     pub joined_to_readiness: Option<u64>,
-    /// Model sigio: the chain of the signals.
+    /// Model sigio: the chain from data ready to the handler.
     pub signals: Option<Signals>,
-    /// Models with requests: their lives.
+    /// Models that submit requests: the chain from submission to completion.
     pub requests: Option<Requests>,
 }
 
 /// Phase 2 over all messages; `null`: not measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Phase2 {
-    /// Copied on the application thread's own time.
+    /// Nanoseconds of copies that the application's own thread made.
     pub blocked_ns: Option<u64>,
-    /// Copied by somebody else: kernel worker, SQ thread, helper thread.
+    /// Nanoseconds of copies that another thread made: kernel worker, SQ thread, helper thread.
     pub free_ns: Option<u64>,
-    /// How it is known: as the least certain of the copies.
+    /// How the copies are known; of several sources the least certain.
     pub source: CopySource,
-    /// `estimated` only: all copies together took no longer than this.
+    /// Source `estimated` only: all copies together took at most this long, ns.
     pub upper_ns: Option<u64>,
 }
 
 /// The signal chain of model sigio.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Signals {
-    /// `signal_generate` with result 0. This and the next three are `null` without their tracepoint.
+    /// Number of signals generated: `signal_generate` with result 0. `null` without the tracepoint.
     pub generated: Option<u64>,
-    /// `signal_generate` with result 2: one was pending already, so this one is lost in it.
+    /// Number of signals merged into a pending one: `signal_generate` with result 2. `null` without the tracepoint.
     pub coalesced: Option<u64>,
-    /// Any other result: ignored, queue overflow, information lost.
+    /// Number of signals not queued: `signal_generate` with any other result (ignored, queue overflow, information
+    /// lost). `null` without the tracepoint.
     pub not_queued: Option<u64>,
-    /// `signal_deliver` to a handler, or taken by `sigtimedwait`.
+    /// Number of signals delivered to a handler (`signal_deliver`) or taken by `sigtimedwait`. `null` without the
+    /// tracepoint.
     pub delivered: Option<u64>,
-    /// Runs of the handler by the application's own count.
+    /// Number of runs of the handler, by the application's own count.
     pub handler_runs: u64,
-    /// Runs that found no data.
+    /// Number of runs of the handler that found no data.
     pub spurious: u64,
-    /// `sk_data_ready` to `signal_generate`.
+    /// From data ready (`sk_data_ready`) to the signal generated (`signal_generate`).
     pub ready_to_generated: Option<Dist>,
-    /// `signal_generate` to `signal_deliver`.
+    /// From the signal generated (`signal_generate`) to the signal delivered (`signal_deliver`).
     pub generated_to_delivered: Option<Dist>,
-    /// `signal_deliver` to the enter of the handler's first read.
+    /// From the signal delivered (`signal_deliver`) to the enter of the first read of the handler.
     pub delivered_to_read: Option<Dist>,
 }
 
-/// The lives of asynchronous requests.
+/// Asynchronous requests, from submission to completion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Requests {
-    /// Handed over, by the kernel's records where it has any, else by the application's count.
+    /// Number of requests submitted, by the kernel's records or, where it has none, by the application's own count.
     pub submitted: u64,
-    /// Completed, likewise.
+    /// Number of requests completed, by the same source as `submitted`.
     pub completed: u64,
-    /// Completed at once, inside the submitting call.
+    /// Number of requests completed at once, inside the submitting call.
     pub inline: Option<u64>,
-    /// Went through the kernel's own poll.
+    /// Number of requests for which the kernel polled the descriptor.
     pub polled: Option<u64>,
-    /// Handed to an io-wq worker.
+    /// Number of requests handed to an io-wq worker.
     pub worker: Option<u64>,
-    /// Submit to data ready.
+    /// From submission to data ready.
     pub submit_to_ready: Option<Dist>,
-    /// Data ready to the start of the copy.
+    /// From data ready to the start of the copy.
     pub ready_to_copy: Option<Dist>,
-    /// End of the copy to the completion.
+    /// From the end of the copy to the completion.
     pub copy_to_complete: Option<Dist>,
-    /// Completion to the application seeing it (its own clock).
+    /// From the completion to the moment at which the application sees it, by its own clock.
     pub complete_to_seen: Option<Dist>,
-    /// Where the copies ran.
+    /// Number of copies by where they ran.
     pub copied_in: CopiedIn,
 }
 
-/// Where the copies of requests ran.
+/// Number of copies of requests, by where they ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CopiedIn {
-    /// In the model's own submit or completion call.
+    /// Copies in the submit or completion call of the model.
     pub own_call: u64,
-    /// In task work at the edge of an unrelated call, or with no call open (return from an interrupt).
+    /// Copies in task work at the end of an unrelated call, or on return from an interrupt.
     pub task_work: u64,
-    /// In an ordinary data call (`recv` after a poll request).
+    /// Copies in an ordinary data call (`recv` after a poll request).
     pub data_call: u64,
-    /// On a helper thread of the C library.
+    /// Copies on a helper thread of the C library.
     pub helper: u64,
-    /// On an io-wq worker.
+    /// Copies on an io-wq worker of the kernel.
     pub worker: u64,
-    /// On the SQ polling thread.
+    /// Copies on the SQ polling thread of the kernel.
     pub sqpoll: u64,
 }
 
-/// What the measurement says of the model; derived by `verdict.rs`, never assumed.
+/// What the measurement says about the model; derived from the figures, never assumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
-    /// The largest part of phase 1.
+    /// What the thread did for the largest part of phase 1.
     pub phase1: Meant,
-    /// The larger part of phase 2.
+    /// What the thread did for the larger part of phase 2.
     pub phase2: Meant,
-    /// POSIX's word: the operation blocks the requesting thread in one of its phases.
+    /// Whether the operation blocks the requesting thread in a phase: the meaning of *synchronous* in POSIX.
     pub synchronous: bool,
 }

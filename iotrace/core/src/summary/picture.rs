@@ -1,29 +1,29 @@
-//! What a study shows beside its series: several measures in one table, and the course of one message.
+//! The parts of a study beside its series: tables of several measures, and pictures of one message.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Strip;
 
-/// Measures that are read side by side.
+/// A table of several measures, to be read side by side. The rows are the arms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Table {
-    /// What they have in common.
+    /// Title of the table: what the measures have in common.
     pub title: String,
-    /// [`super::Measure::name`] of each column; they have no `x`. The rows are the arms.
+    /// The name of the measure ([`super::Measure::name`]) in each column. These measures have no `x`.
     pub measures: Vec<String>,
 }
 
-/// The median message of an arm: of the repeat whose median latency was the middle one, among those whose median
-/// message had to wait for its data.
+/// The median message of an arm. It is taken from the repeat with the median of the median latencies, among the repeats
+/// whose median message had to wait for its data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Picture {
-    /// The arm.
+    /// Name of the arm.
     pub arm: String,
     /// Which of the five classic models the arm is usually counted among.
     pub group: String,
-    /// What the thread did in most of phase 1 / in phase 2, from the medians of the repeats.
+    /// What the thread did in most of phase 1 and of phase 2, from the medians of the repeats: `blocked / blocked`.
     pub caption: String,
-    /// The message.
+    /// The course of the message.
     pub strip: Strip,
 }

@@ -1,4 +1,4 @@
-//! What a result says of a process that was there already.
+//! The observed processes of a trace.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,100 +8,101 @@ use super::{Call, Operations};
 /// One observed process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
-    /// Its id; 0 for an entry that stands for several.
+    /// Process id; 0 for an entry that stands for several processes.
     pub pid: u32,
-    /// The name of the thread that leads it (of any, if that one made no traced call).
+    /// Name of the main thread, or of another thread if the main thread made no traced call.
     pub comm: String,
-    /// How many processes this entry stands for: 1, or all that ended under this name, once there were many.
+    /// Number of processes that this entry stands for: 1, or all processes of this name that ended, if there were many.
     pub processes: u64,
-    /// Threads that made a traced call.
+    /// Number of threads that made a traced call.
     pub threads: u64,
-    /// One row a syscall, and a thread or descriptor where `--per` asked for it.
+    /// The traced calls: one row for each syscall, with `--per` for each thread or descriptor, too.
     pub calls: Vec<Call>,
-    /// Whole messages; `null`: only a built-in workload says where one begins and ends.
+    /// Whole messages; `null` in a trace, because only a built-in workload knows where a message begins and ends.
     pub operations: Option<Operations>,
-    /// The I/O models it uses, by what it did.
+    /// The I/O models that the process uses, recognised by its calls.
     pub models: Vec<ModelUse>,
-    /// Who ended its sleeps in traced calls, most often first.
+    /// The threads that ended its sleeps in traced calls, the most frequent first.
     pub wakers: Vec<Waker>,
-    /// Calls that were open when tracing ended, the longest first.
+    /// Calls that had not returned when tracing ended, the longest first.
     pub in_flight: Vec<InFlight>,
-    /// With `--timeline`: the longest calls of the trace that are this process's, in order of time.
+    /// With `--timeline`: those of the longest calls of the trace that this process made, in order of time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub longest: Vec<LongCall>,
 }
 
-/// One call.
+/// One of the longest calls of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LongCall {
-    /// Entered so long after tracing began.
+    /// Nanoseconds from the beginning of tracing to the enter of the call.
     pub at_ns: u64,
-    /// The thread.
+    /// Id of the thread.
     pub tid: u32,
-    /// The call.
+    /// Name of the syscall.
     pub syscall: String,
-    /// Its descriptor, if its first argument is one.
+    /// Number of the descriptor, if the first argument is one.
     pub fd: Option<i32>,
-    /// 1; more where like polls in a row are told as one.
+    /// Number of calls: 1, or more where equal polls in a row are shown as one.
     pub calls: u64,
-    /// What it returned.
+    /// The value that the call returned.
     pub returned: i64,
-    /// The error, if that was one.
+    /// Name of the error, if the call failed.
     pub error: Option<String>,
-    /// Enter to exit.
+    /// Nanoseconds from enter to exit.
     pub total_ns: u64,
-    /// Asleep for data (or for room).
+    /// Nanoseconds asleep for data (output: for room).
     pub wait_ns: u64,
-    /// Asleep for anything else.
+    /// Nanoseconds asleep for anything else.
     pub lock_ns: u64,
-    /// Waiting for a CPU.
+    /// Nanoseconds waiting for a CPU.
     pub runq_ns: u64,
-    /// Between the marks of its copies, floors not subtracted; 0 where there are no marks: then in `work_ns`.
+    /// Nanoseconds between the marks of its copies, without subtracting floors. 0 where there are no marks: then
+    /// copying is part of `work_ns`.
     pub copy_ns: u64,
-    /// Everything else on the CPU.
+    /// Nanoseconds of everything else on the CPU.
     pub work_ns: u64,
-    /// The thread in whose context it was woken.
+    /// Id of the thread that was running when the last wake-up of the call happened.
     pub woken_by: Option<u32>,
 }
 
-/// An I/O model in use.
+/// An I/O model that a process uses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelUse {
-    /// `blocking`, `nonblocking`, `select`, `poll`, `epoll`, `epoll-et`, `sigio`, `posix-aio`, `linux-aio`,
+    /// The model: `blocking`, `nonblocking`, `select`, `poll`, `epoll`, `epoll-et`, `sigio`, `posix-aio`, `linux-aio`,
     /// `io-uring`, `file`.
     pub model: String,
-    /// Share of the transfers to the process that came by it, 0 to 1.
+    /// Share of the transfers to the process that were made in this model, 0 to 1.
     pub share: f64,
-    /// What it was recognised by.
+    /// The figures by which the model was recognised, in words.
     pub evidence: String,
 }
 
-/// Who ended sleeps.
+/// A thread that ended sleeps of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Waker {
-    /// Name of the thread in whose context the wake-up ran (an interrupt borrows whoever runs);
-    /// `idle` where nobody did, `timer` where
-    /// the call timed out, `several` where they are not told apart.
+    /// Name of the thread that was running at the wake-up. An interrupt that wakes gets the name of the thread that it
+    /// stopped. `idle`: no thread was running. `timer`: the call timed out. `several`: merged wakers of ended
+    /// processes.
     pub comm: String,
-    /// Its id; 0: none of them is one thread.
+    /// Id of the thread; 0 with the names `idle`, `timer` and `several`, which are no single thread.
     pub tid: u32,
-    /// Whether data had become ready on a socket right before.
+    /// Whether data became ready on a socket (`sk_data_ready`) right before the wake-up.
     pub by_socket: bool,
-    /// The call that was slept in.
+    /// Name of the syscall in which the process slept.
     pub syscall: String,
-    /// Sleeps it ended.
+    /// Number of sleeps that the thread ended.
     pub wakes: u64,
 }
 
 /// A call that had not returned when tracing ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InFlight {
-    /// The thread.
+    /// Id of the thread.
     pub tid: u32,
-    /// The call.
+    /// Name of the syscall.
     pub syscall: String,
-    /// It has been open for at least this long.
+    /// Nanoseconds that the call has been open at least.
     pub at_least_ns: u64,
-    /// Whether it was open already when tracing began.
+    /// Whether the call was open already when tracing began.
     pub since_before: bool,
 }

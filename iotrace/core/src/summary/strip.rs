@@ -1,4 +1,4 @@
-//! The picture of one message, as data.
+//! The picture of one message, as data: what each thread did, and when.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,37 +8,38 @@ use crate::domain::ThreadRole;
 /// The message with the median latency, as a picture: lanes of states and marks on one clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Strip {
-    /// Which counted message (0-based).
+    /// Index of the message among the counted ones, from 0.
     pub message: u64,
-    /// One lane a thread; times are relative to the want of the message.
+    /// One lane for each thread. All times count from the request for the message.
     pub lanes: Vec<Lane>,
     /// Moments, in order of time.
     pub marks: Vec<Mark>,
-    /// End of the picture: when the application had the message.
+    /// End of the picture: the delivery to the application, ns after the request.
     pub end_ns: u64,
 }
 
 /// One thread of a strip.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Lane {
-    /// Whose thread.
+    /// Kind of thread.
     pub thread_role: ThreadRole,
-    /// Its id.
+    /// Id of the thread.
     pub tid: u32,
-    /// What it did, in order, without overlap; the gaps are its own code (app) or idle (others).
+    /// What the thread did, in order, without overlap. In the gaps a thread of the application ran its own code, and
+    /// any other thread was idle.
     pub segments: Vec<Segment>,
 }
 
 /// What a thread did for a while.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Segment {
-    /// From, relative to the want of the message.
+    /// Beginning, ns after the request for the message.
     pub from_ns: u64,
-    /// To, likewise.
+    /// End, ns after the request for the message.
     pub to_ns: u64,
-    /// What.
+    /// What the thread was doing.
     pub state: State,
-    /// The call it was in; `null` outside any call.
+    /// Name of the syscall that the thread was in; `null` outside calls.
     pub syscall: Option<String>,
 }
 
@@ -52,7 +53,7 @@ pub enum State {
     Lock,
     /// Woken or preempted, not yet on a CPU.
     Runq,
-    /// Copying.
+    /// Copying between kernel and user space.
     Copy,
     /// In a call, on the CPU, neither copying nor polling.
     Work,
@@ -63,8 +64,8 @@ pub enum State {
 /// A moment of a strip.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mark {
-    /// When, relative to the want of the message.
+    /// The moment, ns after the request for the message.
     pub at_ns: u64,
-    /// What: `sent`, `ready`, `woken`, `signal`, `delivered`, `completed`, `seen`.
+    /// What happened: `sent`, `ready`, `woken`, `signal`, `delivered`, `completed`, `seen`.
     pub name: String,
 }

@@ -1,4 +1,4 @@
-//! What a study found: samples by arm, lines through them, and verdicts on claims.
+//! The result of a study: samples by arm, lines through them, and verdicts on claims.
 
 use std::collections::BTreeMap;
 
@@ -10,28 +10,28 @@ use super::{Picture, Table};
 /// One experiment on kernel behaviour.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Study {
-    /// `scaling`, `copy`, ...
+    /// Name of the study: `scaling`, `copy`, ...
     pub name: String,
-    /// What it asks.
+    /// The question that the study answers.
     pub question: String,
-    /// Under what conditions it was asked.
+    /// The conditions of the study.
     pub environment: Environment,
-    /// What was measured.
+    /// The quantities that were measured.
     pub measures: Vec<Measure>,
-    /// What came out: one entry a measure, arm and point.
+    /// The results: one entry for each measure, arm and point.
     pub arms: Vec<Arm>,
-    /// Lines through the points of an arm.
+    /// Straight lines through the points of an arm.
     pub fits: Vec<Fit>,
-    /// Where one arm passes another.
+    /// Points from which one arm costs more than another.
     pub crossovers: Vec<Crossover>,
     /// Claims put to the test.
     pub claims: Vec<Claim>,
-    /// What the figures say, one sentence each, made from them.
+    /// What the figures say: one sentence each, made from the figures.
     pub findings: Vec<String>,
-    /// Measures that are shown side by side.
+    /// Tables of measures that are shown side by side.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<Table>,
-    /// The course of the median message of each arm.
+    /// Pictures of the median message of each arm.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pictures: Vec<Picture>,
 }
@@ -39,19 +39,20 @@ pub struct Study {
 /// The conditions of a study.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Environment {
-    /// Counted rounds. Each visits all arms once, in an order that is turned by one from round to round.
+    /// Number of counted rounds. Each measures all arms once, and begins one arm later than the round before.
     pub repeats: u32,
-    /// Rounds before them that are not counted.
+    /// Number of warm-up rounds, which are not counted.
     pub warmup: u32,
     /// Whether sizes and points were reduced by `--quick`.
     pub quick: bool,
-    /// `/sys/devices/system/clocksource/clocksource0/current_clocksource`; `null`: cannot be read.
+    /// The clock of the kernel, from /sys/devices/system/clocksource/clocksource0/current_clocksource; `null`: cannot
+    /// be read.
     pub clocksource: Option<String>,
     /// Load average of the last minute when the study began; `null`: cannot be read.
     pub load: Option<f64>,
-    /// `model name` of the first CPU; `null`: cannot be read.
+    /// Model name of the first CPU, from /proc/cpuinfo; `null`: cannot be read.
     pub cpu: Option<String>,
-    /// The soft limit on descriptors during the study (RLIMIT_NOFILE).
+    /// Soft limit on open descriptors during the study (RLIMIT_NOFILE).
     pub descriptors: u64,
 }
 
@@ -59,97 +60,97 @@ pub struct Environment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// The experiment's own CLOCK_MONOTONIC around the call; no probe was attached.
+    /// CLOCK_MONOTONIC, read by the experiment around the call; no probe was attached.
     Clock,
     /// The kernel's records of the call.
     Ebpf,
-    /// Counted by the experiment.
+    /// A counter of the experiment.
     Count,
 }
 
-/// One thing that was measured, of every arm.
+/// One quantity that was measured for every arm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measure {
     /// Stable short name, unique in the study.
     pub name: String,
-    /// What it is, in one line.
+    /// What the quantity is, in one line.
     pub title: String,
-    /// `ns`, `ns per byte`, `returns`, ...
+    /// Unit of its figures: `ns`, `ns per byte`, `returns`, ...
     pub unit: String,
     /// Where its figures come from.
     pub source: Source,
-    /// What `x` of its arms counts; `null`: they have none.
+    /// What `x` of its arms counts; `null`: its arms have no `x`.
     pub x: Option<Axis>,
 }
 
 /// The meaning of `x`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Axis {
-    /// `connections`, `bytes`, ...
+    /// What `x` counts, in the plural: `connections`, `bytes`, ...
     pub label: String,
-    /// Its singular, for slopes: `fd`, `byte`.
+    /// What `x` counts, in the singular, for slopes: `fd`, `byte`.
     pub per: String,
-    /// Whether figures give it a logarithmic scale.
+    /// Whether plots give `x` and the figures logarithmic scales.
     pub log: bool,
 }
 
-/// One arm at one point.
+/// The samples of one measure of one arm at one point.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Arm {
-    /// The arm: `poll`, `tcp`, ...
+    /// Name of the arm: `poll`, `tcp`, ...
     pub name: String,
-    /// [`Measure::name`].
+    /// Name of the measure, see [`Measure::name`].
     pub measure: String,
-    /// Where on the axis of the measure.
+    /// The point on the axis of the measure; `null`: the measure has no axis.
     pub x: Option<f64>,
-    /// Samples: one a round that gave one.
+    /// Number of samples: one for each round that gave one.
     pub repeats: u32,
-    /// Their median; `null`: no round gave one.
+    /// Median of the samples, in `unit`; `null`: no round gave one.
     pub median: Option<f64>,
-    /// 95 % confidence interval of the median, from order statistics; `null` below 6 samples.
+    /// 95 % confidence interval of the median, from order statistics, in `unit`; `null` below 6 samples.
     pub ci95: Option<[f64; 2]>,
-    /// Smallest sample.
+    /// Smallest sample, in `unit`.
     pub min: Option<f64>,
-    /// Largest sample.
+    /// Largest sample, in `unit`.
     pub max: Option<f64>,
-    /// [`Measure::unit`].
+    /// Unit of the figures, see [`Measure::unit`].
     pub unit: String,
 }
 
 /// A straight line through the points of an arm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Fit {
-    /// The arm.
+    /// Name of the arm.
     pub arm: String,
-    /// [`Measure::name`].
+    /// Name of the measure, see [`Measure::name`].
     pub measure: String,
-    /// Median of the slopes of the rounds. Each is the median slope of all pairs of points of that round,
-    /// weighted with their distance (Theil-Sen).
+    /// Slope in `unit`: the median of the slopes of the rounds. The slope of a round is the median slope of all pairs
+    /// of its points, weighted with their distance (Theil-Sen).
     pub slope: f64,
-    /// `ns per fd`, ...
+    /// Unit of the slope: `ns per fd`, ...
     pub unit: String,
-    /// 95 % confidence interval of that median, from order statistics; `null` below 6 rounds.
+    /// 95 % confidence interval of the slope, from order statistics; `null` below 6 rounds.
     pub ci95: Option<[f64; 2]>,
-    /// Median of the lines' values at 0, in the unit of the measure.
+    /// Value of the line at x = 0, in the unit of the measure: the median of the rounds.
     pub intercept: f64,
-    /// Points of each round.
+    /// Number of points of each round.
     pub points: u32,
-    /// Smallest and largest x of these points.
+    /// Smallest and largest x of the points.
     pub range: [f64; 2],
 }
 
 /// Where the lines between the points of two arms cross.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Crossover {
-    /// [`Measure::name`].
+    /// Name of the measure, see [`Measure::name`].
     pub measure: String,
-    /// Less than `other` below, more above.
+    /// The arm that costs less than `other` below the crossing, and more above it.
     pub arm: String,
-    /// The other arm.
+    /// The arm that `arm` is compared with.
     pub other: String,
-    /// Median of the rounds; `null`: in most rounds they do not cross.
+    /// The x of the crossing: the median of the rounds; `null`: in most rounds the lines do not cross.
     pub x: Option<f64>,
-    /// 95 % confidence interval of that median; `null` below 6 rounds that have a crossing.
+    /// 95 % confidence interval of `x`; `null` below 6 rounds that have a crossing.
     pub ci95: Option<[f64; 2]>,
     /// What `x` counts.
     pub unit: String,
@@ -159,18 +160,18 @@ pub struct Crossover {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ruling {
-    /// The data agree with it.
+    /// The data agree with the claim.
     Holds,
-    /// The data agree in part, or under a condition that they show.
+    /// The data agree with the claim in part, or under a condition.
     Conditional,
-    /// The data contradict it.
+    /// The data contradict the claim.
     Fails,
-    /// It could not be put to the test here.
+    /// The claim could not be tested here.
     NotMeasured,
 }
 
 impl Ruling {
-    /// As people say it.
+    /// The verdict in words for a sentence.
     pub fn words(self) -> &'static str {
         match self {
             Ruling::Holds => "holds",
@@ -184,31 +185,31 @@ impl Ruling {
 /// One claim put to the test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Claim {
-    /// Stable short name.
+    /// Stable short name of the claim.
     pub id: String,
-    /// As it is usually told.
+    /// The claim in the words in which it is usually made.
     pub claim: String,
-    /// What was done.
+    /// What the experiment did.
     pub experiment: String,
-    /// What the data say.
+    /// The verdict that follows from the evidence.
     pub verdict: Ruling,
     /// How the verdict follows from the evidence.
     pub rule: String,
-    /// What the evidence comes to, made from it; for a condition, which.
+    /// The reason for the verdict, made from the evidence; a condition is named.
     pub because: String,
-    /// What was measured.
+    /// The figures that were measured, by name.
     pub evidence: BTreeMap<String, Evidence>,
 }
 
 /// One measured figure of a claim.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
-    /// The figure: the median of the rounds; `null`: not measured.
+    /// The figure, in `unit`: the median of the rounds; `null`: not measured.
     pub value: Option<f64>,
-    /// 95 % confidence interval of that median; `null`: below 6 samples.
+    /// 95 % confidence interval of `value`; `null` below 6 samples.
     pub ci95: Option<[f64; 2]>,
-    /// Its unit.
+    /// Unit of the figure; empty where its name says it.
     pub unit: String,
-    /// Where it comes from.
+    /// Where the figure comes from.
     pub source: Source,
 }

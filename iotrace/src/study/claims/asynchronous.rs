@@ -1,27 +1,31 @@
-//! SIGIO and aio_read.
+//! Claims about SIGIO and aio_read.
 
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use super::{Bench, Trial};
+use super::{Bench, Figure, Trial};
 use crate::study::observe::own_tid;
 use crate::study::pair::Pair;
+use crate::study::times;
 use crate::workload::own_work;
 use iotrace_core::domain::model::Transport;
 use iotrace_core::summary::{Ruling, Source};
 
-/// Longer than anything here takes, even under emulation.
+/// Longest wait for a signal: more than it takes under emulation.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// `F_SETOWN_EX` of fcntl(2).
 const F_SETOWN_EX: libc::c_int = 15;
-/// Arrivals one after the other, and in a burst.
+/// Arrivals one after the other.
 const APART: u32 = 5;
+/// Arrivals in a burst, while SIGIO is blocked.
 const BURST: u32 = 10;
 
-/// What the handler did: runs, bytes; and where it reads.
+/// Runs of the handler.
 static RUNS: AtomicU32 = AtomicU32::new(0);
+/// Bytes that the handler read.
 static BYTES: AtomicU32 = AtomicU32::new(0);
+/// The descriptor that the handler reads from.
 static FROM: AtomicI32 = AtomicI32::new(-1);
 
 pub const SIGIO: Trial = Trial {
@@ -30,15 +34,15 @@ pub const SIGIO: Trial = Trial {
             signal",
     experiment: "A thread computes while bytes arrive over unix one after the other, and 10 in a burst while SIGIO is \
                  blocked; the handler reads all that is there. Sleeps are the thread's voluntary context switches",
-    rule: "holds if the thread never slept, the handler had every byte, and it ran once for each arrival, in the burst, \
-           too; with a condition if only the burst gave fewer signals; else it does not",
+    rule: "holds if the thread never slept, the handler read every byte, and it ran once for each arrival, in the \
+           burst, too; with a condition if only the burst gave fewer runs; else it does not hold",
     observed: false,
     measures: &[
-        ("sleeps of the thread", "sleeps", Source::Count),
-        ("arrivals one by one", "arrivals", Source::Count),
-        ("runs of the handler for them", "runs", Source::Count),
-        ("arrivals in a burst", "arrivals", Source::Count),
-        ("runs of the handler for the burst", "runs", Source::Count),
+        Figure::of("sleeps of the thread", "sleeps", Source::Count),
+        Figure::of("arrivals one by one", "arrivals", Source::Count),
+        Figure::of("runs of the handler for them", "runs", Source::Count),
+        Figure::of("arrivals in a burst", "arrivals", Source::Count),
+        Figure::of("runs of the handler for the burst", "runs", Source::Count),
     ],
     run: signalled,
     judge: |found| {
@@ -47,8 +51,11 @@ pub const SIGIO: Trial = Trial {
         let (burst, merged) =
             (found.get("arrivals in a burst")?, found.get("runs of the handler for the burst")?);
         let because = format!(
-            "The thread slept {slept:.0} times; {apart:.0} arrivals one by one gave {runs:.0} signals, {burst:.0} in a \
-             burst {merged:.0}: a signal that is pending already takes in those that follow."
+            "The thread slept {}. The handler ran {} for {apart:.0} arrivals one by one, and {} for {burst:.0} in a \
+             burst: the kernel drops a SIGIO while one is pending (legacy_queue).",
+            times(slept),
+            times(runs),
+            times(merged)
         );
         Some(match (slept == 0.0 && runs == apart, merged == burst) {
             (true, true) => (Ruling::Holds, because),
@@ -135,6 +142,7 @@ fn blocked(block: bool) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(done)) }
 }
 
+/// Waits until `there` is true.
 fn until(there: impl Fn() -> bool) -> io::Result<()> {
     let began = Instant::now();
     while !there() {
@@ -146,7 +154,7 @@ fn until(there: impl Fn() -> bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Voluntary context switches of this thread.
+/// Voluntary context switches of this thread so far.
 fn sleeps() -> i64 {
     // SAFETY: room for the answer; all zeros are a valid value of it.
     unsafe {
@@ -167,9 +175,9 @@ pub const AIO: Trial = Trial {
            slept",
     observed: true,
     measures: &[
-        ("sleeps of the thread that asked", "sleeps", Source::Ebpf),
-        ("sleeps of other threads in a read", "sleeps", Source::Ebpf),
-        ("reads that other threads made", "calls", Source::Ebpf),
+        Figure::of("sleeps of the thread that asked", "sleeps", Source::Ebpf),
+        Figure::of("sleeps of other threads in a read", "sleeps", Source::Ebpf),
+        Figure::of("reads that other threads made", "calls", Source::Ebpf),
     ],
     run: read_behind,
     judge: |found| {
@@ -177,11 +185,14 @@ pub const AIO: Trial = Trial {
         let (slept, reads) =
             (found.get("sleeps of other threads in a read")?, found.get("reads that other threads made")?);
         Some(if own > 0.0 {
-            (Ruling::Fails, format!("The thread that asked slept {own:.0} times."))
+            (Ruling::Fails, format!("The thread that asked slept {}.", times(own)))
         } else if slept > 0.0 || reads > 0.0 {
             let text = format!(
-                "The thread that asked never slept; a helper thread of the C library slept {slept:.0} time(s) and made \
-                 the read: both phases block, in another thread, and no kernel does it by itself."
+                "The thread that asked never slept. By their records other threads of the process slept {} in a read \
+                 and made {}: both phases block a helper thread of the C library, and the kernel does neither \
+             by itself.",
+                times(slept),
+                if reads == 1.0 { "one read".to_owned() } else { format!("{reads:.0} reads") }
             );
             (Ruling::Conditional, text)
         } else {

@@ -1,31 +1,33 @@
-//! How many descriptors select, poll and epoll take.
+//! Claims about the number of descriptors that select, poll and epoll take.
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use super::Trial;
+use super::{Figure, Trial};
 use crate::study::ask::Asker;
 use crate::study::limits::{descriptors, make_room};
 use crate::study::pair::Pair;
 use iotrace_core::domain::model::Transport;
+use iotrace_core::report::count;
 use iotrace_core::summary::{Ruling, Source};
 
-/// A descriptor beyond either limit that is told of select.
+/// A descriptor beyond both limits that are claimed for select.
 const HIGH: i32 = 3000;
-/// More descriptors than either limit.
+/// A number of descriptors beyond both limits that are claimed for select.
 const MANY: usize = 2500;
 
 pub const SELECT: Trial = Trial {
     id: "select-limit",
     claim: "select's limit is 1024 on 32-bit and 2048 on 64-bit systems",
-    experiment: "The bits of the C library's fd_set; and a set of the caller's own, large enough for descriptor 3000, \
-                 which has data",
-    rule: "holds if fd_set has 2048 bits here (1024 on 32-bit) and the kernel does not look further; else it does not",
+    experiment: "The bits of the C library's fd_set are counted; select gets a larger set of the caller's own, with \
+                 descriptor 3000, which has data",
+    rule: "holds if fd_set has 2048 bits (1024 on 32-bit) and select reports no descriptor beyond; else it \
+             does not hold",
     observed: false,
     measures: &[
-        ("bits of fd_set", "bits", Source::Count),
-        ("highest descriptor that select told of", "", Source::Count),
+        Figure::of("bits of fd_set", "bits", Source::Count),
+        Figure::of("highest descriptor that select told of", "", Source::Count),
     ],
     run: |bench| {
         make_room(HIGH as u64, "a descriptor above 2048")
@@ -39,7 +41,7 @@ pub const SELECT: Trial = Trial {
             if high < 0 {
                 return Err(io::Error::last_os_error());
             }
-            // SAFETY: just made, owned by nobody else.
+            // SAFETY: just made, and nothing else owns it.
             let high = unsafe { OwnedFd::from_raw_fd(high) };
             if Asker::new("select", &[high.as_raw_fd()])?.ask(false)? == 1 {
                 highest = high.as_raw_fd();
@@ -54,9 +56,11 @@ pub const SELECT: Trial = Trial {
             (found.get("bits of fd_set")?, found.get("highest descriptor that select told of")?);
         let told = if usize::BITS == 64 { 2048.0 } else { 1024.0 };
         let because = format!(
-            "fd_set has {bits:.0} bits on this {}-bit system, and the kernel told of descriptor {highest:.0} in a larger \
-             set: the limit is the library's type, not the call's.",
-            usize::BITS
+            "fd_set has {} bits on this {}-bit system, and with a larger set the kernel reported descriptor {}: the \
+             limit belongs to the library's type, not to the call.",
+            count(bits as u64),
+            usize::BITS,
+            count(highest as u64)
         );
         Some((if bits == told && highest < told { Ruling::Holds } else { Ruling::Fails }, because))
     },
@@ -67,11 +71,11 @@ pub const POLL: Trial = Trial {
     claim: "poll uses a linked list and has no limit",
     experiment: "poll with as many entries as RLIMIT_NOFILE allows, and with one more",
     rule: "holds if both are taken; with a condition if only the first is (the limit is RLIMIT_NOFILE); else it does \
-           not. How the kernel keeps its copy cannot be seen from outside; what is handed over is an array",
+           not hold. The kernel's copy cannot be seen from user space; what the call hands over is an array",
     observed: false,
     measures: &[
-        ("as many as the limit: taken", "of 1", Source::Count),
-        ("one more: refused with EINVAL", "of 1", Source::Count),
+        Figure::of("as many as the limit: taken", "of 1", Source::Count),
+        Figure::of("one more: refused with EINVAL", "of 1", Source::Count),
     ],
     run: |bench| {
         let most = descriptors().soft.min(1 << 20) as usize;
@@ -90,13 +94,13 @@ pub const POLL: Trial = Trial {
         let taken = found.get("as many as the limit: taken")? >= 1.0;
         let refused = found.get("one more: refused with EINVAL")? >= 1.0;
         Some(match (taken, refused) {
-            (true, false) => (Ruling::Holds, "More entries than RLIMIT_NOFILE were taken.".to_owned()),
+            (true, false) => (Ruling::Holds, "poll took more entries than RLIMIT_NOFILE.".to_owned()),
             (true, true) => (
                 Ruling::Conditional,
-                "It takes as many entries as the process may have descriptors (RLIMIT_NOFILE), and not one more."
+                "poll took as many entries as the process may have descriptors (RLIMIT_NOFILE), and refused one more."
                     .to_owned(),
             ),
-            (false, _) => (Ruling::Fails, "Not even RLIMIT_NOFILE entries were taken.".to_owned()),
+            (false, _) => (Ruling::Fails, "poll refused RLIMIT_NOFILE entries.".to_owned()),
         })
     },
 };
@@ -105,12 +109,12 @@ pub const EPOLL: Trial = Trial {
     id: "epoll-memory-only",
     claim: "epoll has no limit but memory",
     experiment: "2500 descriptors registered with one epoll, and fs.epoll.max_user_watches read",
-    rule: "holds if all are taken and no limit is set; with a condition if all are taken and there is a sysctl for \
-           each user; else it does not",
+    rule: "holds if all are taken and no limit is set; with a condition if all are taken and a sysctl limits each \
+           user; else it does not hold",
     observed: false,
     measures: &[
-        ("descriptors registered", "", Source::Count),
-        ("fs.epoll.max_user_watches", "", Source::Count),
+        Figure::of("descriptors registered", "", Source::Count),
+        Figure::of("fs.epoll.max_user_watches", "", Source::Count),
     ],
     run: |bench| {
         make_room(MANY as u64 + 16, "epoll with 2500 descriptors")
@@ -123,7 +127,7 @@ pub const EPOLL: Trial = Trial {
             if copy < 0 {
                 return Err(io::Error::last_os_error());
             }
-            // SAFETY: just made, owned by nobody else.
+            // SAFETY: just made, and nothing else owns it.
             copies.push(unsafe { OwnedFd::from_raw_fd(copy) });
         }
         let fds: Vec<i32> = copies.iter().map(AsRawFd::as_raw_fd).collect();
@@ -137,15 +141,21 @@ pub const EPOLL: Trial = Trial {
     judge: |found| {
         let (taken, most) = (found.get("descriptors registered")?, found.get("fs.epoll.max_user_watches")?);
         Some(match (taken >= MANY as f64, most > 0.0) {
-            (true, false) => (Ruling::Holds, format!("It took all {taken:.0}, and no sysctl limits it.")),
+            (true, false) => {
+                (Ruling::Holds, format!("epoll took all {}, and no sysctl limits it.", count(taken as u64)))
+            }
             (true, true) => (
                 Ruling::Conditional,
                 format!(
-                    "It took all {taken:.0}; a user may register {most:.0} in all, a share of memory that the kernel \
-                     computes at boot and that can be changed."
+                    "epoll took all {}. fs.epoll.max_user_watches lets a user register {}, a share of memory that the \
+                     kernel computes at boot (eventpoll_init) and root can change.",
+                    count(taken as u64),
+                    count(most as u64)
                 ),
             ),
-            (false, _) => (Ruling::Fails, format!("It took {taken:.0} of {MANY}.")),
+            (false, _) => {
+                (Ruling::Fails, format!("epoll took {} of {}.", count(taken as u64), count(MANY as u64)))
+            }
         })
     },
 };

@@ -1,10 +1,10 @@
-//! What crosses the border between kernel and user space, and what may not.
+//! Claims about memory: what is copied between kernel and user space, and what user space may not touch.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 
-use super::Trial;
+use super::{Figure, Trial};
 use crate::study::pair::Pair;
 use iotrace_core::domain::model::Transport;
 use iotrace_core::summary::{Ruling, Source};
@@ -13,7 +13,8 @@ use iotrace_core::summary::{Ruling, Source};
 struct Page(*mut libc::c_void);
 
 const PAGE: usize = 4096;
-/// An address of the kernel's half, where x86-64 maps all memory (and every other 64-bit kernel has its own).
+/// An address in the kernel's half of the address space. On x86-64 all memory is mapped there; on other 64-bit
+/// architectures user space may not use it either.
 const KERNEL: usize = 0xffff_8880_0000_1000;
 
 impl Page {
@@ -27,7 +28,7 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        // SAFETY: our own mapping, used by nobody any more.
+        // SAFETY: our own mapping, which nothing uses any more.
         unsafe { libc::munmap(self.0, PAGE) };
     }
 }
@@ -47,8 +48,8 @@ pub const COPIES_SETS: Trial = Trial {
     rule: "holds if every call fails with EFAULT: it read the set again, and would have written the answer into it",
     observed: false,
     measures: &[
-        ("select: calls of 4 that fault", "calls", Source::Count),
-        ("poll: calls of 4 that fault", "calls", Source::Count),
+        Figure::of("select: calls of 4 that fault", "calls", Source::Count),
+        Figure::of("poll: calls of 4 that fault", "calls", Source::Count),
     ],
     run: |bench| {
         let pair = Pair::new(Transport::Unix)?;
@@ -79,7 +80,10 @@ pub const COPIES_SETS: Trial = Trial {
         let ruling = if select >= 4.0 && poll >= 4.0 { Ruling::Holds } else { Ruling::Fails };
         Some((
             ruling,
-            format!("{select:.0} of 4 calls of select and {poll:.0} of 4 of poll went to the memory."),
+            format!(
+                "{select:.0} of 4 calls of select and {poll:.0} of 4 of poll failed with EFAULT, so they accessed the \
+                 caller's memory."
+            ),
         ))
     },
 };
@@ -87,15 +91,15 @@ pub const COPIES_SETS: Trial = Trial {
 pub const SHARED: Trial = Trial {
     id: "epoll-shared-memory",
     claim: "epoll avoids copying by memory that it shares with the process (mmap)",
-    experiment: "mmap of an epoll descriptor; mappings of the process before and after epoll_wait told of something; \
+    experiment: "mmap of an epoll descriptor; mappings of the process before and after epoll_wait reported an event; \
                  epoll_wait with a buffer that may not be written",
-    rule: "holds if an epoll can be mapped or a mapping appears, and events come without a copy; does not hold if \
-           neither is so and the events are copied to the caller's buffer (EFAULT)",
+    rule: "holds if an epoll descriptor can be mapped or a mapping appears, and events come without a copy; does not \
+           hold if neither is so and the events are copied to the caller's buffer (EFAULT)",
     observed: false,
     measures: &[
-        ("epoll descriptors that can be mapped", "of 1", Source::Count),
-        ("mappings that appear", "mappings", Source::Count),
-        ("events copied to the buffer: EFAULT", "of 1", Source::Count),
+        Figure::of("epoll descriptors that can be mapped", "of 1", Source::Count),
+        Figure::of("mappings that appear", "mappings", Source::Count),
+        Figure::of("events copied to the buffer: EFAULT", "of 1", Source::Count),
     ],
     run: |bench| {
         let pair = Pair::new(Transport::Unix)?;
@@ -107,7 +111,7 @@ pub const SHARED: Trial = Trial {
         let before = of_epoll();
         let epoll = epoll(&pair)?;
         if crate::study::triggers::wait(epoll.as_raw_fd(), 0)? != 1 {
-            return Err(io::Error::other("epoll did not tell of what is there"));
+            return Err(io::Error::other("epoll did not report the data that is there"));
         }
         let appeared = of_epoll().saturating_sub(before);
         // SAFETY: a new mapping of a descriptor, if the kernel makes one.
@@ -136,8 +140,9 @@ pub const SHARED: Trial = Trial {
             (true, true) => (Ruling::Conditional, "There is a mapping, but events are copied.".to_owned()),
             (false, _) => (
                 Ruling::Fails,
-                "An epoll cannot be mapped, no mapping appears, and the kernel copies events into the caller's buffer. \
-                 What is saved is handing over the set again: it stays registered in the kernel."
+                "An epoll descriptor cannot be mapped, no mapping appears, and the kernel copies events into the \
+                 caller's buffer (EFAULT where it may not be written). epoll saves handing over the set with each \
+                 call: it stays registered in the kernel."
                     .to_owned(),
             ),
         })
@@ -151,8 +156,8 @@ pub const KERNEL_MEMORY: Trial = Trial {
     rule: "holds if recv fails with EFAULT and the child is killed by SIGSEGV",
     observed: false,
     measures: &[
-        ("recv into kernel memory: EFAULT", "of 1", Source::Count),
-        ("reading kernel memory: SIGSEGV", "of 1", Source::Count),
+        Figure::of("recv into kernel memory: EFAULT", "of 1", Source::Count),
+        Figure::of("reading kernel memory: SIGSEGV", "of 1", Source::Count),
     ],
     run: |bench| {
         let pair = Pair::new(Transport::Unix)?;

@@ -1,8 +1,8 @@
-//! Claims about I/O models as they are usually told, each put to the test.
+//! Claims about I/O models as textbooks and articles make them, each put to the test.
 //!
-//! A [`Trial`] has the claim, the experiment, the rule, and a judge: a function from the medians of what was
-//! measured to a verdict and its reason. Nothing else knows a verdict. To add a claim, add a trial to
-//! one of the files here and to `TRIALS`.
+//! A [`Trial`] has the claim, the experiment, the rule, and a judge: a function from the medians of the figures to a
+//! verdict and its reason. Verdicts are made nowhere else. To add a claim, add a trial to one of the files here
+//! and to `TRIALS`.
 
 mod asynchronous;
 mod limits;
@@ -21,7 +21,7 @@ use crate::session::error::Failure;
 use iotrace_core::samples::sheet::Sheet;
 use iotrace_core::summary::{Claim, Ruling, Source};
 
-/// The study.
+/// The study `claims`: claims about I/O models put to the test.
 pub const CLAIMS: Experiment = Experiment {
     name: "claims",
     question: "Which claims about I/O models hold on this kernel?",
@@ -51,22 +51,40 @@ const TRIALS: [&Trial; 16] = [
 
 /// A claim, and how it is put to the test.
 pub struct Trial {
-    /// Stable short name.
+    /// Stable short name, unique among the claims.
     pub id: &'static str,
-    /// As it is told.
+    /// The claim in the words in which it is usually made.
     pub claim: &'static str,
-    /// What is done.
+    /// What the experiment does, and where its figures come from.
     pub experiment: &'static str,
-    /// How the verdict follows.
+    /// How the verdict follows from the figures.
     pub rule: &'static str,
-    /// Whether it needs the kernel's records; if not, no probe is attached.
+    /// Whether the trial needs the kernel's records; if not, no probe is attached.
     pub observed: bool,
-    /// What is measured: name, unit, source.
-    pub measures: &'static [(&'static str, &'static str, Source)],
-    /// Does it once.
+    /// The figures that it measures.
+    pub measures: &'static [Figure],
+    /// Carries out the experiment once.
+    ///
     pub run: fn(&mut Bench<'_>) -> io::Result<()>,
-    /// The verdict and what it comes from; `None`: something was not measured.
+    /// The verdict and the sentence that says why; `None`: a figure was not measured.
     pub judge: fn(&Found<'_>) -> Option<(Ruling, String)>,
+}
+
+/// A figure of a trial.
+pub struct Figure {
+    /// Its name, unique in the trial; it is a key in the JSON.
+    pub name: &'static str,
+    /// `ns`, or what was counted; empty where the name says it.
+    pub unit: &'static str,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+impl Figure {
+    /// The figure `name` in `unit`.
+    pub const fn of(name: &'static str, unit: &'static str, source: Source) -> Self {
+        Self { name, unit, source }
+    }
 }
 
 /// What a trial works with.
@@ -77,28 +95,28 @@ pub struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Notes a figure of this round.
+    /// Puts the figure `name` of this round on the sheet.
     pub fn put(&mut self, name: &str, value: f64) {
         self.sheet.add(&key(self.id, name), self.id, None, value);
     }
 
-    /// The probes.
+    /// The attached probes.
     ///
     /// # Errors
-    /// The trial did not say that it needs them.
+    /// No probe is attached: the trial is not [`Trial::observed`].
     pub fn watching(&mut self) -> io::Result<&mut Watching> {
         self.watching.as_deref_mut().ok_or_else(|| io::Error::other("no probe is attached"))
     }
 }
 
-/// The medians of a trial.
+/// The medians of the figures of a trial.
 pub struct Found<'a> {
     id: &'static str,
     sheet: &'a Sheet,
 }
 
 impl Found<'_> {
-    /// One of them.
+    /// The median of the figure `name`, in its unit; `None`: it was not measured.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.sheet.median(&key(self.id, name), self.id, None)
     }
@@ -111,8 +129,8 @@ fn key(id: &str, name: &str) -> String {
 fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
     let mut sheet = Sheet::default();
     for trial in TRIALS {
-        for (name, unit, source) in trial.measures {
-            sheet.measure(&key(trial.id, name), name, unit, *source, None);
+        for &Figure { name, unit, source } in trial.measures {
+            sheet.measure(&key(trial.id, name), name, unit, source, None);
         }
     }
     let mut failed: HashMap<&str, String> = HashMap::new();
@@ -136,7 +154,7 @@ fn run(lab: &mut Lab) -> Result<Outcome, Failure> {
     Ok(Outcome { claims, ..Outcome::default() })
 }
 
-/// One round of a trial. One that failed is not tried again.
+/// Carries out a trial once. A trial that has failed is not tried again.
 fn attempt(
     trial: &'static Trial,
     sheet: &mut Sheet,
@@ -157,12 +175,12 @@ fn judged(trial: &'static Trial, sheet: &Sheet, failed: Option<&String>) -> Clai
         None => (trial.judge)(&Found { id: trial.id, sheet }),
     };
     let (verdict, because) = verdict.unwrap_or_else(|| {
-        (Ruling::NotMeasured, "Something that the rule needs was not measured here.".to_owned())
+        (Ruling::NotMeasured, "A figure that the rule needs was not measured here.".to_owned())
     });
     let evidence: BTreeMap<_, _> = trial
         .measures
         .iter()
-        .map(|(name, ..)| ((*name).to_owned(), sheet.evidence(&key(trial.id, name), trial.id, None)))
+        .map(|&Figure { name, .. }| (name.to_owned(), sheet.evidence(&key(trial.id, name), trial.id, None)))
         .collect();
     Claim {
         id: trial.id.to_owned(),
@@ -183,8 +201,8 @@ mod tests {
     pub fn verdict(trial: &'static Trial, figures: &[f64]) -> Ruling {
         let mut sheet = Sheet::default();
         assert_eq!(trial.measures.len(), figures.len(), "{}", trial.id);
-        for ((name, unit, source), value) in trial.measures.iter().zip(figures) {
-            sheet.measure(&key(trial.id, name), name, unit, *source, None);
+        for (&Figure { name, unit, source }, value) in trial.measures.iter().zip(figures) {
+            sheet.measure(&key(trial.id, name), name, unit, source, None);
             sheet.add(&key(trial.id, name), trial.id, None, *value);
         }
         judged(trial, &sheet, None).verdict

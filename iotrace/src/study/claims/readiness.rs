@@ -1,17 +1,18 @@
-//! select, poll and epoll: where they block, whom they serve, what they scan, how often they tell.
+//! Claims about select, poll and epoll: in which call they block, how many connections one thread serves, what a call
+//! scans, and how often it reports an arrival.
 
 use std::io;
 
-use super::{Bench, Trial};
+use super::{Bench, Figure, Trial};
 use crate::study::ask::Asker;
 use crate::study::crowd::Crowd;
 use crate::study::observe::{calls_of, own_tid};
 use crate::study::scaling::woken;
-use crate::study::{clock, triggers};
+use crate::study::{clock, times, triggers};
 use iotrace_core::summary::{Ruling, Source};
 
 const WAYS: [&str; 3] = ["select", "poll", "epoll"];
-/// Few and many connections.
+/// A small and a large number of connections.
 const SIZES: [usize; 2] = [10, 1000];
 
 pub const WHERE_IT_BLOCKS: Trial = Trial {
@@ -22,9 +23,9 @@ pub const WHERE_IT_BLOCKS: Trial = Trial {
     rule: "holds if each readiness call sleeps, no recv does, and recv runs on the thread that asked",
     observed: true,
     measures: &[
-        ("sleeps in the readiness calls of the three", "sleeps", Source::Ebpf),
-        ("sleeps in their recv calls", "sleeps", Source::Ebpf),
-        ("recv calls on the thread that asked", "calls", Source::Ebpf),
+        Figure::of("sleeps in the readiness calls of the three", "sleeps", Source::Ebpf),
+        Figure::of("sleeps in their recv calls", "sleeps", Source::Ebpf),
+        Figure::of("recv calls on the thread that asked", "calls", Source::Ebpf),
     ],
     run: |bench| {
         let crowd = Crowd::new(3)?;
@@ -60,8 +61,9 @@ pub const WHERE_IT_BLOCKS: Trial = Trial {
         let received = found.get("recv calls on the thread that asked")?;
         let holds = waiting >= 3.0 && receiving == 0.0 && received >= 3.0;
         let because = format!(
-            "{waiting:.0} of 3 readiness calls slept, {receiving:.0} of {received:.0} recv calls did, and the thread \
-             that asked had to make them itself."
+            "{waiting:.0} of 3 readiness calls slept. The {received:.0} recv calls were made by the thread that \
+             asked; they slept {}.",
+            times(receiving)
         );
         Some((if holds { Ruling::Holds } else { Ruling::Fails }, because))
     },
@@ -71,12 +73,12 @@ pub const MANY: Trial = Trial {
     id: "one-process-many",
     claim: "With select, poll or epoll one process serves many connections",
     experiment: "One thread, 200 connections that all have a message: one call of each asks for all of them",
-    rule: "holds if one call of each way tells of all",
+    rule: "holds if one call of each reports all 200",
     observed: false,
     measures: &[
-        ("told by one select", "connections", Source::Count),
-        ("told by one poll", "connections", Source::Count),
-        ("told by one epoll", "connections", Source::Count),
+        Figure::of("told by one select", "connections", Source::Count),
+        Figure::of("told by one poll", "connections", Source::Count),
+        Figure::of("told by one epoll", "connections", Source::Count),
     ],
     run: |bench| {
         let crowd = Crowd::new(200)?;
@@ -92,7 +94,7 @@ pub const MANY: Trial = Trial {
             Some(least.min(found.get(&format!("told by one {way}"))?))
         })?;
         let ruling = if least >= 200.0 { Ruling::Holds } else { Ruling::Fails };
-        Some((ruling, format!("One call told of at least {least:.0} of 200 connections.")))
+        Some((ruling, format!("One call of each reported at least {least:.0} of 200 connections.")))
     },
 };
 
@@ -101,16 +103,17 @@ pub const SCAN: Trial = Trial {
     claim: "select and poll scan linearly; epoll is O(1) and driven by callbacks; with many connections and few \
             active ones epoll wins by far",
     experiment: "One call that does not sleep, with 10 and with 1000 connections: none, one and all of them ready",
-    rule: "the scan is linear if 1000 idle ones cost at least 20 times what 10 do, O(1) if at most 1.5 times; by far \
-           is 10 times for one ready of 1000. Holds if all is so, and epoll's cost does not grow with ready ones \
-           either; with a condition if only that is not so; else it does not",
+    rule: "a scan is linear if 1000 idle connections cost at least 20 times as much as 10, and O(1) if at most 1.5 \
+           times; epoll wins by far if, with one of 1000 ready, poll takes at least 10 times as long. Holds if all of \
+           this is so and epoll's cost does not grow with the ready connections either; with a condition if only the \
+           last is not so; else it does not hold",
     observed: false,
     measures: &[
-        ("select: 1000 idle against 10", "times", Source::Clock),
-        ("poll: 1000 idle against 10", "times", Source::Clock),
-        ("epoll: 1000 idle against 10", "times", Source::Clock),
-        ("epoll: 1000 ready against 10", "times", Source::Clock),
-        ("poll against epoll, one of 1000 ready", "times", Source::Clock),
+        Figure::of("select: 1000 idle against 10", "times", Source::Clock),
+        Figure::of("poll: 1000 idle against 10", "times", Source::Clock),
+        Figure::of("epoll: 1000 idle against 10", "times", Source::Clock),
+        Figure::of("epoll: 1000 ready against 10", "times", Source::Clock),
+        Figure::of("poll against epoll, one of 1000 ready", "times", Source::Clock),
     ],
     run: scanned,
     judge: |found| {
@@ -120,14 +123,15 @@ pub const SCAN: Trial = Trial {
         let ready = found.get("epoll: 1000 ready against 10")?;
         let wins = found.get("poll against epoll, one of 1000 ready")?;
         let mut because = format!(
-            "100 times the idle connections cost select {select:.0} and poll {poll:.0} times as much, epoll \
-             {epoll:.2} times; with one of 1000 ready epoll is {wins:.0} times quicker than poll."
+            "With 100 times the idle connections a call of select takes {select:.0}, of poll {poll:.0}, and of epoll \
+             {epoll:.2} times as long; with one of 1000 ready poll takes {wins:.0} times as long as epoll."
         );
         Some(match (select >= 20.0 && poll >= 20.0 && epoll <= 1.5 && wins >= 10.0, ready <= 1.5) {
             (true, true) => (Ruling::Holds, because),
             (true, false) => {
                 because += &format!(
-                    " But it is O(1) in the idle ones only: 100 times the ready ones cost {ready:.0} times as much."
+                    " But epoll is O(1) only in the idle connections: 100 times the ready ones take \
+             {ready:.0} times as long."
                 );
                 (Ruling::Conditional, because)
             }
@@ -162,21 +166,23 @@ fn scanned(bench: &mut Bench<'_>) -> io::Result<()> {
 
 pub const TRIGGERS: Trial = Trial {
     id: "level-and-edge",
-    claim: "Level-triggered repeats until the data is read, edge-triggered tells once",
-    experiment: "One arrival of 4 bytes, epoll_wait asked 6 times, reading nothing or all after each return",
-    rule: "holds if level tells all 6 times unread and once if all is read, and edge once in either case",
+    claim: "Level-triggered repeats until the data is read, edge-triggered reports once",
+    experiment: "One arrival of 4 bytes and 6 calls of epoll_wait; the reader reads nothing or everything \
+             after each return",
+    rule: "holds if level reports 6 times while nothing is read and once if everything is read, and \
+             edge once in either case",
     observed: false,
     measures: &[
-        ("level, nothing read", "returns", Source::Count),
-        ("level, everything read", "returns", Source::Count),
-        ("edge, nothing read", "returns", Source::Count),
-        ("edge, everything read", "returns", Source::Count),
+        Figure::of("level, nothing read", "returns", Source::Count),
+        Figure::of("level, everything read", "returns", Source::Count),
+        Figure::of("edge, nothing read", "returns", Source::Count),
+        Figure::of("edge, everything read", "returns", Source::Count),
     ],
     run: |bench| {
         for (mode, flags) in [("level", 0), ("edge", libc::EPOLLET as u32)] {
             for (read, bytes) in [("nothing", 0), ("everything", triggers::MESSAGE)] {
-                let (returns, _) = triggers::returns(flags, bytes)?;
-                bench.put(&format!("{mode}, {read} read"), f64::from(returns));
+                let counted = triggers::returns(flags, bytes)?;
+                bench.put(&format!("{mode}, {read} read"), f64::from(counted.returns));
             }
         }
         Ok(())
@@ -186,8 +192,12 @@ pub const TRIGGERS: Trial = Trial {
         let edge = (found.get("edge, nothing read")?, found.get("edge, everything read")?);
         let holds = level == (6.0, 1.0) && edge == (1.0, 1.0);
         let because = format!(
-            "Unread, level told {:.0} times and edge {:.0}; read, {:.0} and {:.0}.",
-            level.0, edge.0, level.1, edge.1
+            "In 6 calls, level reported {} and edge {} while nothing was read; level {} and edge {} when everything \
+             was read.",
+            times(level.0),
+            times(edge.0),
+            times(level.1),
+            times(edge.1)
         );
         Some((if holds { Ruling::Holds } else { Ruling::Fails }, because))
     },

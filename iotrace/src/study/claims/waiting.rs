@@ -1,22 +1,22 @@
-//! Blocking, non-blocking, polling.
+//! Claims about waiting: blocking, non-blocking and polling reads.
 
 use std::io;
 
-use super::{Bench, Trial};
+use super::{Bench, Figure, Trial};
 use crate::host::clock::monotonic_ns;
 use crate::study::observe::{calls_of, own_tid};
 use crate::study::pair::Pair;
+use crate::study::times;
 use iotrace_core::domain::model::Transport;
 use iotrace_core::samples::stats;
 use iotrace_core::summary::{Ruling, Source};
 
 /// Bytes of a message that is copied: enough to see the copy.
 const BYTES: usize = 32 << 10;
-/// Pauses between two polls, ns.
-///
-/// Well above what a busy machine adds to a sleep: the growth must be that of the interval.
-const INTERVALS: [u64; 3] = [5_000_000, 10_000_000, 20_000_000];
-/// Arrivals for each, spread over the pause.
+/// Pauses between two polls. They are well above the time that a busy machine adds to a sleep, so that the response
+/// grows with the interval and nothing else.
+const INTERVALS_NS: [u64; 3] = [5_000_000, 10_000_000, 20_000_000];
+/// Arrivals for each pause, spread over it.
 const ARRIVALS: u64 = 6;
 
 pub const BLOCKING: Trial = Trial {
@@ -27,10 +27,10 @@ pub const BLOCKING: Trial = Trial {
     rule: "holds if the call that sleeps is the call that copies, on the thread's own time",
     observed: true,
     measures: &[
-        ("sleeps in the call", "sleeps", Source::Ebpf),
-        ("phase 1 in the call", "ns", Source::Ebpf),
-        ("copies in the same call", "copies", Source::Ebpf),
-        ("phase 2 in the call", "ns", Source::Ebpf),
+        Figure::of("sleeps in the call", "sleeps", Source::Ebpf),
+        Figure::of("phase 1 in the call", "ns", Source::Ebpf),
+        Figure::of("copies in the same call", "copies", Source::Ebpf),
+        Figure::of("phase 2 in the call", "ns", Source::Ebpf),
     ],
     run: |bench| {
         let pair = Pair::new(Transport::Tcp)?;
@@ -61,7 +61,7 @@ pub const BLOCKING: Trial = Trial {
         Some(if sleeps >= 1.0 && copies >= 1.0 {
             (Ruling::Holds, "One call slept until the data was there and then copied it.".to_owned())
         } else {
-            (Ruling::Fails, format!("The call slept {sleeps:.0} times and copied {copies:.0} times."))
+            (Ruling::Fails, format!("The call slept {} and copied {}.", times(sleeps), times(copies)))
         })
     },
 };
@@ -70,13 +70,14 @@ pub const NONBLOCKING: Trial = Trial {
     id: "nonblocking-copies",
     claim: "Non-blocking I/O returns an error at once while nothing is there, and still blocks in the copy",
     experiment: "recv with MSG_DONTWAIT over tcp, with nothing there and with 32 KiB there",
-    rule: "holds if the empty call returns EAGAIN without a sleep, and the other copies between enter and exit",
+    rule: "holds if the empty call returns EAGAIN without a sleep, and the other call copies \
+             between its enter and its exit",
     observed: true,
     measures: &[
-        ("empty calls that return EAGAIN", "of 1", Source::Ebpf),
-        ("sleeps in them", "sleeps", Source::Ebpf),
-        ("copies in the full call", "copies", Source::Ebpf),
-        ("phase 2 in the full call", "ns", Source::Ebpf),
+        Figure::of("empty calls that return EAGAIN", "of 1", Source::Ebpf),
+        Figure::of("sleeps in them", "sleeps", Source::Ebpf),
+        Figure::of("copies in the full call", "copies", Source::Ebpf),
+        Figure::of("phase 2 in the full call", "ns", Source::Ebpf),
     ],
     run: |bench| {
         let pair = Pair::new(Transport::Tcp)?;
@@ -106,7 +107,12 @@ pub const NONBLOCKING: Trial = Trial {
                 (Ruling::Holds, "EAGAIN came without a sleep, and the copy was inside the call.".to_owned())
             }
             (at_once, _) => {
-                (Ruling::Fails, format!("At once: {at_once}; copies inside the call: {copies:.0}."))
+                let returned = if at_once { "returned" } else { "did not return" };
+                let text = format!(
+                    "The empty call {returned} EAGAIN without a sleep; the full call copied {}.",
+                    times(copies)
+                );
+                (Ruling::Fails, text)
             }
         })
     },
@@ -115,44 +121,44 @@ pub const NONBLOCKING: Trial = Trial {
 pub const POLLING: Trial = Trial {
     id: "polling-interval",
     claim: "Polling raises the response time by the polling interval",
-    experiment: "A reader polls every 5, 10 and 20 ms (nanosleep); messages come at moments spread evenly over the \
-                 pause; from the send to having it",
+    experiment: "A reader polls every 5, 10 and 20 ms (nanosleep); messages are sent at moments spread evenly over \
+                 the pause; the response is the time from the send to the poll that brings the message",
     rule: "holds if the median response grows by 0.8 to 1.2 of the interval, with a condition if by 0.2 to 0.8, \
-           else it does not",
+           else it does not hold",
     observed: false,
     measures: &[
-        ("response at 5 ms", "ns", Source::Clock),
-        ("response at 10 ms", "ns", Source::Clock),
-        ("response at 20 ms", "ns", Source::Clock),
-        ("growth with the interval", "ns per ns", Source::Clock),
+        Figure::of("response at 5 ms", "ns", Source::Clock),
+        Figure::of("response at 10 ms", "ns", Source::Clock),
+        Figure::of("response at 20 ms", "ns", Source::Clock),
+        Figure::of("growth with the interval", "ns per ns", Source::Clock),
     ],
     run: polled,
     judge: |found| {
         let growth = found.get("growth with the interval")?;
         Some(match growth {
-            0.8..1.2 => (Ruling::Holds, format!("It grows by {growth:.2} of the interval.")),
+            0.8..1.2 => (Ruling::Holds, format!("The median response grows by {growth:.2} of the interval.")),
             0.2..0.8 => (
                 Ruling::Conditional,
                 format!(
-                    "It grows by {growth:.2} of the interval in the median: the whole interval is the worst case, for a \
-                     message that just missed a poll."
+                    "The median response grows by {growth:.2} of the interval: only a message that just missed a poll \
+                     waits for the whole interval."
                 ),
             ),
-            _ => (Ruling::Fails, format!("It grows by {growth:.2} of the interval.")),
+            _ => (Ruling::Fails, format!("The median response grows by {growth:.2} of the interval.")),
         })
     },
 };
 
 fn polled(bench: &mut Bench<'_>) -> io::Result<()> {
     let mut points = Vec::new();
-    for interval in INTERVALS {
+    for interval in INTERVALS_NS {
         let mut responses = Vec::new();
         for arrival in 0..ARRIVALS {
             responses.push(response(interval, interval / 2 + interval * arrival / ARRIVALS)? as f64);
         }
         let median = stats::median(&responses).unwrap_or(f64::NAN);
         bench.put(&format!("response at {} ms", interval / 1_000_000), median);
-        points.push((interval as f64, median));
+        points.push(stats::Point { x: interval as f64, y: median });
     }
     if let Some(line) = stats::line(&points) {
         bench.put("growth with the interval", line.slope);
@@ -160,13 +166,13 @@ fn polled(bench: &mut Bench<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// From the send, `after` ns after polling began, until a poll has it.
-fn response(interval: u64, after: u64) -> io::Result<u64> {
+/// Nanoseconds from a send, `after_ns` after polling began, to the return of the poll that brings the byte.
+fn response(interval_ns: u64, after_ns: u64) -> io::Result<u64> {
     let pair = Pair::new(Transport::Unix)?;
     let sleep = |ns| std::thread::sleep(std::time::Duration::from_nanos(ns));
     std::thread::scope(|scope| {
         let sender = scope.spawn(|| -> io::Result<u64> {
-            sleep(after);
+            sleep(after_ns);
             let now = monotonic_ns();
             pair.write(&[1])?;
             Ok(now)
@@ -174,7 +180,7 @@ fn response(interval: u64, after: u64) -> io::Result<u64> {
         let mut byte = 0u8;
         // SAFETY: one writable byte.
         while unsafe { libc::recv(pair.reader(), (&raw mut byte).cast(), 1, libc::MSG_DONTWAIT) } != 1 {
-            sleep(interval);
+            sleep(interval_ns);
         }
         let had = monotonic_ns();
         let sent = sender.join().unwrap_or_else(|_| Err(io::Error::other("the sender panicked")))?;

@@ -1,14 +1,15 @@
-//! How often a blocked reader is woken.
+//! The claim that a message wakes a blocked reader exactly once.
 
 use std::io;
 
-use super::Trial;
+use super::{Figure, Trial};
 use crate::study::observe::{Watching, calls_of, own_tid};
 use crate::study::pair::Pair;
+use crate::study::times;
 use iotrace_core::domain::model::Transport;
 use iotrace_core::summary::{Ruling, Source};
 
-/// Bytes of a message that does not fit the way at once.
+/// Bytes of a message that does not fit into the socket buffers at once.
 const LARGE: usize = 4 << 20;
 
 pub const ONCE: Trial = Trial {
@@ -16,12 +17,13 @@ pub const ONCE: Trial = Trial {
     claim: "The kernel wakes a blocked reader exactly once per message",
     experiment: "Sleeps in the calls that read a message over unix: a byte sent 1 ms later, a byte that is there \
                  already, and 4 MiB sent 1 ms later and read with MSG_WAITALL",
-    rule: "holds if it is one in all three; with a condition if only for the byte that is waited for; else it does not",
+    rule: "holds if each of the three takes one sleep; with a condition if only the byte that comes later does; else \
+           it does not hold",
     observed: true,
     measures: &[
-        ("sleeps for a byte", "sleeps", Source::Ebpf),
-        ("sleeps for a byte that is there", "sleeps", Source::Ebpf),
-        ("sleeps for 4 MiB", "sleeps", Source::Ebpf),
+        Figure::of("sleeps for a byte", "sleeps", Source::Ebpf),
+        Figure::of("sleeps for a byte that is there", "sleeps", Source::Ebpf),
+        Figure::of("sleeps for 4 MiB", "sleeps", Source::Ebpf),
     ],
     run: |bench| {
         for (name, size, later) in [
@@ -39,8 +41,11 @@ pub const ONCE: Trial = Trial {
         let there = found.get("sleeps for a byte that is there")?;
         let large = found.get("sleeps for 4 MiB")?;
         let because = format!(
-            "A byte that is waited for wakes its reader {byte:.0} time(s), one that is there {there:.0}, and 4 MiB \
-             {large:.0}: once for a part, whenever the sender has filled the way."
+            "The reader slept {} for a byte that came later, {} for a byte that was there already, and {} for 4 MiB, \
+             which do not fit into the socket buffers at once and arrive in parts.",
+            times(byte),
+            times(there),
+            times(large)
         );
         Some(match (byte == 1.0, there == 1.0 && large == 1.0) {
             (true, true) => (Ruling::Holds, because),
@@ -50,6 +55,7 @@ pub const ONCE: Trial = Trial {
     },
 };
 
+/// Sleeps in the calls that read a message of `size` bytes, sent 1 ms `later` or before the read.
 fn sleeps(size: usize, later: bool, watching: &mut Watching) -> io::Result<u32> {
     let pair = Pair::new(Transport::Unix)?;
     let (message, mut buffer) = (vec![1u8; size], vec![0u8; size]);

@@ -1,6 +1,6 @@
-//! The same bytes in more and more socket buffers: what each buffer costs the reader.
+//! The same number of bytes in more and more socket buffers: what each buffer costs the reader.
 //!
-//! A stream of AF_UNIX keeps what each send brought in a buffer of its own, and one read empties many.
+//! An AF_UNIX stream keeps the bytes of each send in a buffer of its own, and one read empties many buffers.
 
 use std::io;
 
@@ -9,12 +9,15 @@ use crate::study::clock;
 use iotrace_core::domain::model::Transport;
 use iotrace_core::samples::sheet::Sheet;
 
-/// Buffers that the bytes are divided into.
+/// Numbers of buffers that the bytes are divided into.
 pub const POINTS: [usize; 6] = [1, 2, 4, 8, 16, 32];
-/// All bytes.
+/// Bytes of a read, whatever the number of buffers.
 const BYTES: usize = 32 << 10;
 
-/// Times the one read.
+/// Times the one read that empties `buffers` buffers.
+///
+/// # Errors
+/// A call failed, or the read did not bring all bytes.
 pub fn timed(buffers: usize, sheet: &mut Sheet) -> io::Result<()> {
     let pair = pair(Transport::Unix)?;
     let mut buffer = vec![0; BYTES];

@@ -1,4 +1,4 @@
-//! Waiting against copying: a peer that answers a request at once, with answers of any size.
+//! Waiting compared with copying: a peer answers each request at once, with answers of different sizes.
 
 use std::io;
 
@@ -11,7 +11,10 @@ use iotrace_core::samples::stats;
 /// Exchanges of one sample.
 const EXCHANGES: usize = 5;
 
-/// Asks, waits and reads, and splits that by the kernel's records.
+/// Sends requests and reads answers of `size` bytes; takes waiting and copying from the records of the reads.
+///
+/// # Errors
+/// A call failed.
 pub fn observed(
     transport: Transport,
     size: usize,

@@ -11,6 +11,7 @@ use std::ptr;
 use super::zerocopy::{Completions, notifications};
 use crate::host::clock::monotonic_ns;
 use crate::study::pair::{Pair, set_option};
+use iotrace_core::report::count;
 use iotrace_core::samples::sheet::Sheet;
 
 /// Bytes of a message.
@@ -18,7 +19,7 @@ pub const SIZES: [usize; 4] = [16 << 10, 64 << 10, 128 << 10, 256 << 10];
 /// Messages of one sample.
 const MESSAGES: usize = 15;
 const PAGE: usize = 4096;
-/// What a segment carries beside a page: TCP's timestamps, in the options of each header.
+/// Bytes of a segment beside the page: the timestamps among the options of the TCP header.
 const OPTIONS: usize = 12;
 /// `TCP_ZEROCOPY_RECEIVE` of `linux/tcp.h`.
 const TCP_ZEROCOPY_RECEIVE: libc::c_int = 35;
@@ -35,7 +36,7 @@ struct Receive {
     err: i32,
 }
 
-/// How much was mapped.
+/// Bytes that were received, and how many of them were mapped.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mapped {
     bytes: u64,
@@ -43,19 +44,22 @@ pub struct Mapped {
 }
 
 impl Mapped {
-    /// In a sentence; `None` if nothing was tried.
+    /// The bytes in a sentence; `None` if nothing was received in this way.
     pub fn finding(&self) -> Option<String> {
         let Self { bytes, mapped } = self;
         (*bytes > 0).then(|| {
-            let (mapped, all) = (mapped / 1024, bytes / 1024);
-            format!("TCP_ZEROCOPY_RECEIVE had {mapped} of {all} KiB mapped instead of copied.")
+            let (mapped, all) = (count(mapped / 1024), count(bytes / 1024));
+            format!("TCP_ZEROCOPY_RECEIVE mapped {mapped} of {all} KiB instead of copying them.")
         })
     }
 }
 
-/// Times receiving a message that is all there; with `map` by mapping it, otherwise by reading it.
+/// Times receiving a message of `size` bytes that has arrived: with `map` by mapping it, otherwise by reading it.
 ///
-/// A kernel without it, or one that lets no such socket be mapped, gives no sample.
+/// No sample where the kernel lacks `TCP_ZEROCOPY_RECEIVE`, or does not let the socket be mapped.
+///
+/// # Errors
+/// A call failed, or the message did not arrive.
 pub fn timed(map: bool, size: usize, seen: &mut Mapped, sheet: &mut Sheet) -> io::Result<()> {
     let Some(pair) = pair(size)? else { return Ok(()) };
     let Some(from) = Area::anonymous(size) else { return Ok(()) };
@@ -84,7 +88,8 @@ pub fn timed(map: bool, size: usize, seen: &mut Mapped, sheet: &mut Sheet) -> io
     Ok(())
 }
 
-/// A connection whose segments carry a page each; `None` where that or the sender's part is not there.
+/// A connection whose segments carry one page each; `None` where the kernel does not let the sender give its pages
+/// (`SO_ZEROCOPY`).
 fn pair(size: usize) -> io::Result<Option<Pair>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let segment = (PAGE + OPTIONS) as libc::c_int;
@@ -95,7 +100,7 @@ fn pair(size: usize) -> io::Result<Option<Pair>> {
     Ok(set_option(pair.writer(), libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1).is_ok().then_some(pair))
 }
 
-/// Sends a message in pieces; `false` if it does not find room, as nobody reads meanwhile.
+/// Sends a message in pieces; `false` if the buffers are too small for it, since it is read only afterwards.
 fn send(pair: &Pair, from: &Area, size: usize) -> io::Result<bool> {
     let mut sent = 0;
     while sent < size {
@@ -111,7 +116,7 @@ fn send(pair: &Pair, from: &Area, size: usize) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Maps what can be mapped and reads the rest; how many bytes were mapped. `None`: this kernel cannot.
+/// Maps what can be mapped and reads the rest; returns how many bytes were mapped. `None`: this kernel cannot map.
 fn receive(pair: &Pair, to: &Area, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     let (mut had, mut mapped) = (0, 0);
     while had < buffer.len() {
@@ -131,26 +136,26 @@ fn receive(pair: &Pair, to: &Area, buffer: &mut [u8]) -> io::Result<Option<usize
         pair.read_all(&mut buffer[had..had + rest])?;
         had += rest;
         if ask.length == 0 && rest == 0 {
-            return Err(io::Error::other("the kernel neither mapped nor left anything"));
+            return Err(io::Error::other("TCP_ZEROCOPY_RECEIVE neither mapped bytes nor left any to read"));
         }
     }
     Ok(Some(mapped))
 }
 
-/// Memory of its own, unmapped when dropped.
+/// A mapping of memory, unmapped when dropped.
 struct Area {
     at: *mut libc::c_void,
     size: usize,
 }
 
 impl Area {
-    /// Pages that have something in them.
+    /// Anonymous pages, present from the start.
     fn anonymous(size: usize) -> Option<Self> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
         Self::map(libc::PROT_READ | libc::PROT_WRITE, flags, -1, size)
     }
 
-    /// Room that the kernel maps received pages into (`tcp_mmap`).
+    /// Address space of a socket, into which the kernel maps received pages (`tcp_mmap` in net/ipv4/tcp.c).
     fn of_socket(fd: RawFd, size: usize) -> Option<Self> {
         Self::map(libc::PROT_READ, libc::MAP_SHARED, fd, size)
     }

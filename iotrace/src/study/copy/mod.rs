@@ -1,5 +1,5 @@
-//! What phase 2 costs: by size and transport, by the number of buffers, against waiting, and what the
-//! kernel's ways around it save.
+//! What phase 2 costs: by size and transport, by the number of socket buffers, compared with waiting, and what
+//! `MSG_ZEROCOPY` and `TCP_ZEROCOPY_RECEIVE` save.
 
 mod buffers;
 mod exchange;
@@ -15,7 +15,7 @@ use iotrace_core::domain::model::Transport;
 use iotrace_core::samples::sheet::Sheet;
 use iotrace_core::summary::{Axis, Source};
 
-/// The study.
+/// The study `copy`: what phase 2 costs.
 pub const COPY: Experiment = Experiment {
     name: "copy",
     question: "What does copying from the kernel cost, by size and transport?",
@@ -31,7 +31,8 @@ const SIZES: [&[usize]; 2] = [
     &[1, 1 << 10, 16 << 10, 128 << 10],
 ];
 
-/// One point of the study.
+/// One point of the study that is timed without probes. The numbers are bytes, those of `Buffers` buffers; the flags
+/// say whether the kernel is asked to avoid the copy.
 #[derive(Clone, Copy)]
 enum Arm {
     Read(Transport, usize),
@@ -40,7 +41,7 @@ enum Arm {
     Receive(bool, usize),
 }
 
-/// One point that is observed.
+/// One point of the study that is measured from the kernel's records. The numbers are bytes.
 #[derive(Clone, Copy)]
 enum Observed {
     Copy(Transport, usize),
@@ -114,17 +115,23 @@ fn declared() -> Sheet {
         "bytes",
         "byte",
     );
-    declare("phase-2", "its copies alone, less what one byte takes", Source::Ebpf, "bytes", "byte");
+    declare(
+        "phase-2",
+        "the copies of that message alone, less the copy of one byte",
+        Source::Ebpf,
+        "bytes",
+        "byte",
+    );
     declare(
         "exchange",
-        "a peer that answers at once: waiting for the answer, and copying it",
+        "a peer answers at once: waiting for the answer, and copying it",
         Source::Ebpf,
         "bytes",
         "byte",
     );
     declare(
         "buffers",
-        "reading 32 KiB over unix that were sent in so many pieces",
+        "reading 32 KiB over unix, sent in this many pieces",
         Source::Clock,
         "buffers",
         "buffer",
@@ -140,7 +147,7 @@ fn declared() -> Sheet {
     sheet
 }
 
-/// A new connection for each sample: none carries over what another left in its buffers.
+/// A new connection for each sample, so that no sample finds bytes of an earlier one in the buffers.
 fn pair(transport: Transport) -> std::io::Result<Pair> {
     Pair::new(transport)
 }
@@ -170,13 +177,19 @@ fn conclude(sheet: Sheet, transports: &[Transport], ways_around: [Option<String>
                 Some(x) => {
                     format!("Over {name}, copying an answer takes longer than waiting for it from {x:.0} bytes on.")
                 }
-                None => format!("Over {name}, copying an answer takes longer than waiting for it at {longer} sizes."),
+                None => format!(
+                    "Over {name}, copying an answer takes longer than waiting for it at {longer} sizes: no crossover."
+                ),
             });
             outcome.crossovers.push(crossover);
         }
     }
     if let Some(fit) = sheet.fit("buffers", "unix", f64::INFINITY) {
-        findings.push(format!("Each buffer that the same bytes lie in costs {:.0} ns.", fit.slope));
+        findings.push(format!(
+            "Each further socket buffer that the same bytes are spread over \
+             costs {:.0} ns (slope of the line).",
+            fit.slope
+        ));
         outcome.fits.push(fit);
     }
     for arm in ["copying", "MSG_ZEROCOPY"] {
@@ -189,10 +202,12 @@ fn conclude(sheet: Sheet, transports: &[Transport], ways_around: [Option<String>
     if sheet.median("receive", "TCP_ZEROCOPY_RECEIVE", Some(mapped::SIZES[0] as f64)).is_some() {
         let crossover = sheet.crossover("receive", "reading", "TCP_ZEROCOPY_RECEIVE");
         findings.push(match crossover.x {
-            Some(x) => format!("Mapping what was received is cheaper than reading it from {x:.0} bytes on."),
+            Some(x) => format!("Mapping received pages is cheaper than reading them from {x:.0} bytes on."),
             None => {
                 let longer = sizes_where_longer(&sheet, "receive", "TCP_ZEROCOPY_RECEIVE", "reading");
-                format!("Mapping what was received takes longer than reading it at {longer} sizes.")
+                format!(
+                    "Mapping received pages takes longer than reading them at {longer} sizes: no crossover."
+                )
             }
         });
         outcome.crossovers.push(crossover);

@@ -1,4 +1,4 @@
-//! Reading a message that is all there: nothing to wait for, so what it takes is phase 2 and the call.
+//! Reading a message that has arrived already: there is no wait, so the time is that of phase 2 and of the call.
 
 use std::io;
 
@@ -10,13 +10,17 @@ use iotrace_core::domain::model::Transport;
 use iotrace_core::samples::sheet::Sheet;
 use iotrace_core::samples::stats;
 
-/// Messages of one sample, at least and at most, and the time for them.
+/// Least and most messages of one sample; between the two [`BUDGET_NS`] decides.
 const MESSAGES: (usize, usize) = (3, 31);
+/// Time for the messages of one sample.
 const BUDGET_NS: u64 = 3_000_000;
-/// One-byte messages whose copies are the floor.
+/// One-byte messages, whose copies give the floor that is subtracted.
 const FLOOR: usize = 9;
 
-/// Times the read calls of a message, the fastest tenth of a few.
+/// Times the read calls of a message of `size` bytes: the tenth percentile of a sample.
+///
+/// # Errors
+/// A call failed, or the message did not arrive.
 pub fn timed(transport: Transport, size: usize, sheet: &mut Sheet) -> io::Result<()> {
     let pair = pair(transport)?;
     let mut buffer = vec![1; size.min(pair.piece)];
@@ -30,13 +34,13 @@ pub fn timed(transport: Transport, size: usize, sheet: &mut Sheet) -> io::Result
     Ok(())
 }
 
-/// Sends and reads a message piece by piece; the time in the reads.
+/// Sends and reads a message piece by piece; returns the time in the reads, ns.
 fn message(pair: &Pair, size: usize, buffer: &mut [u8]) -> io::Result<u64> {
     let (mut left, mut time) = (size, 0);
     while left > 0 {
         let piece = left.min(buffer.len());
         pair.write(&buffer[..piece])?;
-        // A datagram is there as a whole or not at all, and FIONREAD may tell a part of it.
+        // A datagram is there as a whole or not at all, but FIONREAD may count a part of it only.
         pair.arrived(if piece == pair.piece { 1.max(piece / 2) } else { piece })?;
         let start = monotonic_ns();
         pair.read_all(&mut buffer[..piece])?;
@@ -46,7 +50,10 @@ fn message(pair: &Pair, size: usize, buffer: &mut [u8]) -> io::Result<u64> {
     Ok(time)
 }
 
-/// The copies of a message between their marks, less the floor of each.
+/// Takes the copies of a message from the records of its reads, less the floor for each copy.
+///
+/// # Errors
+/// A call failed, or the message did not arrive.
 pub fn observed(
     transport: Transport,
     size: usize,

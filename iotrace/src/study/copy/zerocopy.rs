@@ -1,5 +1,5 @@
-//! `MSG_ZEROCOPY`: the sender's pages are sent as they are, and a notification says when they are free
-//! again, and whether they were copied after all.
+//! `MSG_ZEROCOPY`: the kernel sends the pages of the sender without copying them; a notification says when they are
+//! free again, and whether the kernel copied them after all.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -20,7 +20,7 @@ const ORIGIN_ZEROCOPY: u8 = 5;
 /// `SO_EE_CODE_ZEROCOPY_COPIED`: the pages were copied after all.
 const CODE_COPIED: u8 = 1;
 
-/// What the notifications said.
+/// Notifications of sends, counted in sends.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Completions {
     seen: u64,
@@ -28,16 +28,22 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// In a sentence; `None` if there were none.
+    /// The counts in a sentence; `None` if there was no notification.
     pub fn finding(&self) -> Option<String> {
         let Self { seen, copied } = self;
         (*seen > 0).then(|| {
-            format!("Of {seen} notifications of MSG_ZEROCOPY, {copied} said that the kernel copied after all (loopback).")
+            format!(
+                "Of {seen} sends with MSG_ZEROCOPY, {copied} were copied after all, \
+             by their notifications (over loopback)."
+            )
         })
     }
 }
 
-/// Times the send call.
+/// Times a send of `size` bytes, with or without `MSG_ZEROCOPY`. No sample where the kernel lacks it.
+///
+/// # Errors
+/// A call failed.
 pub fn timed(zerocopy: bool, size: usize, seen: &mut Completions, sheet: &mut Sheet) -> io::Result<()> {
     let pair = pair(Transport::Tcp)?;
     if zerocopy && set_option(pair.writer(), libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1).is_err() {
@@ -70,7 +76,7 @@ pub fn timed(zerocopy: bool, size: usize, seen: &mut Completions, sheet: &mut Sh
     Ok(())
 }
 
-/// Takes the notifications that are there.
+/// Reads all notifications from the error queue of the socket.
 pub(super) fn notifications(fd: RawFd, seen: &mut Completions) {
     loop {
         let mut control = [0u64; 16];
@@ -93,7 +99,7 @@ pub(super) fn notifications(fd: RawFd, seen: &mut Completions) {
         if error.ee_origin != ORIGIN_ZEROCOPY {
             continue;
         }
-        // The notification is of a range of sends.
+        // One notification covers a range of sends, `ee_info` to `ee_data`.
         let sends = u64::from(error.ee_data.wrapping_sub(error.ee_info)) + 1;
         seen.seen += sends;
         if error.ee_code & CODE_COPIED != 0 {

@@ -1,8 +1,8 @@
-//! Several threads asleep on one socket: how many sleeps an arrival ends, and how many calls tell of it.
+//! Several threads asleep on one socket: how many sleeps an arrival ends, and how many calls report it.
 //!
-//! A thread that was woken for nothing goes back to sleep inside `epoll_wait` and never tells; the
-//! kernel's record of the call has its sleeps. In the end each thread is interrupted by a signal of its
-//! own while all are asleep, so that exactly one more sleep of each is ended, which is not counted.
+//! A thread that was woken for nothing goes back to sleep inside `epoll_wait`, so its wake-ups are counted from the
+//! sleeps in the kernel's record of the call. At the end a signal to each thread interrupts it while all are
+//! asleep: that ends exactly one more sleep of each, which is not counted.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -15,24 +15,28 @@ use crate::study::observe::{Watching, own_tid};
 use crate::study::pair::Pair;
 use iotrace_core::domain::model::Transport;
 
-/// `epoll_wait`
+/// Number of the `epoll_wait` call on x86-64.
 const EPOLL_WAIT: u32 = 232;
-/// Longer than anything here takes, even under emulation.
+/// Longest wait until all threads are asleep: more than it takes under emulation.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Should a signal get lost, a thread ends by itself.
+/// Timeout of each `epoll_wait`, so that a thread whose signal got lost ends by itself.
 const LIMIT_MS: libc::c_int = 30_000;
 
-/// What one arrival did, on average of a few.
+/// What one arrival did: the mean over the arrivals of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seen {
-    /// Sleeps that it ended.
+    /// Sleeps that one arrival ended.
     pub woken: f64,
-    /// Calls that returned with it.
+    /// Calls that returned the event.
     pub told: f64,
 }
 
-/// `threads` threads sleep on one socket, with an epoll of their `own` or with one for all.
+/// Counts the wake-ups and reports of `arrivals` arrivals while `threads` threads sleep on one socket, each with an
+/// epoll of its `own` or all with one. `flags` are those of `epoll_ctl`.
+///
+/// # Errors
+/// A call failed, or the threads did not all fall asleep in time.
 pub fn on_one_socket(
     own: bool,
     flags: u32,
@@ -53,7 +57,8 @@ pub fn on_one_socket(
                 scope.spawn(move || {
                     tid.store(own_tid(), SeqCst);
                     while !over.load(SeqCst) {
-                        // Interrupted in the end; anything else shows as a thread that is not asleep.
+                        // The last call is interrupted by the signal. A thread that ends for another reason is not
+                        // asleep, which `all_asleep` reports.
                         if wait(epoll, LIMIT_MS).is_ok_and(|found| found > 0) && take(pair, MESSAGE).is_err()
                         {
                             return;
@@ -85,8 +90,8 @@ pub fn on_one_socket(
     Ok(Seen { woken: f64::from(woken) / arrivals as f64, told: f64::from(told) / arrivals as f64 })
 }
 
-/// Waits until every thread sleeps in `epoll_wait`. A thread that was woken is runnable before the call
-/// that woke it returns, so it is not taken for one that slept on.
+/// Waits until every thread sleeps in `epoll_wait`. A thread that a send woke is runnable before the send returns, so
+/// it is not mistaken for one that went on sleeping.
 fn all_asleep(tids: &[AtomicU32]) -> io::Result<()> {
     let (pid, began) = (std::process::id(), Instant::now());
     let asleep = |tid: &AtomicU32| proc::sleeping_in(pid, tid.load(SeqCst)) == Some(EPOLL_WAIT);
@@ -99,7 +104,7 @@ fn all_asleep(tids: &[AtomicU32]) -> io::Result<()> {
     Ok(())
 }
 
-/// From now on SIGUSR2 interrupts a call and does nothing else.
+/// Installs a handler with which SIGUSR2 interrupts a call and does nothing else.
 fn catch() -> io::Result<()> {
     extern "C" fn nothing(_: libc::c_int) {}
     // SAFETY: all-zero is a valid sigaction with an empty mask and no SA_RESTART; the handler does nothing.

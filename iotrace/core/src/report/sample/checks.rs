@@ -1,4 +1,4 @@
-//! A self-test: one check that passed, one that did not, one that was skipped.
+//! A sample of a self-test: checks that passed, one that failed, and one that was skipped.
 
 use super::document;
 use crate::summary::{Check, Document};
@@ -20,7 +20,7 @@ fn check(name: &str, unit: &str, numbers: [i64; 4]) -> Check {
     }
 }
 
-/// A document of them.
+/// A document with the checks.
 pub fn selftest() -> Document {
     let again = Check { attempts: 2, ..check("wait-tcp/wake-up", "ns", [12_700, -1_400, 14_100, 14_900]) };
     let skipped = Check {

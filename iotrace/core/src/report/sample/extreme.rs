@@ -1,4 +1,4 @@
-//! A result that no machine will ever give.
+//! A sample with the largest possible numbers and long names, which must not break the layout.
 
 use super::{call, fd, lossy, segment, sqpoll};
 use crate::domain::dist::Dist;
@@ -6,7 +6,7 @@ use crate::domain::model::Model;
 use crate::domain::*;
 use crate::summary::*;
 
-/// Every model, every number as large as it gets, every name long.
+/// A document with every model; all numbers are as large as possible, and all names are long.
 pub fn extreme() -> Document {
     let huge = Dist {
         count: u64::MAX,

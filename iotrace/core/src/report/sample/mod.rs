@@ -1,4 +1,4 @@
-//! Results made by hand, for tests: as real as numbers from a machine, and never different.
+//! Results made by hand, for tests: their numbers are realistic, and the same on every machine.
 
 mod checks;
 mod extreme;
@@ -14,16 +14,16 @@ pub use checks::selftest;
 pub use extreme::extreme;
 pub use study::{pictured, study};
 
-/// `count` values from `p50` to about `p99`, most of them near `p50`.
-pub fn dist(count: u64, p50: u64, p99: u64) -> Dist {
+/// The distribution of `count` times with these percentiles, about, in ns: nine of ten lie near `p50_ns`.
+pub fn dist(count: u64, p50_ns: u64, p99_ns: u64) -> Dist {
     let value = |n: u64| match n * 100 / count {
-        0..90 => p50 - p50 / 50 + p50 * (n % 5) / 100,
-        _ => p50 + (p99 - p50) * (n * 100 / count - 89) / 10,
+        0..90 => p50_ns - p50_ns / 50 + p50_ns * (n % 5) / 100,
+        _ => p50_ns + (p99_ns - p50_ns) * (n * 100 / count - 89) / 10,
     };
     (0..count).map(value).collect::<Histogram>().dist()
 }
 
-/// A row whose parts are wait, lock, runq, copy, work.
+/// A row of `calls` calls whose parts are wait, lock, runq, copy and work, ns.
 pub fn call(syscall: &str, role: Role, calls: u64, parts: [u64; 5], copy_source: CopySource) -> Call {
     let [wait_ns, lock_ns, runq_ns, copy_ns, work_ns] = parts;
     let total_ns: u64 = parts.iter().sum();
@@ -58,7 +58,7 @@ pub fn call(syscall: &str, role: Role, calls: u64, parts: [u64; 5], copy_source:
     }
 }
 
-/// A run of this model with these rows.
+/// A run of 200 messages of 1 KiB, one every millisecond, with these calls.
 pub fn run(model: Model, transport: Transport, calls: Vec<Call>) -> Run {
     Run {
         model,
@@ -109,7 +109,7 @@ fn marks(marks: &[(u64, &str)]) -> Vec<Mark> {
     marks.iter().map(|&(at_ns, name)| Mark { at_ns, name: name.to_owned() }).collect()
 }
 
-/// `recvfrom` sleeps, is woken, copies.
+/// Model blocking: `recvfrom` sleeps, is woken, copies.
 pub fn blocking() -> Run {
     let mut row = call(
         "recvfrom",
@@ -140,7 +140,7 @@ pub fn blocking() -> Run {
     run
 }
 
-/// `recvfrom` returns EAGAIN a thousand times a message.
+/// Model nonblocking: `recvfrom` returns EAGAIN a thousand times for each message.
 pub fn nonblocking() -> Run {
     let mut row =
         call("recvfrom", Role::Data, 241_083, [0, 0, 1_830_000, 79_100, 156_700_000], CopySource::Estimated);
@@ -167,7 +167,7 @@ pub fn nonblocking() -> Run {
     run
 }
 
-/// `select`, then `recvfrom`, over TCP, where the copy has a mark at both ends.
+/// Model select: `select`, then `recvfrom`, over TCP, where a tracepoint marks each end of the copy.
 pub fn select() -> Run {
     let mut wait =
         call("pselect6", Role::Readiness, 201, [200_900_000, 0, 961_000, 0, 1_540_000], CopySource::None);
@@ -185,7 +185,7 @@ pub fn select() -> Run {
     run
 }
 
-/// The kernel signals, the handler reads.
+/// Model sigio: the kernel sends a signal, and its handler reads.
 pub fn sigio() -> Run {
     let data = call("recvfrom", Role::Data, 200, [0, 0, 0, 84_000, 251_000], CopySource::Estimated);
     let mut back = call("rt_sigreturn", Role::Completion, 200, [0, 0, 0, 0, 61_000], CopySource::None);
@@ -230,8 +230,8 @@ pub fn sigio() -> Run {
     run
 }
 
-/// Submitted, polled and copied by the kernel's SQ thread; the application makes no call, and where no
-/// hook marks that thread's copies nothing tells how long they took.
+/// Model io-uring-sqpoll: the kernel's SQ thread submits, polls and copies, and the application makes no call. No hook
+/// marks the copies of that thread, so their times are not measured.
 pub fn sqpoll() -> Run {
     let mut run = run(Model::IoUringSqpoll, Transport::Udp, Vec::new());
     run.meanwhile = Some(Meanwhile::Compute);
@@ -277,7 +277,7 @@ pub fn sqpoll() -> Run {
     run
 }
 
-/// A helper thread of the C library does the blocking calls, two for each message.
+/// Model posix-aio: a helper thread of the C library makes the blocking calls, two for each message.
 pub fn posix_aio() -> Run {
     let mut seek = call("pread64", Role::Data, 200, [0, 0, 0, 0, 118_000], CopySource::None);
     seek.errors.insert("ESPIPE".to_owned(), 200);
@@ -308,7 +308,7 @@ pub fn posix_aio() -> Run {
     run
 }
 
-/// A document of these runs that lost nothing.
+/// A document of `runs` that is complete.
 pub fn document(runs: Vec<Run>) -> Document {
     Document {
         schema: SCHEMA.to_owned(),
@@ -337,7 +337,7 @@ pub fn document(runs: Vec<Run>) -> Document {
     }
 }
 
-/// A document that lost something, and says so.
+/// A document of `runs` that is not complete.
 pub fn lossy(runs: Vec<Run>) -> Document {
     let mut document = document(runs);
     document.complete = false;

@@ -1,4 +1,4 @@
-//! A study with every part that a renderer shows.
+//! Samples of studies, with every part that a renderer shows.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::document;
 use crate::samples::sheet::Sheet;
 use crate::summary::*;
 
-/// Two arms that cross, bars, and a verdict of each kind.
+/// A study with two arms that cross, bars, and a verdict of each kind.
 pub fn study() -> Document {
     let mut sheet = Sheet::default();
     sheet.order(&["poll", "epoll"]);
@@ -48,7 +48,7 @@ pub fn study() -> Document {
     Document { command: "study".to_owned(), studies: vec![study], ..document(Vec::new()) }
 }
 
-/// Measures side by side, and the pictures of median messages, one of them far longer than the others.
+/// A study with a table of measures, and pictures of median messages, one of which lasts far longer than the others.
 pub fn pictured() -> Document {
     let mut document = study();
     let study = &mut document.studies[0];

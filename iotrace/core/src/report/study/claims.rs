@@ -1,13 +1,12 @@
-//! Verdicts on claims.
+//! The verdicts on claims in the terminal.
 
-use super::quantity::quantity;
+use super::quantity::{point, quantity};
 use super::source;
 use crate::report::page::Page;
 use crate::report::paint::Style;
-use crate::report::units::NONE;
 use crate::summary::{Claim, Evidence, Ruling};
 
-/// Each claim with its verdict, and what that follows from.
+/// Each claim with its verdict, the reason, the experiment, the rule, and the figures.
 pub fn draw(claims: &[Claim], page: &mut Page) {
     for claim in claims {
         page.gap();
@@ -28,12 +27,18 @@ pub fn draw(claims: &[Claim], page: &mut Page) {
 }
 
 fn figure(name: &str, evidence: &Evidence) -> String {
-    let show = |value| quantity(value, &evidence.unit);
-    let mut text = format!("{name} {}", evidence.value.map_or_else(|| NONE.to_owned(), show));
+    // A count says what it counts already: `sleeps for a byte = 1`, not `= 1.00 sleeps`.
+    let counts = !evidence.unit.is_empty() && name.contains(&evidence.unit);
+    let unit = if counts { "" } else { evidence.unit.as_str() };
+    let show = |value: f64| match value.fract() == 0.0 && value >= 0.0 && !unit.starts_with("ns") {
+        true => format!("{} {unit}", point(value)).trim_end().to_owned(),
+        false => quantity(value, unit),
+    };
+    let mut text = format!("{name} = {}", evidence.value.map_or_else(|| "not measured".to_owned(), show));
     if let Some([low, high]) = evidence.ci95
         && low < high
     {
-        text += &format!(" ({} to {})", show(low), show(high));
+        text += &format!(" (95 % interval {} to {})", show(low), show(high));
     }
     text + &format!(" [{}]", source(evidence.source))
 }

@@ -1,23 +1,24 @@
-//! One axis of time for the median messages of several arms, counted from the moment data was ready.
+//! The common axis of time for the median messages of several arms, counted from the moment at which data was ready.
 
 use crate::summary::{Picture, Strip};
 
-/// How much longer than the usual latency one may be and still decide the scale.
+/// A message whose latency is more than this many times the median latency does not decide the scale.
 const OUTLIER: u64 = 4;
 
-/// From the earliest want, over the moment of readiness, to the latest end that is drawn.
+/// The axis: from the earliest request, over the moment of data ready, to the latest end that is drawn. All times are
+/// ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Common {
-    /// Want to ready, the longest of all: where readiness lies on the axis.
+    /// Where data ready lies on the axis: the longest time from request to data ready.
     pub ready: u64,
-    /// Where the axis is broken: before it the wait, after it what follows, on a scale of its own.
+    /// Where the axis changes its scale: before it lies the wait.
     pub cut: u64,
-    /// The end of the axis. Strips that last longer are cut off there.
+    /// The end of the axis. Strips that last longer are cut off here.
     pub end: u64,
 }
 
 impl Common {
-    /// For these pictures; `None` without any that lasts.
+    /// The axis for these pictures; `None` without pictures.
     pub fn of(pictures: &[Picture]) -> Option<Self> {
         let ready = pictures.iter().map(|picture| ready(&picture.strip)).max()?;
         let mut after: Vec<u64> = pictures.iter().map(|picture| latency(&picture.strip)).collect();
@@ -31,19 +32,19 @@ impl Common {
         })
     }
 
-    /// What to add to the times of a strip to place it on the axis.
+    /// Nanoseconds to add to the times of a strip to place it on the axis.
     pub fn shift(&self, strip: &Strip) -> u64 {
         self.ready.saturating_sub(ready(strip))
     }
 }
 
-/// When data was ready, from the want on. Where the kernel gave no sign: when it was sent.
+/// The moment of data ready, ns after the request; without a sign of the kernel, the moment at which it was sent.
 fn ready(strip: &Strip) -> u64 {
     let at = |name: &str| strip.marks.iter().find(|mark| mark.name == name).map(|mark| mark.at_ns);
     at("ready").or_else(|| at("sent")).unwrap_or(0).min(strip.end_ns)
 }
 
-/// Ready until the application has it.
+/// The latency of a strip, ns: from data ready to the delivery to the application.
 pub fn latency(strip: &Strip) -> u64 {
     strip.end_ns - ready(strip)
 }

@@ -1,4 +1,4 @@
-//! A study: its conditions, its tables and plots, its lines, its verdicts.
+//! A study as text: conditions, pictures, tables, plots, lines and verdicts.
 
 mod claims;
 mod common;
@@ -17,7 +17,7 @@ pub use common::{Common, latency};
 pub use quantity::{point, quantity};
 pub use samples::names as arm_names;
 
-/// The whole study.
+/// Writes a whole study.
 pub fn draw(study: &Study, page: &mut Page) {
     page.gap();
     let text = format!("── {} ", study.name);
@@ -54,24 +54,24 @@ fn heading(measure: &Measure) -> String {
     format!("{}: {} [{}]", measure.name, measure.title, source(measure.source))
 }
 
-/// Where figures come from, in a word or two.
+/// The words for the source of figures.
 pub fn source(source: Source) -> &'static str {
     match source {
-        Source::Clock => "its own clock",
+        Source::Clock => "timed by the study",
         Source::Ebpf => "eBPF",
         Source::Count => "counted",
     }
 }
 
-/// The environment in one line.
+/// The conditions of a study in one sentence.
 pub fn conditions(environment: &Environment) -> String {
     let mut text = format!(
-        "Median of {} after {} of warm-up, arms interleaved, 95 % interval from order statistics",
+        "Median of {} after {} of warm-up, variants in turn, 95 % interval from order statistics",
         plural(u64::from(environment.repeats), "round"),
         environment.warmup
     );
     if environment.quick {
-        text += ", reduced size";
+        text += ", reduced size (--quick)";
     }
     for (name, value) in [("CPU", &environment.cpu), ("clock", &environment.clocksource)] {
         if let Some(value) = value {
@@ -79,21 +79,22 @@ pub fn conditions(environment: &Environment) -> String {
         }
     }
     if let Some(load) = environment.load {
-        text += &format!("; load {load:.2}");
+        text += &format!("; load average {load:.2}");
     }
-    text + &format!("; at most {} descriptors", count(environment.descriptors))
+    text + &format!("; descriptor limit {}", count(environment.descriptors))
 }
 
-/// Slopes and crossings of a measure.
+/// Writes the slopes and the crossings of a measure.
 fn lines(study: &Study, measure: &Measure, page: &mut Page) {
     for fit in study.fits.iter().filter(|fit| fit.measure == measure.name) {
         let mut text = format!("{}: {}", fit.arm, quantity(fit.slope, &fit.unit));
         if let Some([low, high]) = fit.ci95 {
             let short = fit.unit.split(' ').next().unwrap_or_default();
-            text += &format!(" (95 %: {} to {})", quantity(low, short), quantity(high, short));
+            text += &format!(" (95 % interval {} to {})", quantity(low, short), quantity(high, short));
         }
         let end = point(fit.range[1]);
-        text += &format!(", {} at 0; up to {end}", quantity(fit.intercept, &measure.unit));
+        text +=
+            &format!(", plus {} at 0; from the points up to {end}", quantity(fit.intercept, &measure.unit));
         page.wrap(Style::Plain, "   slope  ", &text);
     }
     for one in study.crossovers.iter().filter(|one| one.measure == measure.name) {
@@ -101,7 +102,7 @@ fn lines(study: &Study, measure: &Measure, page: &mut Page) {
         let mut text =
             format!("{} costs more than {} from {} {} on", one.arm, one.other, point(x.round()), one.unit);
         if let Some([low, high]) = one.ci95 {
-            text += &format!(" (95 %: {} to {})", point(low.round()), point(high.round()));
+            text += &format!(" (95 % interval {} to {})", point(low.round()), point(high.round()));
         }
         page.wrap(Style::Plain, "   cross  ", &text);
     }

@@ -1,4 +1,4 @@
-//! The median messages of the arms in the terminal: one lane a thread, all on one axis.
+//! The median messages of the arms as text: one lane for each thread, all on one axis.
 
 use super::common::{Common, latency};
 use crate::domain::ThreadRole;
@@ -10,19 +10,19 @@ use crate::report::timeline::lanes;
 use crate::report::units::Unit;
 use crate::summary::{Lane, Picture};
 
-/// Columns left of the lanes.
+/// Columns left of the lanes, for the names.
 const NAME: usize = 17;
-/// Columns right of them: the latency.
+/// Columns right of the lanes, for the latency.
 const RIGHT: usize = 10;
 
-/// All of them; nothing without any.
+/// Writes all pictures; nothing if there are none.
 pub fn draw(pictures: &[Picture], page: &mut Page) {
     let Some(common) = Common::of(pictures) else { return };
     let width = page.width() - NAME - RIGHT;
     let axis =
         Axis::cut(&[0, common.cut, common.end], &[22, 78], common.ready, width).told_from(common.ready);
     page.gap();
-    page.wrap(Style::Title, "   ", "The median message of each, from wanting it to having it");
+    page.wrap(Style::Title, "   ", "The median message of each variant, from request to delivery");
     let ready = axis.column(common.ready);
     let right = width + RIGHT - ready - "▼ data ready".chars().count();
     page.line(Style::Dim, format!("{:NAME$}{:ready$}▼ data ready{:>right$}", "", "", "latency"));
@@ -51,12 +51,12 @@ pub fn draw(pictures: &[Picture], page: &mut Page) {
     page.wrap(
         Style::Dim,
         "   ",
-        "One axis for all, to scale on either side of //, where it changes. Right: ready until the application has \
-         it. What is shorter than a cell is drawn as one.",
+        "One axis for all; // changes its scale. Latency: data ready to delivered to the application. What is \
+         shorter than a cell gets a whole one.",
     );
 }
 
-/// The states of a lane, blank before the want and after the end.
+/// The states of a lane, blank before the request and after the end.
 fn states(picture: &Picture, lane: &Lane, common: &Common, axis: &Axis) -> String {
     let shift = common.shift(&picture.strip);
     let mut lane = lane.clone();

@@ -1,4 +1,4 @@
-//! The points of a measure in the terminal.
+//! The points of a measure as a plot of text.
 
 use super::quantity::{point, quantity};
 use super::samples::names;
@@ -9,12 +9,12 @@ use crate::summary::{Arm, Measure, Study};
 
 /// Rows of the plot.
 const HEIGHT: usize = 14;
-/// Columns left of it, for the marks of the axis.
+/// Columns left of the plot, for the marks of the axis.
 const MARGIN: usize = 12;
-/// One sign an arm.
+/// The signs of the arms, in their order.
 const SIGNS: [char; 8] = ['●', '○', '■', '□', '▲', '△', '◆', '+'];
 
-/// The plot of one measure, if its arms have at least two points.
+/// Writes the plot of one measure, if its arms have points at two or more x.
 pub fn draw(study: &Study, measure: &Measure, page: &mut Page) {
     let Some(axis) = &measure.x else { return };
     let arms: Vec<&Arm> = study.arms.iter().filter(|arm| arm.measure == measure.name).collect();
@@ -31,7 +31,7 @@ pub fn draw(study: &Study, measure: &Measure, page: &mut Page) {
     let mut field = vec![vec![' '; width]; HEIGHT];
     let column = |value: f64| Some((x.place(value)? * (width - 1) as f64).round() as usize);
     let row = |value: f64| Some(HEIGHT - 1 - (y.place(value)? * (HEIGHT - 1) as f64).round() as usize);
-    // The first arm is drawn last: where signs meet, it is the one that is seen.
+    // The first arm is drawn last, so that its sign is seen where signs meet.
     for &(at, value, name) in points.iter().rev() {
         let sign = SIGNS[names.iter().position(|&one| one == name).unwrap_or(0) % SIGNS.len()];
         if let (Some(column), Some(row)) = (column(at), row(value)) {

@@ -1,8 +1,8 @@
-//! Figures of a study with their units.
+//! The figures of a study in text, with their units.
 
 use crate::report::units::{NONE, Unit, count, rate};
 
-/// `28.4 ns per fd`, `1.02 ms`, `3.00 returns`.
+/// A figure with its unit: `28.4 ns per fd`, `1.02 ms`, `3.00 returns`.
 pub fn quantity(value: f64, unit: &str) -> String {
     if !value.is_finite() {
         return NONE.to_owned();
@@ -26,7 +26,7 @@ fn time(ns: f64) -> String {
     }
 }
 
-/// A place on an axis: `10,000`.
+/// A place on an axis, without a unit: `10,000`.
 pub fn point(x: f64) -> String {
     if x.fract() == 0.0 && (0.0..9e15).contains(&x) { count(x as u64) } else { rate(x) }
 }

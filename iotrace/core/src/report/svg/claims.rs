@@ -1,9 +1,9 @@
-//! Verdicts on claims as a list.
+//! The verdicts on claims as a list in the figure.
 
 use super::Drawing;
 use crate::summary::{Claim, Ruling};
 
-/// Draws it below what is there.
+/// Draws the list below the elements drawn so far.
 pub fn draw(claims: &[Claim], drawing: &mut Drawing) {
     for claim in claims {
         let colour = match claim.verdict {

@@ -1,4 +1,4 @@
-//! The figure of a study: one SVG file that needs nothing else.
+//! The figure of a study: an SVG file that needs no other file.
 
 mod claims;
 mod panel;
@@ -15,7 +15,7 @@ const WIDTH: f64 = 900.0;
 /// Height of the title above the panels.
 const HEAD: f64 = 74.0;
 
-/// A drawing under way: elements, and how far down it reaches.
+/// An unfinished drawing: its elements, and the height that they take in pixels.
 #[derive(Default)]
 struct Drawing {
     body: String,
@@ -23,24 +23,24 @@ struct Drawing {
 }
 
 impl Drawing {
-    /// Text with its baseline at `(x, y)`; `style` are further attributes.
+    /// Adds text with its baseline at `(x, y)`; `style` are further attributes.
     fn text(&mut self, x: f64, y: f64, style: &str, text: &str) {
         let _ = writeln!(self.body, r#"<text x="{x:.1}" y="{y:.1}" {style}>{}</text>"#, escape(text));
     }
 
-    /// A straight line.
+    /// Adds a straight line.
     fn line(&mut self, from: (f64, f64), to: (f64, f64), style: &str) {
         let (x1, y1, x2, y2) = (from.0, from.1, to.0, to.1);
         let _ = writeln!(self.body, r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" {style}/>"#);
     }
 
-    /// Any element.
+    /// Adds any SVG element.
     fn element(&mut self, text: &str) {
         self.body.push_str(text);
         self.body.push('\n');
     }
 
-    /// Text in lines of at most `most` characters; says where the next would be.
+    /// Adds text in lines of at most `most` characters; returns the y of the line that would follow.
     fn paragraph(&mut self, at: (f64, f64), most: usize, style: &str, text: &str) -> f64 {
         let mut y = at.1;
         let mut line = String::new();
@@ -61,12 +61,15 @@ impl Drawing {
 }
 
 /// Writes the figures of all studies of the document, one below the other.
+///
+/// # Errors
+/// `out` could not be written.
 pub fn write(document: &Document, out: &mut dyn Write) -> io::Result<()> {
     let mut drawing = Drawing::default();
     for study in &document.studies {
         head(document, study, &mut drawing);
         pictures::draw(&study.pictures, &mut drawing);
-        // Beside the pictures, tables would be a second figure.
+        // Measures of a table are left out if there are pictures, which show the same.
         let told = |measure: &Measure| !study.pictures.is_empty() && is_in_table(study, measure);
         let drawn = |measure: &&Measure| panel::is_drawn(study, measure) && !told(measure);
         for measure in study.measures.iter().filter(drawn) {
@@ -102,7 +105,7 @@ fn head(document: &Document, study: &Study, drawing: &mut Drawing) {
     drawing.height = below.max(top + HEAD);
 }
 
-/// The measure with its unit, as a panel is headed.
+/// The heading of the panel of a measure.
 fn title(measure: &Measure) -> String {
     format!("{}: {}", measure.name, measure.title)
 }

@@ -1,5 +1,5 @@
-//! One measure as a panel: axes, a line an arm with the intervals of its points, names at the line's end. A
-//! measure without points is a row of bars.
+//! One measure as a panel: axes, a line for each arm with the confidence intervals of its points, and the names of the
+//! arms at the ends of their lines. A measure without an axis is drawn as bars.
 
 use std::fmt::Write as _;
 
@@ -8,22 +8,25 @@ use crate::report::scale::Scale;
 use crate::report::study::{point, quantity, source};
 use crate::summary::{Arm, Measure, Study};
 
-/// Edges of the field of a panel.
+/// Left edge of the field of a panel, in pixels.
 const LEFT: f64 = 84.0;
+/// Right edge of the field.
 const RIGHT: f64 = WIDTH - 150.0;
+/// Height of the field.
 const FIELD: f64 = 250.0;
-/// Okabe and Ito's colours without yellow, told apart by colour-blind eyes and dark enough on white.
+/// Colours of the arms: those of Okabe and Ito without yellow, which colour-blind readers can tell apart and which are
+/// dark enough on white.
 const COLOURS: [&str; 8] =
     ["#0072b2", "#d55e00", "#009e73", "#aa3377", "#7a5c00", "#56b4e9", "#000000", "#777777"];
-/// Dashes tell lines apart in a black and white print.
+/// Dashes of the lines, which tell them apart in a black and white print.
 const DASHES: [&str; 4] = ["", "7 3", "2 3", "9 3 2 3"];
 
-/// Whether there is anything to draw.
+/// Whether the measure has anything to draw.
 pub fn is_drawn(study: &Study, measure: &Measure) -> bool {
     study.arms.iter().any(|arm| arm.measure == measure.name && arm.median.is_some())
 }
 
-/// Draws it below what is there.
+/// Draws the panel below the elements drawn so far.
 pub fn draw(study: &Study, measure: &Measure, drawing: &mut Drawing) {
     let mut arms: Vec<&Arm> = study.arms.iter().filter(|arm| arm.measure == measure.name).collect();
     let heading = format!("{} [{}]", title(measure), source(measure.source));
@@ -105,11 +108,12 @@ fn lines(arms: &[&Arm], measure: &Measure, label: &str, log: bool, drawing: &mut
     drawing.height = bottom + 46.0;
 }
 
-/// Names at the ends of their lines, moved apart where they would overlap: wanted place, place, name, colour.
+/// The names at the ends of the lines, moved apart where they would overlap: the y of the line, the y of the name, the
+/// name, and the colour.
 fn spread<'a>(mut names: Vec<(f64, &'a str, &'a str)>) -> Vec<(f64, f64, &'a str, &'a str)> {
     names.sort_by(|one, other| one.0.total_cmp(&other.0));
     let mut placed: Vec<(f64, f64, &str, &str)> = Vec::new();
-    // From the lowest on the page upwards, so that none falls below the axis.
+    // From the lowest name on the page upwards, so that no name falls below the axis.
     let mut limit = f64::INFINITY;
     for (wanted, name, colour) in names.into_iter().rev() {
         let at = wanted.min(limit);
@@ -129,7 +133,7 @@ fn bars(arms: &[&Arm], measure: &Measure, drawing: &mut Drawing) {
         drawing.height += 20.0;
         drawing.text(left - 8.0, top + 13.0, r#"text-anchor="end""#, &arm.name);
         let Some(value) = arm.median else {
-            // Not measured, or does not apply: as in a table, and no bar of length 0.
+            // A figure that was not measured gets the same sign as in a table, and no bar of length 0.
             drawing.text(left + 7.0, top + 13.0, "", "-");
             continue;
         };
@@ -142,7 +146,7 @@ fn bars(arms: &[&Arm], measure: &Measure, drawing: &mut Drawing) {
         ));
         drawing.text(left + width + 7.0, top + 13.0, "", &quantity(value, unit(measure)));
     }
-    // A time says its unit at each bar.
+    // Times have their unit at each bar; any other unit stands once below.
     if measure.unit != "ns" {
         drawing.text(left, drawing.height + 12.0, r##"font-size="11.5" fill="#555555""##, &measure.unit);
         drawing.height += 18.0;

@@ -1,4 +1,4 @@
-//! The median messages of the arms: what their threads did, to scale, all on one axis.
+//! The median messages of the arms in the figure: what their threads did, to scale, all on one axis.
 
 use super::{Drawing, WIDTH};
 use crate::domain::ThreadRole;
@@ -10,19 +10,21 @@ use crate::summary::{Lane, Picture, State};
 
 const LEFT: f64 = 132.0;
 const RIGHT: f64 = WIDTH - 92.0;
-/// The part of the axis before its break, and the break.
+/// Width of the axis before its break, in pixels.
 const WAIT: f64 = 170.0;
+/// Width of the break.
 const BREAK: f64 = 14.0;
-/// A lane, and the names of its calls below it.
+/// Height of a lane.
 const LANE: f64 = 15.0;
+/// Height of the names of the calls below a lane.
 const NAMES: f64 = 13.0;
 /// Width of a character of the names.
 const CHARACTER: f64 = 5.6;
 
-/// What lies closer together than this is drawn as one.
+/// Blocks of one state that are closer together than this are drawn as one.
 const GAP: f64 = 0.5;
 
-/// From time to place: two pieces, each linear.
+/// The axis: two pieces, each linear, that turn times into places.
 struct Axis(Common);
 
 impl Axis {
@@ -59,7 +61,7 @@ impl Axis {
     }
 }
 
-/// Draws them below what is there.
+/// Draws the pictures below the elements drawn so far.
 pub fn draw(pictures: &[Picture], drawing: &mut Drawing) {
     let Some(common) = Common::of(pictures) else { return };
     let axis = Axis(common);
@@ -160,13 +162,13 @@ fn strip(picture: &Picture, axis: &Axis, drawing: &mut Drawing) {
 
 fn states(lane: &Lane, shift: u64, axis: &Axis, top: f64, drawing: &mut Drawing) {
     let at = |time: u64| time.saturating_add(shift);
-    // The copy last: it is short, and what all this is about.
+    // The copy is drawn last, so that nothing hides it: it is short, and the reader looks for it.
     for copy in [false, true] {
         let mut blocks: Vec<(State, f64, f64)> = Vec::new();
         for segment in lane.segments.iter().filter(|segment| (segment.state == State::Copy) == copy) {
             for (left, right) in axis.pieces(at(segment.from_ns), at(segment.to_ns)) {
                 match blocks.last_mut() {
-                    // A thousand polls with nothing to be seen between them are one.
+                    // Many polls with no visible gap between them become one block.
                     Some(last) if last.0 == segment.state && left - last.2 < GAP => last.2 = right,
                     _ => blocks.push((segment.state, left, right)),
                 }
@@ -178,7 +180,7 @@ fn states(lane: &Lane, shift: u64, axis: &Axis, top: f64, drawing: &mut Drawing)
     }
 }
 
-/// Where the application has it: its latency, or an arrow where the axis ends before.
+/// The delivery of the message: its latency, or an arrow where the axis ends before it.
 fn end(picture: &Picture, had: u64, axis: &Axis, top: f64, drawing: &mut Drawing) {
     if had > axis.0.end {
         drawing.text(RIGHT + 2.0, top + 12.0, r#"font-weight="bold""#, "\u{bb}");
@@ -190,9 +192,9 @@ fn end(picture: &Picture, had: u64, axis: &Axis, top: f64, drawing: &mut Drawing
     drawing.text(WIDTH - 24.0, top + 12.0, style, &Unit::Auto.show(latency(&picture.strip)));
 }
 
-/// Names of calls below the lane, where they have room. How high they are.
+/// Draws the names of calls below the lane, where they have room; returns the height that they take.
 fn calls(lane: &Lane, shift: u64, axis: &Axis, y: f64, drawing: &mut Drawing) -> f64 {
-    // Calls of one name so close that a line between them would hardly be seen share theirs.
+    // Calls of the same name share it if the gap between them would hardly be visible.
     let close = (axis.0.end - axis.0.cut) / 150;
     let mut groups: Vec<(u64, u64, &str)> = Vec::new();
     for segment in &lane.segments {
@@ -221,7 +223,7 @@ fn calls(lane: &Lane, shift: u64, axis: &Axis, y: f64, drawing: &mut Drawing) ->
     if written { NAMES } else { 3.0 }
 }
 
-/// The axis: a scale on either side of the break.
+/// Draws the axis, with one scale on each side of the break.
 fn rule(axis: &Axis, y: f64, drawing: &mut Drawing) {
     let Common { ready, cut, end } = axis.0;
     let stroke = r##"stroke="#1a1a1a""##;
@@ -249,6 +251,6 @@ fn rule(axis: &Axis, y: f64, drawing: &mut Drawing) {
     }
     let style = r##"text-anchor="middle" fill="#555555" font-size="11.5""##;
     drawing.text(LEFT + WAIT / 2.0, y + 36.0, style, "the wait, shortened");
-    let text = "time from the moment at which data is ready, to scale, the same for all";
+    let text = "time since data was ready, on one scale for all";
     drawing.text((Axis::tail() + RIGHT) / 2.0, y + 36.0, style, text);
 }

@@ -1,4 +1,4 @@
-//! The calls of a run: where each spent its time.
+//! The rows of calls of a run or process: where the calls spent their time.
 
 use super::grid::{Column, grid};
 use crate::domain::{CopySource, Direction, WaitsFor};
@@ -10,26 +10,26 @@ use crate::report::units::{NONE, Unit, bytes, compact, count, plural};
 use crate::summary::Call;
 
 const COLUMNS: [Column; 9] = [
-    Column("syscall", 16, false),
-    Column("calls", 6, true),
-    Column("total", 7, true),
-    Column("p50/call", 8, true),
-    Column("wait", 7, true),
-    Column("runq", 7, true),
-    Column("lock", 7, true),
-    Column("copy", 8, true),
-    Column("work", 7, true),
+    Column::text("syscall", 16),
+    Column::number("calls", 6),
+    Column::number("total", 7),
+    Column::number("p50/call", 8),
+    Column::number("wait", 7),
+    Column::number("runq", 7),
+    Column::number("lock", 7),
+    Column::number("copy", 8),
+    Column::number("work", 7),
 ];
-/// Columns left of a bar: what the call is for, and whose it is.
+/// Columns left of a bar, for the purpose of the call and its thread.
 const WHO: usize = 22;
 
-/// One number line, one bar line and, where there is something to tell, one note a row.
+/// Writes for each row a line of numbers, a bar, and notes if there are any.
 pub fn draw(calls: &[Call], unit: Unit, page: &mut Page) {
     if calls.is_empty() {
         page.line(Style::Plain, "   no traced call returned");
         return;
     }
-    // A forced unit makes wider numbers.
+    // Numbers in a forced unit are wider, so they get less space between them.
     let gap = if unit == Unit::Auto { 2 } else { 1 };
     let lines = grid(&COLUMNS, gap, calls.iter().map(|call| cells(call, unit)).collect());
     for (index, line) in lines.iter().enumerate() {

@@ -1,28 +1,28 @@
-//! The checks of a self-test: truth and figure side by side.
+//! The checks of a self-test: the truth and the figure of iotrace side by side.
 
 use super::grid::{Column, grid};
 use crate::report::page::{Page, clip};
 use crate::report::paint::Style;
-use crate::report::units::{Unit, plural};
+use crate::report::units::{Unit, count, plural};
 use crate::summary::Check;
 
-/// Columns of a name; names are ours, and fit.
+/// Columns of the name of a check: enough for every name.
 const NAME: usize = 34;
 
-/// Every check, what was skipped and why, and how many passed.
+/// Writes every check, the skipped checks with their reasons, and how many passed.
 pub fn draw(checks: &[Check], unit: Unit, page: &mut Page) {
     if checks.is_empty() {
         return;
     }
     page.gap();
     let columns = [
-        Column("check", NAME as u16, false),
-        Column("expected", 9, true),
-        Column("measured", 9, true),
-        Column("error", 8, true),
-        Column("allowed", 8, true),
-        Column("unit", 6, false),
-        Column("", 4, false),
+        Column::text("check", NAME as u16),
+        Column::number("expected", 9),
+        Column::number("measured", 9),
+        Column::number("error", 8),
+        Column::number("allowed", 8),
+        Column::text("unit", 6),
+        Column::text("", 4),
     ];
     let made = || checks.iter().filter(|check| check.measured.is_some());
     let rows = made().map(|check| {
@@ -33,7 +33,7 @@ pub fn draw(checks: &[Check], unit: Unit, page: &mut Page) {
             number(check.measured),
             number(check.error),
             number(check.allowed),
-            // Times carry their unit.
+            // Times have their unit at the number.
             if check.unit == "ns" { String::new() } else { clip(&check.unit, 11) },
             if check.failed() { "FAIL".to_owned() } else { "ok".to_owned() },
         ]
@@ -51,23 +51,23 @@ pub fn draw(checks: &[Check], unit: Unit, page: &mut Page) {
         page.wrap(style, &format!("{word}: "), &format!("{}: {why}{since}", check.name));
     }
     for check in checks.iter().filter(|check| check.failed() && check.measured.is_some()) {
-        page.wrap(Style::Alert, "FAIL: ", &format!("{}; truth from: {}", check.name, check.oracle));
+        page.wrap(Style::Alert, "FAIL: ", &format!("{}: expected from {}", check.name, check.oracle));
     }
-    let count = |of: fn(&Check) -> bool| checks.iter().filter(|check| of(check)).count() as u64;
+    let number = |of: fn(&Check) -> bool| checks.iter().filter(|check| of(check)).count() as u64;
     let again = checks.iter().filter(|check| check.attempts > 1 && !check.failed()).count() as u64;
     let mut said = format!(
         "{} passed, {} failed, {} skipped",
-        plural(count(|check| check.pass == Some(true)), "check"),
-        count(Check::failed),
-        count(|check| check.pass.is_none())
+        plural(number(|check| check.pass == Some(true)), "check"),
+        count(number(Check::failed)),
+        count(number(|check| check.pass.is_none()))
     );
     if again > 0 {
-        said += &format!("; {again} not in the first attempt");
+        said += &format!("; {} passed only when repeated", plural(again, "check"));
     }
     page.wrap(Style::Title, "selftest: ", &said);
 }
 
-/// A number of a check: a time in the unit that was asked for, anything else as it is.
+/// A number of a check: a time in `unit`, anything else as a count.
 fn show(number: Option<i64>, own: &str, unit: Unit) -> String {
     match number {
         None => "-".to_owned(),
@@ -75,6 +75,7 @@ fn show(number: Option<i64>, own: &str, unit: Unit) -> String {
             let sign = if number < 0 { "-" } else { "" };
             format!("{sign}{}", unit.show(number.unsigned_abs()))
         }
-        Some(number) => number.to_string(),
+        Some(number) if number < 0 => format!("-{}", count(number.unsigned_abs())),
+        Some(number) => count(number.unsigned_abs()),
     }
 }

@@ -1,22 +1,30 @@
-//! The words and signs of the report.
+//! The explanation of the words and signs of a report of runs.
 
+use crate::domain::spec::UNIT_STEPS;
 use crate::report::page::Page;
 use crate::report::paint::Style;
 
-const WORDS: [(&str, &str); 4] = [
-    ("phase 1", "waiting: from wanting the data until it is ready in the kernel"),
-    ("pickup", "data is ready, but nobody has come for it yet: wake-up, run queue, a busy thread"),
+const WORDS: [(&str, &str); 3] = [
+    ("phase 1", "waiting: from the request for the data until it is ready in the kernel"),
+    ("pickup", "data is ready, but not yet read: wake-up, run queue, a busy thread"),
     ("phase 2", "copying the data from the kernel to the process"),
-    ("own work", "units of about 1 us that the application got done while it was free"),
 ];
 
-/// What a reader needs who has not read the manual.
+/// Explains the words and signs of a report of runs, for readers who have not read the manual.
 pub fn draw(page: &mut Page) {
     page.gap();
     page.line(Style::Title, "How to read this");
     for (word, text) in WORDS {
         page.wrap(Style::Plain, &format!("   {word:<9} "), text);
     }
+    page.wrap(
+        Style::Plain,
+        "   own work  ",
+        &format!(
+            "done by the application while it was free, in units of {UNIT_STEPS} multiply-add steps (about half a \
+             microsecond; how long one took here is not measured)"
+        ),
+    );
     page.line(
         Style::Doing,
         "   phases    █ blocked   ▚ polling   · free to run its own code   (what the thread did)",
@@ -28,7 +36,7 @@ pub fn draw(page: &mut Page) {
     page.wrap(
         Style::Plain,
         "             ",
-        "wait + runq + lock + copy + work = total, exactly; whatever is not zero gets a cell",
+        "wait + runq + lock + copy + work = total, exactly; a part that is not zero gets a cell",
     );
     page.line(
         Style::Plain,

@@ -1,4 +1,4 @@
-//! The default report: what each run did, call by call and message by message.
+//! The default report: the calls and the messages of each run, or the calls of each process.
 
 mod calls;
 mod checks;
@@ -13,7 +13,7 @@ use super::units::Unit;
 use super::{closing, figure, header, study};
 use crate::summary::Document;
 
-/// All runs, how to read them, the figure that compares them, and what to know.
+/// Writes all parts of a document, and explanations for those that need them.
 pub fn draw(document: &Document, unit: Unit, page: &mut Page) {
     header::document(document, unit, page);
     for run in &document.runs {

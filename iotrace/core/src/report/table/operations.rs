@@ -1,4 +1,4 @@
-//! The messages of a run: from ready to had, and the chains of signals and requests.
+//! The messages of a run: from data ready to delivery, and the chains of signals and requests.
 
 use super::grid::{Column, grid};
 use crate::domain::ReadySource;
@@ -9,21 +9,21 @@ use crate::report::units::{NONE, Unit, compact, count, plural, rate};
 use crate::summary::{CopiedIn, Operations, Requests, Run, Signals};
 
 const COLUMNS: [Column; 5] = [
-    Column("per message", 44, false),
-    Column("p50", 9, true),
-    Column("p99", 9, true),
-    Column("max", 9, true),
-    Column("messages", 8, true),
+    Column::text("per message", 51),
+    Column::number("p50", 9),
+    Column::number("p99", 9),
+    Column::number("max", 9),
+    Column::number("messages", 8),
 ];
 
 type Interval<'a> = (&'a str, Option<&'a Dist>);
 
-/// Intervals, then totals per message, then chains.
+/// Writes the intervals of the messages, the cost per message, and the counts of signals and requests.
 pub fn draw(run: &Run, unit: Unit, page: &mut Page) {
     let operations = &run.operations;
     let mut rows: Vec<Interval> = vec![
-        ("pickup: data ready -> somebody came for it", operations.pickup.as_ref()),
-        ("latency: data ready -> application had it", operations.latency.as_ref()),
+        ("pickup: data ready -> read call started", operations.pickup.as_ref()),
+        ("latency: data ready -> delivered to the application", operations.latency.as_ref()),
     ];
     rows.extend(operations.signals.iter().flat_map(signal_chain));
     rows.extend(operations.requests.iter().flat_map(request_chain));
@@ -56,8 +56,8 @@ fn cells(&(name, dist): &Interval, unit: Unit) -> Vec<String> {
 fn signal_chain(signals: &Signals) -> [Interval<'_>; 3] {
     [
         ("  data ready -> signal generated", signals.ready_to_generated.as_ref()),
-        ("  generated -> delivered", signals.generated_to_delivered.as_ref()),
-        ("  delivered -> the handler reads", signals.delivered_to_read.as_ref()),
+        ("  signal generated -> signal delivered", signals.generated_to_delivered.as_ref()),
+        ("  signal delivered -> read call of the handler started", signals.delivered_to_read.as_ref()),
     ]
 }
 
@@ -66,7 +66,7 @@ fn request_chain(requests: &Requests) -> [Interval<'_>; 4] {
         ("  request submitted -> data ready", requests.submit_to_ready.as_ref()),
         ("  data ready -> copy begins", requests.ready_to_copy.as_ref()),
         ("  copy ends -> request completed", requests.copy_to_complete.as_ref()),
-        ("  completed -> the application sees it", requests.complete_to_seen.as_ref()),
+        ("  request completed -> seen by the application", requests.complete_to_seen.as_ref()),
     ]
 }
 
@@ -91,7 +91,8 @@ fn costs(run: &Run, unit: Unit) -> String {
 fn signal_counts(signals: &Signals) -> String {
     let known = |number: Option<u64>| number.map_or_else(|| NONE.to_owned(), count);
     format!(
-        "{} generated, {} merged into a pending one, {} not queued; {} delivered; the handler ran {}, {} without data",
+        "{} generated, {} merged into a pending one, {} not queued; {} delivered; the handler ran {}, {} of them \
+         without data",
         known(signals.generated),
         known(signals.coalesced),
         known(signals.not_queued),
@@ -128,19 +129,19 @@ fn places(at: &CopiedIn) -> String {
         .filter(|place| place.0 > 0)
         .map(|place| format!("{} {}", count(place.0), place.1))
         .collect();
-    if said.is_empty() { "nowhere that was seen".to_owned() } else { said.join(", ") }
+    if said.is_empty() { "nowhere that the probes could see".to_owned() } else { said.join(", ") }
 }
 
 fn seen(run: &Run, operations: &Operations) -> String {
     let source = match operations.ready_source {
-        ReadySource::SkDataReady => "its socket said so (sk_data_ready)",
-        ReadySource::WakeUp => "the sleeping thread was woken",
-        ReadySource::Signal => "the kernel generated the signal",
-        ReadySource::TaskAdd => "io_uring's poll was woken",
-        ReadySource::Peer => "the peer's send returned: an upper bound",
+        ReadySource::SkDataReady => "from the socket's sk_data_ready",
+        ReadySource::WakeUp => "from the wake-up of the sleeping thread",
+        ReadySource::Signal => "from the kernel generating the signal",
+        ReadySource::TaskAdd => "from the wake-up of io_uring's poll",
+        ReadySource::Peer => "from the return of the peer's send, which is an upper bound",
     };
     let mut text = format!(
-        "{} of {} seen arriving; data was ready when {source}",
+        "{} of {} seen arriving; data ready is known {source}",
         count(operations.count),
         plural(run.messages, "message")
     );
@@ -148,7 +149,7 @@ fn seen(run: &Run, operations: &Operations) -> String {
         text += &format!("; percentiles to within {:.1} %", latency.error * 100.0);
     }
     if let Some(joined) = operations.joined_to_readiness {
-        text += &format!("; {} joined to the readiness call that announced them", count(joined));
+        text += &format!("; {} joined to the readiness call that reported them", count(joined));
     }
     text
 }

@@ -1,4 +1,4 @@
-//! The answer first: what the thread did in each phase.
+//! The phases of a run, which come first in its report: what the thread did in each.
 
 use crate::domain::Meant;
 use crate::report::bar::{DOING, bar};
@@ -13,7 +13,7 @@ use crate::summary::Run;
 const BAR: usize = 22;
 const MEANT: [Meant; 3] = [Meant::Blocked, Meant::Polling, Meant::Free];
 
-/// The verdict and a bar a phase.
+/// Writes the verdict, and a bar for each phase.
 pub fn draw(run: &Run, unit: Unit, page: &mut Page) {
     let first = phase1_parts(&run.operations.phase1);
     let second = phase2_parts(&run.operations.phase2);
@@ -46,7 +46,7 @@ fn phase(name: &str, parts: [u64; 3], time: Option<String>) -> String {
     format!("   {name}  {}  {time:<17} ", bar(parts, DOING, BAR))
 }
 
-/// Every part that is not zero, the largest first; `place` tells where the part `placed` was spent.
+/// The parts that are not zero in words, the largest first; `place` says in which calls the part `placed` was spent.
 fn shares(parts: [u64; 3], placed: Meant, place: Option<String>) -> String {
     let mut said: Vec<(u64, Meant)> = parts.into_iter().zip(MEANT).filter(|part| part.0 > 0).collect();
     said.sort_by_key(|part| std::cmp::Reverse(part.0));

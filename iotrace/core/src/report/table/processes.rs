@@ -1,4 +1,4 @@
-//! The processes of a trace: which models each uses, where its calls spent their time, who woke it.
+//! The processes of a trace: the models that each uses, where its calls spent their time, and which threads woke it.
 
 use super::calls;
 use crate::report::page::{Page, clip, columns};
@@ -6,10 +6,10 @@ use crate::report::paint::Style;
 use crate::report::units::{Unit, count, plural};
 use crate::summary::{InFlight, Process};
 
-/// Calls in flight that are worth a line each.
+/// Most calls in flight that are listed for a process.
 const IN_FLIGHT: usize = 5;
 
-/// Every process, and what the words mean.
+/// Every process, and below them the meaning of the words.
 pub fn draw(processes: &[Process], unit: Unit, page: &mut Page) {
     for process in processes {
         page.gap();
@@ -32,6 +32,7 @@ pub fn draw(processes: &[Process], unit: Unit, page: &mut Page) {
 
 fn head(process: &Process, page: &mut Page) {
     let who = match process.pid {
+        0 if process.processes == 1 => "one process that ended".to_owned(),
         0 => format!("{} processes that ended", count(process.processes)),
         pid => format!("process {pid}"),
     };
@@ -54,16 +55,17 @@ fn wakers(process: &Process, page: &mut Page) {
         .map(|waker| {
             let who = match (waker.tid, waker.comm.as_str()) {
                 (0, "idle") => "an idle CPU".to_owned(),
-                (0, "timer") => "the timeout".to_owned(),
-                (0, several) => several.to_owned(),
+                (0, "timer") => "its timeout".to_owned(),
+                (0, "several") => "threads that are not told apart".to_owned(),
+                (0, comm) => comm.to_owned(),
                 (tid, comm) => format!("{comm} {tid}"),
             };
             let how = if waker.by_socket { ", data on a socket" } else { "" };
-            format!("{} in {} by {who}{how}", count(waker.wakes), waker.syscall)
+            format!("{who} ({} in {}{how})", plural(waker.wakes, "time"), waker.syscall)
         })
         .collect();
     page.gap();
-    page.wrap(Style::Plain, "   woken: ", &all.join("; "));
+    page.wrap(Style::Plain, "   woken by: ", &all.join("; "));
 }
 
 fn in_flight(calls: &[InFlight], unit: Unit, page: &mut Page) {
@@ -75,12 +77,11 @@ fn in_flight(calls: &[InFlight], unit: Unit, page: &mut Page) {
         .take(IN_FLIGHT)
         .map(|call| {
             let since = if call.since_before { ", since before tracing began" } else { "" };
-            format!(
-                "thread {} in {} for at least {}{since}",
-                call.tid,
-                call.syscall,
-                unit.show(call.at_least_ns)
-            )
+            let age = match call.at_least_ns {
+                0 => "just entered".to_owned(),
+                ns => format!("for at least {}", unit.show(ns)),
+            };
+            format!("thread {} in {}, {age}{since}", call.tid, call.syscall)
         })
         .collect();
     if calls.len() > IN_FLIGHT {
@@ -97,8 +98,8 @@ fn legend(page: &mut Page) {
         "  runq    woken or preempted, waiting for a CPU      lock  asleep for anything else",
         "  copy    moving the data; phase 2. No mark: between tracepoints; ~: estimated from its bytes",
         "  work    everything else on the CPU                 wait + runq + lock + copy + work = total",
-        "  pickup  data was ready on the socket, and nobody had come for it yet",
-        "  woken   in whose context the wake-up ran: an interrupt borrows whatever thread is running",
+        "  pickup  data was ready on the socket (sk_data_ready), but not yet read",
+        "  woken   by the thread that was running at the wake-up; an interrupt borrows whichever thread it stops",
         "  bars    ░ wait   ▒ runq   ▓ lock   █ copy   ▄ work      -  not measured, never zero",
     ] {
         page.line(Style::Dim, line);

@@ -1,27 +1,27 @@
-//! From times to columns. A wait is often a thousand times longer than all that follows it, so the axis may
-//! be broken: pieces, each on its own scale.
+//! The axis of a picture of text, which turns times into columns. A wait is often a thousand times longer than all that
+//! follows it, so the axis may consist of pieces, each with a scale of its own.
 
 use super::at;
 use crate::report::units::Unit;
 use crate::summary::Strip;
 
-/// Columns between two pieces.
+/// The sign in the columns between two pieces.
 const BREAK: &str = "//";
-/// The least distance of two ticks; their labels must fit.
+/// Least distance of two ticks in columns, so that their labels fit.
 const TICK: usize = 9;
 
-/// A stretch of time on one scale.
+/// A piece of the axis, with one scale. All times are ns after the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// First moment.
+    /// The moment at which it begins.
     pub from: u64,
-    /// Last moment.
+    /// The moment at which it ends.
     pub to: u64,
-    /// First column.
+    /// The first column.
     pub column: usize,
-    /// Columns.
+    /// Number of columns.
     pub cells: usize,
-    /// The moment its ticks count from.
+    /// The moment from which the labels of its ticks count.
     pub zero: u64,
 }
 
@@ -39,7 +39,7 @@ impl Piece {
     }
 }
 
-/// The pieces, in order of time.
+/// The axis: its pieces, in order of time.
 #[derive(Debug)]
 pub struct Axis {
     pieces: Vec<Piece>,
@@ -47,7 +47,7 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// The axis that shows all of the strip in `width` columns.
+    /// The axis that shows the whole strip in `width` columns.
     pub fn new(strip: &Strip, width: usize) -> Self {
         let end = strip.end_ns.max(1);
         let ready = at(strip, "ready").unwrap_or(0).min(end);
@@ -58,7 +58,7 @@ impl Axis {
                 cuts.insert(1, head);
             }
         }
-        // The last piece is where data becomes ready, is fetched and copied: it gets the most room.
+        // In the last piece data becomes ready, is read and copied, so it gets the most room.
         let shares: &[usize] = match cuts.len() {
             2 => &[100],
             3 => &[30, 70],
@@ -67,8 +67,8 @@ impl Axis {
         Self::cut(&cuts, shares, ready, width)
     }
 
-    /// An axis broken at `cuts`, whose pieces get these shares of its columns, in percent. Times of the last
-    /// of several pieces are told from `ready` on.
+    /// An axis with pieces between the times `cuts`, which get these shares of its columns, in percent. The labels of
+    /// the last of several pieces count from `ready`.
     pub fn cut(cuts: &[u64], shares: &[usize], ready: u64, width: usize) -> Self {
         let room = width - BREAK.len() * (shares.len() - 1);
         let mut pieces: Vec<Piece> = Vec::new();
@@ -83,13 +83,13 @@ impl Axis {
         Self { pieces, width }
     }
 
-    /// The same with all times told from `zero` on.
+    /// This axis with all labels counting from `zero`.
     pub fn told_from(mut self, zero: u64) -> Self {
         self.pieces.iter_mut().for_each(|piece| piece.zero = zero);
         self
     }
 
-    /// All columns.
+    /// Number of columns of the axis.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -100,19 +100,19 @@ impl Axis {
         piece.column + piece.cell(time)
     }
 
-    /// The moments between which a column lies; `None` on a break.
+    /// The times at the two edges of a column; `None` for a column of a break.
     pub fn span(&self, column: usize) -> Option<(u64, u64)> {
         let piece = self.pieces.iter().rev().find(|piece| piece.column <= column)?;
         let cell = column - piece.column;
         (cell < piece.cells).then(|| (piece.edge(cell), piece.edge(cell + 1)))
     }
 
-    /// The moment from which times of the same piece are told: 0 or when data was ready.
+    /// The moment from which labels in the piece of `time` count: 0, or data ready.
     pub fn zero(&self, time: u64) -> u64 {
         self.pieces.iter().rev().find(|piece| piece.from <= time).map_or(0, |piece| piece.zero)
     }
 
-    /// Puts the sign of a break between the pieces of a line.
+    /// Writes the sign of a break between the pieces of a line.
     pub fn broken(&self, line: &mut [char]) {
         for piece in self.pieces.iter().skip(1) {
             for (cell, sign) in line[piece.column - BREAK.len()..].iter_mut().zip(BREAK.chars()) {
@@ -121,7 +121,7 @@ impl Axis {
         }
     }
 
-    /// The longest run of columns from `from` to `to` that no break interrupts: its first, and how many.
+    /// The longest run of columns between `from` and `to` without a break: its first column, and its length.
     pub fn unbroken(&self, from: usize, to: usize) -> (usize, usize) {
         let inside = |piece: &Piece| {
             let first = piece.column.max(from);
@@ -130,7 +130,7 @@ impl Axis {
         self.pieces.iter().map(inside).max_by_key(|run| run.1).unwrap_or((from, 0))
     }
 
-    /// The rule with its ticks, their labels, and the scale of each piece.
+    /// Three lines: the rule with its ticks, the labels of the ticks, and the scale of each piece.
     pub fn draw(&self, unit: Unit) -> [String; 3] {
         let mut rule = vec!['─'; self.width];
         let mut labels = vec![' '; self.width + TICK];
@@ -142,7 +142,7 @@ impl Axis {
                 let column = piece.column + piece.cell(time);
                 rule[column] = '┴';
                 let label = label(time, piece.zero, unit);
-                // The last piece may write into the margin, the others not into the next.
+                // Labels of the last piece may reach into the margin, those of the others not into the next piece.
                 let last = piece.column + piece.cells == self.width;
                 let end = piece.column + piece.cells + if last { TICK } else { BREAK.len() - 1 };
                 if column >= free && column + label.len() <= end {
@@ -159,15 +159,15 @@ impl Axis {
     }
 }
 
-/// Writes text into a line of cells, as far as there are any.
+/// Writes text into a line of cells from `column` on; text beyond the end of the line is cut off.
 pub fn write(line: &mut [char], column: usize, text: &str) {
     for (cell, sign) in line.iter_mut().skip(column).zip(text.chars()) {
         *cell = sign;
     }
 }
 
-/// Where the last part begins: a little before the first mark of the last eighth. `None` where it would not
-/// be much shorter than the whole.
+/// The time at which the last piece begins: a little before the first mark in the last eighth of the strip. `None` if
+/// there is no such mark.
 fn tail(strip: &Strip, end: u64) -> Option<u64> {
     let late = |time: &u64| *time >= end - end / 8 && *time < end;
     let first = strip.marks.iter().map(|mark| mark.at_ns).filter(late).min()?;
@@ -175,7 +175,8 @@ fn tail(strip: &Strip, end: u64) -> Option<u64> {
     (from > 0).then_some(from)
 }
 
-/// Where the first part ends: before a quiet time that fills most of what comes before the tail.
+/// The time at which the first piece ends: before a quiet time that fills more than three quarters of the time before
+/// `tail`. `None` if there is no such quiet time.
 fn head(strip: &Strip, tail: u64) -> Option<u64> {
     let segments = strip.lanes.iter().flat_map(|lane| &lane.segments);
     let mut times: Vec<u64> = segments.flat_map(|segment| [segment.from_ns, segment.to_ns]).collect();
@@ -186,7 +187,7 @@ fn head(strip: &Strip, tail: u64) -> Option<u64> {
     (last > 0 && with_air < tail / 4).then_some(with_air)
 }
 
-/// Round moments, far enough apart for their labels.
+/// The times of the ticks of a piece: round, and far enough apart for their labels.
 fn ticks(piece: &Piece) -> impl Iterator<Item = u64> + use<> {
     let most = (piece.cells / TICK).max(1) as u64;
     let least = (piece.to - piece.from) / most;

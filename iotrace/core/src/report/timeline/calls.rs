@@ -1,4 +1,4 @@
-//! The longest calls of a trace, in order of time, each with where its time went.
+//! The longest calls of a trace, in order of time, each with a bar of its parts.
 
 use crate::report::bar::{PARTS, bar};
 use crate::report::page::{Page, clip, fit};
@@ -9,7 +9,7 @@ use crate::summary::{LongCall, Process};
 /// Columns of the bar of a call.
 const BAR: usize = 29;
 
-/// The calls of each process that has any.
+/// Writes the longest calls of each process that has any.
 pub fn draw(processes: &[Process], unit: Unit, page: &mut Page) {
     let with_calls: Vec<&Process> = processes.iter().filter(|process| !process.longest.is_empty()).collect();
     for process in &with_calls {

@@ -1,4 +1,4 @@
-//! One lane: what a thread did, cell by cell, and the calls it was in.
+//! One lane of a picture of text: what a thread did, cell by cell, and the calls that it was in.
 
 use super::axis::{Axis, write};
 use crate::domain::ThreadRole;
@@ -6,12 +6,12 @@ use crate::report::facts::thread;
 use crate::report::page::fit;
 use crate::summary::{Lane, Segment, State};
 
-/// The thread in front of its lane.
+/// The name of the thread in front of its lane, in `width` columns.
 pub fn name(lane: &Lane, width: usize) -> String {
     format!(" {} ", fit(&format!("{} {}", thread(lane.thread_role), lane.tid), width - 2))
 }
 
-/// The states, and below them the calls.
+/// Two lines: the states, and the calls below them.
 pub fn draw(lane: &Lane, axis: &Axis) -> (String, String) {
     (states(lane, axis), calls(lane, axis))
 }
@@ -27,16 +27,16 @@ fn glyph(state: State) -> char {
     }
 }
 
-/// The states alone.
+/// The line of the states.
 pub fn states(lane: &Lane, axis: &Axis) -> String {
-    // Between calls the application runs its own code; the other threads have none.
+    // Between calls a thread of the application runs its own code; other threads are idle.
     let idle = if lane.thread_role == ThreadRole::App { '·' } else { ' ' };
     let mut line: Vec<char> = (0..axis.width())
         .map(|column| {
             let span = axis.span(column).unwrap_or_default();
             let longest = lane.segments.iter().max_by_key(|segment| overlap(segment, span));
             match longest {
-                // Half a cell at least: else the gaps around it are the longer part.
+                // Only if it fills half of the cell; otherwise the gaps around it are longer.
                 Some(segment) if 2 * overlap(segment, span) >= (span.1 - span.0).max(1) => {
                     glyph(segment.state)
                 }
@@ -44,7 +44,7 @@ pub fn states(lane: &Lane, axis: &Axis) -> String {
             }
         })
         .collect();
-    // What no cell shows gets one: first the ordinary, then the copy, which all this is about.
+    // A segment that no cell shows gets one. Copies come last, so that no other segment hides them.
     for copy in [false, true] {
         for segment in lane.segments.iter().filter(|segment| (segment.state == State::Copy) == copy) {
             let cells = axis.column(segment.from_ns)..=axis.column(segment.to_ns);
@@ -62,21 +62,21 @@ fn overlap(segment: &Segment, (from, to): (u64, u64)) -> u64 {
     segment.to_ns.min(to).saturating_sub(segment.from_ns.max(from))
 }
 
-/// A cell of many short polls shows polling, though no single one fills it.
+/// The sign for polling if polls together fill half of the cell, even though no single poll does.
 fn polled(lane: &Lane, span: (u64, u64)) -> Option<char> {
     let polls = lane.segments.iter().filter(|segment| segment.state == State::Poll);
     let together = polls.fold(0, |sum: u64, segment| sum.saturating_add(overlap(segment, span)));
     (together > 0 && 2 * together >= span.1 - span.0).then(|| glyph(State::Poll))
 }
 
-/// Calls as brackets with their names, where a name fits.
+/// The line of the calls: brackets with the names of the syscalls, where a name fits.
 fn calls(lane: &Lane, axis: &Axis) -> String {
     let mut groups: Vec<(usize, usize, &str)> = Vec::new();
     for segment in &lane.segments {
         let Some(call) = segment.syscall.as_deref() else { continue };
         let (from, to) = (axis.column(segment.from_ns), axis.column(segment.to_ns.max(segment.from_ns)));
         match groups.last_mut() {
-            // Calls of one name less than a cell apart are one bracket.
+            // Calls of the same name that are less than a cell apart share a bracket.
             Some(last) if last.2 == call && from <= last.1 + 1 => last.1 = last.1.max(to),
             _ => groups.push((from, to, call)),
         }

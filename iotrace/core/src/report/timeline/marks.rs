@@ -1,10 +1,10 @@
-//! The moments of a strip: labels above the lanes, each with a line down to its column.
+//! The marks of a strip: labels above the lanes, each with a line down to its column.
 
 use super::axis::{Axis, write};
 use crate::report::units::Unit;
 use crate::summary::Strip;
 
-/// More rows than this would push the lanes out of sight; labels then overlap.
+/// Most rows of labels: more would push the lanes out of sight. Labels that do not fit overlap.
 const ROWS: usize = 8;
 
 struct Label {
@@ -19,7 +19,7 @@ impl Label {
     }
 }
 
-/// The rows, the highest first, and the arrow heads.
+/// The rows of labels from the top down, and the row of arrow heads.
 pub fn draw(strip: &Strip, axis: &Axis, unit: Unit, width: usize) -> Vec<String> {
     let labels = place(texts(strip, axis, unit));
     let rows = labels.iter().map(|label| label.row + 1).max().unwrap_or(0);
@@ -35,11 +35,11 @@ pub fn draw(strip: &Strip, axis: &Axis, unit: Unit, width: usize) -> Vec<String>
     lines.into_iter().map(|line| line.into_iter().collect()).collect()
 }
 
-/// One label a column: marks that fall into one cell share it.
+/// The labels with their columns: marks in the same column share a label.
 fn texts(strip: &Strip, axis: &Axis, unit: Unit) -> Vec<(usize, String)> {
-    let wanted = std::iter::once((0, "want"));
-    let given = strip.marks.iter().map(|mark| (mark.at_ns.min(strip.end_ns), mark.name.as_str()));
-    let had = std::iter::once((strip.end_ns, "has it"));
+    let wanted = std::iter::once((0, "requested"));
+    let given = strip.marks.iter().map(|mark| (mark.at_ns.min(strip.end_ns), label(&mark.name)));
+    let had = std::iter::once((strip.end_ns, "delivered"));
     let mut texts: Vec<(usize, String)> = Vec::new();
     let mut moments: Vec<_> = wanted.chain(given).chain(had).collect();
     moments.sort_by_key(|moment| moment.0);
@@ -60,12 +60,21 @@ fn texts(strip: &Strip, axis: &Axis, unit: Unit) -> Vec<(usize, String)> {
     texts
 }
 
-/// From the right: the lowest row where the label meets no other label and no line crosses one.
+/// The words for a mark: those of a signal must differ from the delivery of the message.
+fn label(mark: &str) -> &str {
+    match mark {
+        "signal" => "signal generated",
+        "delivered" => "signal delivered",
+        other => other,
+    }
+}
+
+/// Places the labels, from right to left: each in the lowest row in which it meets no other label and no line.
 fn place(texts: Vec<(usize, String)>) -> Vec<Label> {
     let mut placed: Vec<Label> = Vec::new();
     for (column, text) in texts.into_iter().rev() {
         let mut label = Label { column, row: 0, text };
-        // Labels to the right block their own row, and the rows their lines pass: all below them.
+        // A label to the right blocks its own row and all rows below it, through which its line passes.
         while label.row < ROWS
             && placed.iter().any(|other| other.row >= label.row && label.end() >= other.column)
         {

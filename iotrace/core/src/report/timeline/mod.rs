@@ -1,4 +1,4 @@
-//! The median message of each run as a picture: one lane a thread, marks above, a time axis below.
+//! The median message of each run as a picture of text: one lane for each thread, marks above, an axis of time below.
 
 pub(super) mod axis;
 mod calls;
@@ -7,17 +7,17 @@ mod marks;
 
 use super::page::Page;
 use super::paint::Style;
-use super::units::{Unit, count};
+use super::units::{Unit, count, plural};
 use super::{closing, header};
 use crate::summary::{Document, Run, State, Strip};
 use axis::Axis;
 
-/// Columns left of the lanes: whose thread.
+/// Columns left of the lanes, for the thread.
 const NAME: usize = 14;
 /// Columns right of the lanes, so that the label of the last mark has room.
-const MARGIN: usize = 17;
+const MARGIN: usize = 20;
 
-/// All runs, what the signs mean, and what to know.
+/// Writes the pictures of all runs, the longest calls of all processes, and explanations.
 pub fn draw(document: &Document, unit: Unit, page: &mut Page) {
     header::document(document, unit, page);
     for run in &document.runs {
@@ -37,9 +37,8 @@ pub fn draw(document: &Document, unit: Unit, page: &mut Page) {
 
 fn none(run: &Run, page: &mut Page) {
     let why = match run.operations.count {
-        0 => "no message could be joined: the kernel's records show none arriving at the application"
-            .to_owned(),
-        seen => format!("{} messages arrived, but none has the records of its whole life", count(seen)),
+        0 => "the kernel's records show no message arriving at the application".to_owned(),
+        seen => format!("{} arrived, but some record of each is missing", plural(seen, "message")),
     };
     page.wrap(Style::Plain, "   no picture: ", &why);
 }
@@ -70,7 +69,7 @@ fn picture(strip: &Strip, unit: Unit, page: &mut Page) {
     page.wrap(Style::Plain, "   ", &summary(strip, unit));
 }
 
-/// When the first copy after `ready` began, when the last ended, and how long they took together.
+/// The copies after `ready`: when the first began, when the last ended, and how long they took together, ns.
 fn copy(strip: &Strip, ready: u64) -> Option<(u64, u64, u64)> {
     let segments = strip.lanes.iter().flat_map(|lane| &lane.segments);
     let copies = segments.filter(|segment| segment.state == State::Copy && segment.from_ns >= ready);
@@ -81,7 +80,7 @@ fn copy(strip: &Strip, ready: u64) -> Option<(u64, u64, u64)> {
     })
 }
 
-/// Stevens' two phases as brackets on the axis.
+/// The two phases as brackets on the axis.
 fn phases(strip: &Strip, axis: &Axis) -> String {
     let mut line = vec![' '; axis.width() + MARGIN];
     let mut bracket = |from: u64, to: u64, names: [&str; 2], outside: &str| {
@@ -107,7 +106,10 @@ fn phases(strip: &Strip, axis: &Axis) -> String {
 /// The picture in numbers.
 fn summary(strip: &Strip, unit: Unit) -> String {
     let Some(ready) = at(strip, "ready") else {
-        return format!("want to has it {} · when data was ready is not known", unit.show(strip.end_ns));
+        return format!(
+            "request to delivery {} · data was there before it was asked for",
+            unit.show(strip.end_ns)
+        );
     };
     let copied = match copy(strip, ready) {
         Some((from, _, took)) => {
@@ -116,10 +118,10 @@ fn summary(strip: &Strip, unit: Unit) -> String {
         None => "phase 2 (copy) not timed".to_owned(),
     };
     let latency = strip.end_ns.saturating_sub(ready);
-    format!("phase 1 (wait) {} · {copied} · ready to has it {}", unit.show(ready), unit.show(latency))
+    format!("phase 1 (wait) {} · {copied} · latency {}", unit.show(ready), unit.show(latency))
 }
 
-/// When the mark was, if the strip has it.
+/// The time of the mark `name`, ns after the request, if the strip has it.
 fn at(strip: &Strip, name: &str) -> Option<u64> {
     strip.marks.iter().find(|mark| mark.name == name).map(|mark| mark.at_ns)
 }
@@ -135,7 +137,7 @@ fn legend(page: &mut Page) {
     page.wrap(
         Style::Plain,
         "   ",
-        "// the axis changes its scale; whatever is shorter than a cell is drawn as one. Left of // times count \
-         from wanting the message, right of it from the moment it was ready.",
+        "// the axis changes its scale. What is shorter than a cell gets a whole one. Left of //, times count from \
+         the request for the message; right of it, from the moment its data was ready.",
     );
 }
