@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Selftest(args) => cmd::selftest::main(&args).map(|()| ExitCode::SUCCESS),
         Command::Act(args) => cmd::selftest::act(&args).map(|()| ExitCode::SUCCESS),
         Command::Schema => cmd::output::schema().map(|()| ExitCode::SUCCESS),
+        Command::Replay(args) => cmd::replay::main(&args).map(|()| ExitCode::SUCCESS),
         Command::Floor => cmd::floor::main().map(|()| ExitCode::SUCCESS),
         Command::Workload(args) => cmd::workload::main(&args).map(|()| ExitCode::SUCCESS),
     };

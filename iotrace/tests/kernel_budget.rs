@@ -15,6 +15,7 @@ use iotrace::bpf::probes::Group;
 use iotrace::bpf::settings::{Settings, Whom};
 use iotrace::cli::{Cli, Command};
 use iotrace::cmd::trace;
+use iotrace::session::settings;
 use iotrace_core::domain::syscall;
 
 /// In the working directory of the tests, the package's.
@@ -86,7 +87,7 @@ fn traced(args: &[&str], whom: &Whom) -> Settings {
     let Command::Trace(args) = Cli::try_parse_from(words).expect("valid arguments").command else {
         panic!("trace was asked for")
     };
-    trace::settings(&args, whom)
+    settings::of_trace(&trace::asked(&args), whom)
 }
 
 fn measure() -> Sizes {

@@ -1,5 +1,6 @@
 //! The command line: commands, options, and the values that they take.
 
+mod output;
 mod selftest;
 mod study;
 mod tier;
@@ -13,8 +14,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use self::study::StudyArgs;
 use iotrace_core::domain::model::{Meanwhile, Model, Transport};
 use iotrace_core::domain::syscall;
-use iotrace_core::report::{Format, Unit};
 
+pub use self::output::{Color, OutputArgs};
 pub use self::selftest::{ActArgs, SelftestArgs};
 pub use self::tier::TierArg;
 
@@ -57,6 +58,9 @@ pub enum Command {
     /// Attach programs that do nothing, until killed
     #[command(hide = true)]
     Floor,
+    /// Print the results of a tape, which a run or a trace with IOTRACE_TAPE=FILE has left
+    #[command(hide = true)]
+    Replay(ReplayArgs),
 }
 
 const RUN_EXAMPLES: &str = "Examples:
@@ -227,51 +231,14 @@ fn expression(word: &str) -> Result<Selection, String> {
     Ok(Selection(numbers))
 }
 
-/// Options that all measuring commands share.
-#[derive(Args, Clone, Debug)]
-pub struct OutputArgs {
-    /// Form of the result
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
-    /// Short for --format timeline: draw the median message (run) or the longest calls (trace)
-    #[arg(long, conflicts_with = "format")]
-    pub timeline: bool,
-    /// Write the result to this file
-    #[arg(short = 'o', long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Unit of all times in the table
-    #[arg(long, value_enum, default_value_t = Unit::Auto)]
-    pub unit: Unit,
-    /// When to colour the table
-    #[arg(long, value_enum, default_value_t = Color::Auto)]
-    pub color: Color,
-    /// Print the result only, no progress and no notes
-    #[arg(short = 'q', long)]
-    pub quiet: bool,
-    /// Say which probes are attached and how long attaching took
-    #[arg(short = 'v', long)]
-    pub verbose: bool,
-    /// Exit with code 3 if the result is incomplete
-    #[arg(long)]
-    pub strict: bool,
-}
-
-impl OutputArgs {
-    /// Whether `--timeline` or `--format timeline` was given.
-    pub fn is_timeline(&self) -> bool {
-        self.timeline || self.format == Format::Timeline
-    }
-}
-
-/// When to use colour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// If the output is a terminal and NO_COLOR is not set.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
+/// Options of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The tape
+    pub tape: PathBuf,
+    /// Form of the result and where it goes
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Options of `doctor`.

@@ -3,10 +3,7 @@
 //! One row a capability and one a probe. Probes are judged by attaching them, all at once, to this very
 //! process; nothing is inferred from the kernel's version.
 
-use std::io::{self, Write};
-
-use comfy_table::{ContentArrangement, Table, presets};
-use serde::Serialize;
+use std::io;
 
 use crate::bpf::btf::Btf;
 use crate::bpf::exact;
@@ -16,53 +13,27 @@ use crate::bpf::settings::{Settings, Wish};
 use crate::cli::{DoctorArgs, DoctorFormat};
 use crate::host::check;
 use crate::session::error::Failure;
-use iotrace_core::domain::Tier;
-use iotrace_core::summary::{Host, SCHEMA};
+use iotrace_core::domain::{Loss, Tier};
+use iotrace_core::report::{self, Format, Options};
+use iotrace_core::summary::{Document, Finding, Overhead, Standing};
 
-/// How well something works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Status {
-    Ok,
-    Degraded,
-    Missing,
-}
-
-/// One row.
-#[derive(Clone, Debug, Serialize)]
-struct Row {
-    name: String,
-    status: Status,
-    reason: String,
-    remedy: Option<String>,
-    lost: Option<String>,
-}
-
-/// What the doctor found.
-#[derive(Debug, Serialize)]
-struct Finding {
-    schema: &'static str,
-    command: &'static str,
-    host: Host,
-    ok: bool,
-    checks: Vec<Row>,
-}
-
-/// Looks at everything; fails (exit code 1) when nothing can be measured here.
+/// Looks at everything and prints what it found.
+///
+/// # Errors
+/// Where nothing can be measured here (exit code 1), or the result cannot be written.
 pub fn main(args: &DoctorArgs) -> Result<(), Failure> {
-    let mut checks = machine();
+    let mut findings = machine();
     let (rows, tier) = probes();
-    checks.extend(rows);
-    let ok = checks.iter().all(|row| row.status != Status::Missing);
-    let finding = Finding { schema: SCHEMA, command: "doctor", host: check::host(tier), ok, checks };
-    let mut out = io::stdout().lock();
-    let written = match args.format {
-        DoctorFormat::Table => table(&finding, &mut out),
-        DoctorFormat::Json => {
-            writeln!(out, "{}", serde_json::to_string_pretty(&finding).unwrap_or_default())
-        }
+    findings.extend(rows);
+    let ok = findings.iter().all(|finding| finding.status != Standing::Missing);
+    let mut document = Document::new("doctor", check::host(tier), Loss::NOTHING, Overhead::default(), 0);
+    document.complete = ok;
+    document.findings = findings;
+    let format = match args.format {
+        DoctorFormat::Table => Format::Table,
+        DoctorFormat::Json => Format::Json,
     };
-    match written {
+    match report::render(format, &document, &Options::default(), &mut io::stdout().lock()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::while_doing("writing the result")(error))
         }
@@ -71,11 +42,17 @@ pub fn main(args: &DoctorArgs) -> Result<(), Failure> {
     }
 }
 
-fn row(name: &str, status: Status, reason: impl Into<String>) -> Row {
-    Row { name: name.to_owned(), status, reason: reason.into(), remedy: None, lost: None }
+fn row(name: &str, status: Standing, reason: impl Into<String>) -> Finding {
+    Finding { name: name.to_owned(), status, reason: reason.into(), remedy: None, lost: None }
 }
 
-impl Row {
+/// What a finding says beside its reason.
+trait Says {
+    fn remedy(self, text: &str) -> Self;
+    fn lost(self, text: &str) -> Self;
+}
+
+impl Says for Finding {
     fn remedy(mut self, text: &str) -> Self {
         self.remedy = Some(text.to_owned());
         self
@@ -88,30 +65,30 @@ impl Row {
 }
 
 /// The rows about the machine.
-fn machine() -> Vec<Row> {
+fn machine() -> Vec<Finding> {
     let mut rows = vec![match check::prerequisites() {
-        Ok(()) => row("privileges", Status::Ok, "BPF programs may be loaded"),
+        Ok(()) => row("privileges", Standing::Ok, "BPF programs may be loaded"),
         Err(missing @ check::Missing::Capabilities(_)) => {
-            row("privileges", Status::Missing, missing.to_string())
+            row("privileges", Standing::Missing, missing.to_string())
                 .remedy("sudo iotrace doctor")
                 .lost("everything")
         }
-        Err(_) => row("privileges", Status::Ok, "the capabilities are there"),
+        Err(_) => row("privileges", Standing::Ok, "the capabilities are there"),
     }];
     rows.push(match check::lockdown().as_str() {
-        "confidentiality" => row("lockdown", Status::Missing, check::Missing::Lockdown.to_string())
+        "confidentiality" => row("lockdown", Standing::Missing, check::Missing::Lockdown.to_string())
             .remedy("boot with lockdown=integrity or without")
             .lost("everything"),
         "unknown" => row(
             "lockdown",
-            Status::Ok,
+            Standing::Ok,
             "/sys/kernel/security is not mounted, so its level is not known; loading shows what it allows",
         ),
-        level => row("lockdown", Status::Ok, format!("{level}: tracepoints may be observed")),
+        level => row("lockdown", Standing::Ok, format!("{level}: tracepoints may be observed")),
     });
     rows.push(match Btf::of_kernel() {
-        Ok(_) => row("btf", Status::Ok, crate::bpf::btf::VMLINUX),
-        Err(error) => row("btf", Status::Missing, error.to_string())
+        Ok(_) => row("btf", Standing::Ok, crate::bpf::btf::VMLINUX),
+        Err(error) => row("btf", Standing::Missing, error.to_string())
             .remedy("a kernel with CONFIG_DEBUG_INFO_BTF=y")
             .lost("everything"),
     });
@@ -120,36 +97,36 @@ fn machine() -> Vec<Row> {
     rows
 }
 
-fn io_uring() -> Row {
+fn io_uring() -> Finding {
     match io_uring::IoUring::new(1) {
-        Ok(_) => row("io_uring", Status::Ok, "rings can be made"),
+        Ok(_) => row("io_uring", Standing::Ok, "rings can be made"),
         Err(error) => {
             let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
             let value = sysctl.map_or("absent".to_owned(), |text| text.trim().to_owned());
-            row("io_uring", Status::Degraded, format!("{error}; kernel.io_uring_disabled is {value}"))
+            row("io_uring", Standing::Degraded, format!("{error}; kernel.io_uring_disabled is {value}"))
                 .remedy("sysctl kernel.io_uring_disabled=0; in a container, a seccomp profile that allows it")
                 .lost("models io-uring and io-uring-sqpoll")
         }
     }
 }
 
-fn native_aio() -> Row {
+fn native_aio() -> Finding {
     let mut context: libc::c_ulong = 0;
     // SAFETY: a valid place for the context; it is destroyed below.
     let rc = unsafe { libc::syscall(libc::SYS_io_setup, 1, &raw mut context) };
     if rc != 0 {
         let error = io::Error::last_os_error();
-        return row("linux aio", Status::Degraded, format!("io_setup: {error}"))
+        return row("linux aio", Standing::Degraded, format!("io_setup: {error}"))
             .remedy("a kernel with CONFIG_AIO=y; fs.aio-max-nr not used up")
             .lost("models linux-aio and linux-aio-poll");
     }
     // SAFETY: the context that was just made.
     unsafe { libc::syscall(libc::SYS_io_destroy, context) };
-    row("linux aio", Status::Ok, "contexts can be made")
+    row("linux aio", Standing::Ok, "contexts can be made")
 }
 
 /// The rows about the probes.
-fn probes() -> (Vec<Row>, Tier) {
+fn probes() -> (Vec<Finding>, Tier) {
     if check::prerequisites().is_err() {
         let skipped = "not tried: see above";
         let rows = PROBES.iter().map(|probe| judged(probe, Err(skipped.to_owned()))).collect();
@@ -166,7 +143,7 @@ fn probes() -> (Vec<Row>, Tier) {
             let row = |probe: &Probe| {
                 if probe.is_second_chance() && !programs_are_preemptible() {
                     let why = "not needed: this kernel runs probes with preemption off";
-                    return row(probe.name, Status::Ok, why);
+                    return row(probe.name, Standing::Ok, why);
                 }
                 let missing = observer.missing().iter().find(|missing| missing.probe.name == probe.name);
                 judged(probe, missing.map_or(Ok(()), |missing| Err(missing.why.clone())))
@@ -176,58 +153,22 @@ fn probes() -> (Vec<Row>, Tier) {
             (PROBES.iter().map(row).collect(), tier)
         }
         Err(error) => {
-            let row = row("probes", Status::Missing, error.to_string()).lost("everything");
+            let row = row("probes", Standing::Missing, error.to_string()).lost("everything");
             (vec![row], Tier::Tracepoint)
         }
     }
 }
 
-fn judged(probe: &Probe, outcome: Result<(), String>) -> Row {
+fn judged(probe: &Probe, outcome: Result<(), String>) -> Finding {
     match outcome {
-        Ok(()) => row(probe.name, Status::Ok, probe.feeds),
+        Ok(()) => row(probe.name, Standing::Ok, probe.feeds),
         Err(why) => {
-            let status = if probe.required { Status::Missing } else { Status::Degraded };
+            let status = if probe.required { Standing::Missing } else { Standing::Degraded };
             let remedy = match exact::GROUPS.contains(&probe.group) {
                 true => exact::REMEDY.to_owned(),
                 false => format!("Linux {} or later", probe.since),
             };
             row(probe.name, status, why).remedy(&remedy).lost(probe.lost)
         }
-    }
-}
-
-fn table(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
-    let host = &finding.host;
-    writeln!(
-        out,
-        "Linux {} on {}, {} CPUs, lockdown {}\n",
-        host.kernel, host.arch, host.cpus, host.lockdown
-    )?;
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(100);
-    table.set_header(["what", "status", "why; what is lost; what to do"]);
-    for row in &finding.checks {
-        let status = match row.status {
-            Status::Ok => "ok",
-            Status::Degraded => "degraded",
-            Status::Missing => "missing",
-        };
-        let mut text = row.reason.clone();
-        if let Some(lost) = &row.lost {
-            text.push_str(&format!("\nlost: {lost}"));
-        }
-        if let Some(remedy) = &row.remedy {
-            text.push_str(&format!("\nremedy: {remedy}"));
-        }
-        table.add_row([row.name.as_str(), status, &text]);
-    }
-    writeln!(out, "{table}\n")?;
-    let degraded = finding.checks.iter().filter(|row| row.status == Status::Degraded).count();
-    match (finding.ok, degraded) {
-        (true, 0) => writeln!(out, "Everything works here."),
-        (true, _) => {
-            writeln!(out, "iotrace works here; {degraded} of the rows above say what is measured less well.")
-        }
-        (false, _) => writeln!(out, "iotrace cannot measure here."),
     }
 }

@@ -3,6 +3,7 @@
 pub mod doctor;
 pub mod floor;
 pub mod output;
+pub mod replay;
 pub mod run;
 pub mod selftest;
 pub mod study;

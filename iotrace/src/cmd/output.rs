@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::bpf::exact::Refused;
 use crate::cli::{Color, OutputArgs};
 use crate::host::launch::Identity;
 use crate::session::error::Failure;
+use crate::session::sink::{Begun, Sink};
 use iotrace_core::report::{self, Format, Options};
 use iotrace_core::summary::Document;
 
@@ -25,8 +26,55 @@ pub fn check(args: &OutputArgs) -> Result<(), Failure> {
     fs::remove_file(&part).map_err(|error| unwritable(path, &error))
 }
 
+/// Where the tape of an observation is kept: `IOTRACE_TAPE` names a file. Tests set it, to leave what a failure came of.
+pub fn tape() -> Option<PathBuf> {
+    std::env::var_os("IOTRACE_TAPE").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Prints the results of an observation as the options say.
+pub struct Printer<'a> {
+    args: &'a OutputArgs,
+    /// Whether results of intervals come before the whole.
+    pub intervals: bool,
+    /// Whether it is said on a terminal that tracing has begun.
+    pub says_begin: bool,
+}
+
+impl<'a> Printer<'a> {
+    /// By these options; without intervals.
+    pub fn new(args: &'a OutputArgs) -> Self {
+        Self { args, intervals: false, says_begin: false }
+    }
+}
+
+impl Sink for Printer<'_> {
+    fn note(&mut self, text: &str) {
+        if !self.args.quiet && io::stderr().is_terminal() {
+            eprintln!("{text}");
+        }
+    }
+
+    fn begin(&mut self, begun: &Begun<'_>) {
+        if self.args.verbose {
+            eprintln!("{}: attached in {:.0?}: {}", begun.about, begun.took, begun.attached.join(" "));
+            say_refused(begun.refused);
+        }
+        if self.says_begin {
+            self.note(&format!("Tracing {} ... Ctrl-C to end.", begun.about));
+        }
+    }
+
+    fn interval(&mut self, document: &Document) -> Result<(), Failure> {
+        interval(document, self.args).map_err(Failure::while_doing("writing the result"))
+    }
+
+    fn end(&mut self, document: &Document) -> Result<(), Failure> {
+        if self.intervals { after_intervals(document, self.args) } else { write(document, self.args) }
+    }
+}
+
 /// Says which function could not be hooked, where that was tried.
-pub fn say_refused(refused: Option<&Refused>) {
+fn say_refused(refused: Option<&Refused>) {
     if let Some(Refused { function, why }) = refused {
         eprintln!("not in the exact tier: cannot hook {function} ({why})");
     }
@@ -108,7 +156,7 @@ fn is_special(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
 
-fn beside(path: &Path) -> std::path::PathBuf {
+fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
     path.with_file_name(name)

@@ -18,11 +18,12 @@ use crate::host::{check, clock, proc};
 use crate::selftest::account::Account;
 use crate::selftest::{self, Observed};
 use crate::session::error::Failure;
-use crate::session::{self, End, calibrate};
+use crate::session::tape::Items;
+use crate::session::{self, End, calibrate, interrupts};
 use crate::workload;
 use iotrace_core::domain::{Loss, Tier, syscall};
 use iotrace_core::messages::signals::SIGIO;
-use iotrace_core::summary::{Check, Document, Overhead, SCHEMA, Warning};
+use iotrace_core::summary::{Check, Document, Overhead, Warning};
 
 /// What does not pass is played again: a busy machine may disturb a scene from beginning to end.
 const ATTEMPTS: u32 = 5;
@@ -46,7 +47,7 @@ pub fn main(args: &SelftestArgs) -> Result<(), Failure> {
     }
     output::check(&args.output)?;
     check::prerequisites()?;
-    session::catch_interrupts().map_err(Failure::while_doing("catching Ctrl-C"))?;
+    interrupts::catch().map_err(Failure::while_doing("catching Ctrl-C"))?;
     let started = Instant::now();
     let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
     let baseline = workload::empty_call_ns().ok();
@@ -128,11 +129,11 @@ fn attempted(
     let kernel = check::version(&check::host(Tier::Tracepoint).kernel).unwrap_or_default();
     let (mut observer, summed) = attach(btf, settings, kernel)?;
     let other_call = calibrate::others(baseline);
-    if session::interrupted() {
+    if interrupts::interrupted() {
         return Err(Failure::Interrupted);
     }
     let mut running = held.release().map_err(Failure::while_doing("executing the acting process"))?;
-    let mut watched = session::watch(&mut observer, &mut running, control, PATIENCE)
+    let mut watched = session::watch(&mut observer, &mut running, control, PATIENCE, &mut Items::dropped())
         .map_err(Failure::while_doing("watching the acting process"))?;
     match watched.end {
         End::Interrupted => return Err(Failure::Interrupted),
@@ -200,27 +201,19 @@ fn document(
     btf: &Btf,
 ) -> Document {
     let cost = calibrate::measure(btf);
-    Document {
-        schema: SCHEMA.to_owned(),
-        command: "selftest".to_owned(),
-        host: check::host(Tier::Tracepoint),
-        complete: loss.is_none(),
-        loss,
-        overhead: Overhead {
-            per_call_ns: cost.per_call_ns,
-            per_other_call_ns: other_call,
-            per_switch_ns: cost.per_switch_ns,
-            iotrace_cpu_ns: clock::own_cpu_ns(),
-            // Only differences of copies are compared.
-            copy_floors_ns: None,
-        },
-        elapsed_ns: elapsed.as_nanos() as u64,
-        runs: Vec::new(),
-        processes: Vec::new(),
-        studies: Vec::new(),
-        checks,
-        warnings,
-    }
+    let overhead = Overhead {
+        per_call_ns: cost.per_call_ns,
+        per_other_call_ns: other_call,
+        per_switch_ns: cost.per_switch_ns,
+        iotrace_cpu_ns: clock::own_cpu_ns(),
+        // Only differences of copies are compared.
+        copy_floors_ns: None,
+    };
+    let host = check::host(Tier::Tracepoint);
+    let mut document = Document::new("selftest", host, loss, overhead, elapsed.as_nanos() as u64);
+    document.checks = checks;
+    document.warnings = warnings;
+    document
 }
 
 /// `iotrace act`: the observed side, started by the other one and held until the probes are attached.

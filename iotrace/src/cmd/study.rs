@@ -8,11 +8,11 @@ use crate::cli::{OutputArgs, StudyArgs};
 use crate::cmd::output;
 use crate::host::{check, clock};
 use crate::session::error::Failure;
-use crate::session::{self, calibrate};
+use crate::session::{calibrate, interrupts};
 use crate::study::{self, Experiment, Lab, Options};
 use iotrace_core::domain::Tier;
 use iotrace_core::report::{Format, Unit};
-use iotrace_core::summary::{Document, Overhead, SCHEMA, Study};
+use iotrace_core::summary::{Document, Overhead, Study};
 
 /// Lists the studies, or carries one out.
 pub fn main(args: &StudyArgs) -> Result<(), Failure> {
@@ -31,7 +31,7 @@ pub fn main(args: &StudyArgs) -> Result<(), Failure> {
     let figure = args.svg.as_ref().map(|path| OutputArgs { output: Some(path.clone()), ..to.clone() });
     figure.as_ref().map_or(Ok(()), output::check)?;
     check::prerequisites()?;
-    session::catch_interrupts().map_err(Failure::while_doing("catching Ctrl-C"))?;
+    interrupts::catch().map_err(Failure::while_doing("catching Ctrl-C"))?;
     let document = carry_out(experiment, options)?;
     if let Some(path) = &args.svg {
         output::figure(&document, path)?;
@@ -82,27 +82,19 @@ fn carry_out(experiment: &Experiment, options: Options) -> Result<Document, Fail
         pictures: outcome.pictures,
     };
     let loss = lab.loss;
-    Ok(Document {
-        schema: SCHEMA.to_owned(),
-        command: "study".to_owned(),
-        host: check::host(Tier::Tracepoint),
-        complete: loss.is_none(),
-        loss,
-        overhead: Overhead {
-            per_call_ns: calibration.per_call_ns,
-            // A study observes itself; what its probes add to others is a question for `trace`.
-            per_other_call_ns: None,
-            per_switch_ns: calibration.per_switch_ns,
-            iotrace_cpu_ns: clock::own_cpu_ns(),
-            copy_floors_ns: None,
-        },
-        elapsed_ns: began.elapsed().as_nanos() as u64,
-        runs: Vec::new(),
-        processes: Vec::new(),
-        checks: Vec::new(),
-        studies: vec![study],
-        warnings: lab.warnings,
-    })
+    let overhead = Overhead {
+        per_call_ns: calibration.per_call_ns,
+        // A study observes itself; what its probes add to others is a question for `trace`.
+        per_other_call_ns: None,
+        per_switch_ns: calibration.per_switch_ns,
+        iotrace_cpu_ns: clock::own_cpu_ns(),
+        copy_floors_ns: None,
+    };
+    let (host, elapsed_ns) = (check::host(Tier::Tracepoint), began.elapsed().as_nanos() as u64);
+    let mut document = Document::new("study", host, loss, overhead, elapsed_ns);
+    document.studies = vec![study];
+    document.warnings = lab.warnings;
+    Ok(document)
 }
 
 fn output_args(args: &StudyArgs) -> OutputArgs {

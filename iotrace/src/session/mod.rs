@@ -3,16 +3,23 @@
 //! The only module with an async runtime, of one thread: what iotrace does meanwhile must not compete
 //! with what it observes.
 
+pub mod asked;
 pub mod calibrate;
 pub mod error;
+pub mod interrupts;
+pub mod live;
 pub mod recorded;
+pub mod run;
+pub mod settings;
+pub mod sink;
+pub mod source;
+pub mod tape;
 pub mod trace;
 pub mod until;
 pub mod whom;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
@@ -21,65 +28,13 @@ use tokio::time::MissedTickBehavior;
 
 use crate::bpf::loader::Observer;
 use crate::host::launch::Running;
+use crate::session::tape::Items;
 use iotrace_core::records::journal::Journal;
 
 /// How often the ring is drained. At a million calls a second 5 ms are 1.1 MiB of a 16 MiB ring.
 const DRAIN: Duration = Duration::from_millis(5);
 /// How long a workload may take to exit after its last word.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// How often Ctrl-C or SIGTERM came.
-static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
-/// The last of them that a process sent, and that a command did not get from the terminal as well.
-static SENT: AtomicI32 = AtomicI32::new(0);
-
-/// From now on Ctrl-C and SIGTERM end nothing, but are remembered: [`watch`] looks, and whoever does
-/// something long outside of it asks [`interrupted`]. The runtime would catch them, too, but only since the
-/// first workload is watched; while the first probes are attached they would end iotrace without a word.
-///
-/// # Errors
-/// Of `sigaction`.
-pub fn catch_interrupts() -> io::Result<()> {
-    extern "C" fn remember(number: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-        // SAFETY: with SA_SIGINFO the kernel passes a valid one. Codes above 0 are the kernel's own: a terminal's
-        // Ctrl-C is SI_KERNEL (sigaction(2)).
-        if unsafe { (*info).si_code } <= 0 {
-            SENT.store(number, Relaxed);
-        }
-        INTERRUPTS.fetch_add(1, Relaxed);
-    }
-    for number in [libc::SIGINT, libc::SIGTERM] {
-        // SAFETY: all-zero is a valid sigaction with an empty mask; the handler has the signature
-        // of SA_SIGINFO and only stores to atomics.
-        let done = unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = remember as Handler as libc::sighandler_t;
-            action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO;
-            libc::sigaction(number, &raw const action, std::ptr::null_mut())
-        };
-        if done != 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(())
-}
-
-type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
-
-/// How often Ctrl-C or SIGTERM came since [`catch_interrupts`].
-pub fn interrupts() -> u32 {
-    INTERRUPTS.load(Relaxed)
-}
-
-/// The signal that a process sent us; `None` where it was the terminal, which signals all its processes.
-pub fn sent() -> Option<i32> {
-    Some(SENT.load(Relaxed)).filter(|&number| number != 0)
-}
-
-/// Whether Ctrl-C or SIGTERM came since [`catch_interrupts`].
-pub fn interrupted() -> bool {
-    interrupts() > 0
-}
 
 /// Why the observation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +58,8 @@ pub struct Watched {
     pub end: End,
 }
 
-/// Watches `running` until it ends, is interrupted, or `limit` has passed.
+/// Watches `running` until it ends, is interrupted, or `limit` has passed. `keep` gets the items of the ring buffer as
+/// they come.
 ///
 /// # Errors
 /// Of the runtime's set-up and of the control pipe.
@@ -112,9 +68,19 @@ pub fn watch(
     running: &mut Running,
     control: OwnedFd,
     limit: Duration,
+    keep: &mut Items<'_>,
 ) -> io::Result<Watched> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(watching(observer, running, control, limit))
+    runtime.block_on(watching(observer, running, control, limit, keep))
+}
+
+/// Takes what the probes sent, and hands the items on as they are.
+fn drain(observer: &mut Observer, journal: &mut Journal, keep: &mut Items<'_>) {
+    observer.drain(|item| {
+        journal.take(item);
+        keep.take(item);
+    });
+    keep.flush();
 }
 
 async fn watching(
@@ -122,6 +88,7 @@ async fn watching(
     running: &mut Running,
     control: OwnedFd,
     limit: Duration,
+    keep: &mut Items<'_>,
 ) -> io::Result<Watched> {
     let mut control = pipe::Receiver::from_owned_fd(control)?;
     let mut tick = tokio::time::interval(DRAIN);
@@ -131,8 +98,8 @@ async fn watching(
     let end = loop {
         tokio::select! {
             _ = tick.tick() => {
-                observer.drain(|item| journal.take(item));
-                if interrupted() {
+                drain(observer, &mut journal, keep);
+                if interrupts::interrupted() {
                     break End::Interrupted;
                 }
                 if started.elapsed() > limit {
@@ -141,7 +108,7 @@ async fn watching(
             }
             got = control.read_buf(&mut report) => if got? == 0 {
                 // Ctrl-C on a terminal ends the workload as well.
-                break if interrupted() { End::Interrupted } else { End::Finished };
+                break if interrupts::interrupted() { End::Interrupted } else { End::Finished };
             },
         }
     };
@@ -153,6 +120,6 @@ async fn watching(
     } else {
         running.signal(libc::SIGKILL);
     }
-    observer.drain(|item| journal.take(item));
+    drain(observer, &mut journal, keep);
     Ok(Watched { journal, report, end })
 }

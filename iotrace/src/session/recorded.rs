@@ -15,7 +15,8 @@ use crate::bpf::probes::Group;
 use crate::bpf::settings::{Settings, Wish};
 use crate::host::launch::{Held, Identity, pipe};
 use crate::session::error::Failure;
-use crate::session::{self, End};
+use crate::session::tape::Items;
+use crate::session::{self, End, interrupts};
 use crate::workload;
 
 /// One workload that was run and recorded.
@@ -28,29 +29,40 @@ pub struct Recorded {
     pub observer: Observer,
 }
 
-/// Like [`record_by`], by tracepoints.
-pub fn record(
-    program: &OsStr,
-    btf: &Btf,
-    spec: &Spec,
-    ring_bytes: u32,
-    without: &[String],
-    attached: impl FnOnce(&Observer),
-) -> Result<Option<Recorded>, Failure> {
-    record_by(Wish::Tracepoint, program, btf, spec, ring_bytes, without, attached)
+/// How a workload is to be recorded.
+pub struct Recording<'a> {
+    /// Which hooks are to time the copies.
+    pub tier: Wish,
+    /// The iotrace that has the workload inside.
+    pub program: &'a OsStr,
+    /// The kernel's types.
+    pub btf: &'a Btf,
+    /// What the workload is to do.
+    pub spec: &'a Spec,
+    /// Bytes of the ring buffer.
+    pub ring_bytes: u32,
+    /// Probes to leave out.
+    pub without: &'a [String],
 }
 
-/// Runs `program workload` with `spec` under observation; `None` when interrupted. `attached` is called
-/// when the probes are, before the workload begins.
-pub fn record_by(
-    tier: Wish,
-    program: &OsStr,
-    btf: &Btf,
-    spec: &Spec,
-    ring_bytes: u32,
-    without: &[String],
+impl<'a> Recording<'a> {
+    /// By tracepoints, with every probe.
+    pub fn by_tracepoints(program: &'a OsStr, btf: &'a Btf, spec: &'a Spec, ring_bytes: u32) -> Self {
+        Self { tier: Wish::Tracepoint, program, btf, spec, ring_bytes, without: &[] }
+    }
+}
+
+/// Runs the workload under observation; `None` when interrupted. `attached` is called when the probes are, before the
+/// workload begins; `items` gets those of the ring buffer as they come.
+///
+/// # Errors
+/// Where nothing can be attached, or the workload fails, stalls or dies.
+pub fn record(
+    recording: &Recording<'_>,
     attached: impl FnOnce(&Observer),
+    items: &mut Items<'_>,
 ) -> Result<Option<Recorded>, Failure> {
+    let &Recording { tier, program, btf, spec, ring_bytes, without } = recording;
     let (control, keep) = pipe().map_err(Failure::while_doing("making the control pipe"))?;
     let (fd, json) = (keep.as_raw_fd().to_string(), serde_json::to_string(spec).unwrap_or_default());
     let [workload, option, fd, spec_option, json] =
@@ -69,11 +81,11 @@ pub fn record_by(
     };
     let mut observer = Observer::attach(btf, &settings)?;
     attached(&observer);
-    if session::interrupted() {
+    if interrupts::interrupted() {
         return Ok(None);
     }
     let mut running = held.release().map_err(Failure::while_doing("executing the workload"))?;
-    let watched = session::watch(&mut observer, &mut running, control, workload::patience(spec))
+    let watched = session::watch(&mut observer, &mut running, control, workload::patience(spec), items)
         .map_err(Failure::while_doing("watching the workload"))?;
     match watched.end {
         End::Interrupted => return Ok(None),

@@ -1,11 +1,12 @@
 //! Observing targets that nobody controls: until they end, the time is up, or Ctrl-C.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 
 use crate::host::launch::{Ended, Running};
+use crate::session::error::Failure;
+use crate::session::interrupts;
 
 /// How often the ring is drained and the targets are looked at. Sums are kept in the kernel; the ring
 /// carries only names.
@@ -22,12 +23,16 @@ pub struct Until {
 /// What there is to do meanwhile.
 pub trait Watcher {
     /// Looks after things; `false` when there is nothing left to observe.
-    fn look(&mut self) -> bool;
+    ///
+    /// # Errors
+    /// Of keeping what was seen.
+    fn look(&mut self) -> Result<bool, Failure>;
+
     /// An interval is over.
     ///
     /// # Errors
-    /// Of writing what it printed.
-    fn interval(&mut self) -> io::Result<()>;
+    /// Of handing on its result.
+    fn interval(&mut self) -> Result<(), Failure>;
 }
 
 /// Watches until it is over. Returns how the command ended, if there was one and it did.
@@ -38,8 +43,9 @@ pub fn trace(
     mut until: Until,
     interval: Option<Duration>,
     watcher: &mut impl Watcher,
-) -> io::Result<Option<Ended>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+) -> Result<Option<Ended>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Failure::while_doing("starting to watch"))?;
     runtime.block_on(tracing(&mut until, interval, watcher))
 }
 
@@ -47,7 +53,7 @@ async fn tracing(
     until: &mut Until,
     interval: Option<Duration>,
     watcher: &mut impl Watcher,
-) -> io::Result<Option<Ended>> {
+) -> Result<Option<Ended>, Failure> {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let started = Instant::now();
@@ -57,22 +63,23 @@ async fn tracing(
         look.tick().await;
         // A command gets the terminal's Ctrl-C, too, and what was sent to us alone is passed on: it decides how it
         // ends. The second time is meant.
-        match (super::interrupts(), &until.command) {
+        match (interrupts::count(), &until.command) {
             (0, _) => {}
             (1, Some(command)) if !asked => {
                 asked = true;
-                if let Some(number) = super::sent() {
+                if let Some(number) = interrupts::sent() {
                     command.signal(number);
                 }
             }
             (1, Some(_)) => {}
             _ => return Ok(None),
         }
-        let left = watcher.look();
+        let left = watcher.look()?;
         if let Some(command) = &mut until.command
-            && let Some(ended) = command.try_wait()?
+            && let Some(ended) =
+                command.try_wait().map_err(Failure::while_doing("waiting for the command"))?
         {
-            watcher.look();
+            watcher.look()?;
             return Ok(Some(ended));
         }
         if until.command.is_none() && !left {

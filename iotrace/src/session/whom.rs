@@ -4,24 +4,22 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use iotrace_ebpf::abi::sinks;
-
 use crate::bpf::settings::Whom;
-use crate::cli::{SinkArg, TraceArgs};
 use crate::host::proc;
+use crate::session::asked::Asked;
 use crate::session::error::Failure;
 
 /// Checks what was asked for against what is there.
 ///
 /// # Errors
 /// No target at all, or one that does not exist, with what to do about it.
-pub fn resolve(args: &TraceArgs) -> Result<Whom, Failure> {
-    let nobody = args.pids.is_empty()
-        && args.tids.is_empty()
-        && args.comm.is_none()
-        && args.cgroup.is_none()
-        && !args.all
-        && args.command.is_empty();
+pub fn resolve(asked: &Asked) -> Result<Whom, Failure> {
+    let nobody = asked.pids.is_empty()
+        && asked.tids.is_empty()
+        && asked.comm.is_none()
+        && asked.cgroup.is_none()
+        && !asked.all
+        && asked.command.is_empty();
     if nobody {
         return Err(Failure::Usage(
             "trace whom? Name processes (-p PID), threads (-t TID), --comm NAME, --cgroup PATH, a command (-- CMD), \
@@ -29,10 +27,10 @@ pub fn resolve(args: &TraceArgs) -> Result<Whom, Failure> {
                 .to_owned(),
         ));
     }
-    for &pid in &args.pids {
+    for &pid in &asked.pids {
         exists(pid)?;
     }
-    for &tid in &args.tids {
+    for &tid in &asked.tids {
         if !Path::new(&format!("/proc/{tid}")).exists() {
             return Err(Failure::Failed(format!(
                 "there is no thread {tid}; `ps -eLf` lists those that are there"
@@ -40,14 +38,14 @@ pub fn resolve(args: &TraceArgs) -> Result<Whom, Failure> {
         }
     }
     let mut whom = Whom {
-        tgids: args.pids.clone(),
-        tids: args.tids.clone(),
-        comm: args.comm.clone(),
-        all: args.all,
-        follow: args.follow && !args.no_follow,
+        tgids: asked.pids.clone(),
+        tids: asked.tids.clone(),
+        comm: asked.comm.clone(),
+        all: asked.all,
+        follow: asked.follow && !asked.no_follow,
         ..Whom::default()
     };
-    if let Some(path) = &args.cgroup {
+    if let Some(path) = &asked.cgroup {
         match unified(path)? {
             Some(cgroup) => whom.cgroup = Some(cgroup),
             // A hierarchy of the first version is not known to the helper that tells a thread's cgroup:
@@ -156,14 +154,4 @@ pub fn present(whom: &Whom, cgroup: Option<&Path>) -> Vec<u32> {
     pids.sort_unstable();
     pids.dedup();
     pids
-}
-
-/// Bits of `abi::sinks`, and a ring to go with them: sums need it for names only, and records of the time
-/// between two looks must fit into it.
-pub fn sink(args: &TraceArgs) -> (u32, u32) {
-    match args.sink {
-        SinkArg::Records => (sinks::RECORDS, 64 << 20),
-        SinkArg::Aggregate if args.output.is_timeline() => (sinks::RECORDS | sinks::AGGREGATES, 64 << 20),
-        SinkArg::Aggregate => (sinks::AGGREGATES, 4 << 20),
-    }
 }

@@ -6,7 +6,8 @@ use super::Lab;
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::session::error::Failure;
-use crate::session::recorded::record;
+use crate::session::recorded::{Recording, record};
+use crate::session::tape::Items;
 use iotrace_core::domain::Loss;
 use iotrace_core::domain::model::{Meanwhile, Model, Transport};
 use iotrace_core::domain::spec::{Spec, Tuning};
@@ -53,7 +54,9 @@ impl Bench {
         if self.arms[arm].failed.is_some() {
             return Ok(None);
         }
-        let recorded = match record(OsStr::new("/proc/self/exe"), &self.btf, spec, RING_BYTES, &[], |_| {}) {
+        let program = OsStr::new("/proc/self/exe");
+        let recording = Recording::by_tracepoints(program, &self.btf, spec, RING_BYTES);
+        let recorded = match record(&recording, |_| {}, &mut Items::dropped()) {
             Ok(Some(recorded)) => recorded,
             Ok(None) => return Err(Failure::Interrupted),
             Err(Failure::Failed(why)) => {

@@ -6,8 +6,8 @@ use std::io::{IsTerminal, Write};
 use super::observe::Watching;
 use super::{Experiment, limits};
 use crate::bpf::probes::Group;
-use crate::session;
 use crate::session::error::Failure;
+use crate::session::interrupts;
 use iotrace_core::domain::Loss;
 use iotrace_core::samples::sheet::Sheet;
 use iotrace_core::summary::{Environment, Warning};
@@ -126,7 +126,7 @@ impl Lab {
                         format!("{what}: round {} of {repeats}, variant {} of {arms}", round + 1, step + 1)
                     }
                 });
-                if session::interrupted() {
+                if interrupts::interrupted() {
                     self.clear();
                     return Err(Failure::Interrupted);
                 }

@@ -6,7 +6,10 @@ use std::io::Write as _;
 
 use iotrace::bpf::btf::Btf;
 use iotrace::bpf::settings::Wish;
-use iotrace::session::recorded::{Recorded, record_by};
+use iotrace::session::recorded::{
+    Recorded, {Recording, record},
+};
+use iotrace::session::tape::Items;
 use iotrace_core::domain::model::{Model, Transport};
 use iotrace_core::domain::spec::{Log, Spec, Tuning};
 use iotrace_core::domain::{Role, Tier};
@@ -38,7 +41,16 @@ pub fn spec(transport: Transport, size: u64) -> Spec {
 fn both(spec: &Spec) -> (Journal, Log) {
     let btf = Btf::of_kernel().expect("this kernel has BTF");
     for _ in 0..8 {
-        let recorded = record_by(Wish::Both, OsStr::new(&binary()), &btf, spec, 16 << 20, &[], |_| {});
+        let program = binary();
+        let recording = Recording {
+            tier: Wish::Both,
+            program: OsStr::new(&program),
+            btf: &btf,
+            spec,
+            ring_bytes: 16 << 20,
+            without: &[],
+        };
+        let recorded = record(&recording, |_| {}, &mut Items::dropped());
         let recorded = recorded.unwrap_or_else(|failure| panic!("{spec:?}: {failure}"));
         let Recorded { mut journal, observer, log } = recorded.expect("nobody interrupts the tests");
         assert_eq!(observer.tier(), Tier::Tracepoint, "those are what is booked");

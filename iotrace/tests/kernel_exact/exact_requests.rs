@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 
 use iotrace::bpf::btf::Btf;
 use iotrace::bpf::settings::Wish;
-use iotrace::session::recorded::record_by;
+use iotrace::session::recorded::{Recording, record};
+use iotrace::session::tape::Items;
 use iotrace_core::domain::model::{Meanwhile, Model, Transport};
 use iotrace_core::domain::spec::Spec;
 use iotrace_ebpf::abi::UringEvent;
@@ -23,7 +24,16 @@ fn the_kernel_says_when_it_begins_to_receive() {
     for transport in [Transport::Tcp, Transport::Pipe] {
         let (model, meanwhile) = (Model::IoUring, Some(Meanwhile::Wait));
         let spec = Spec { model, meanwhile, messages: 20, ..spec(transport, 1024) };
-        let recorded = record_by(Wish::Auto, OsStr::new(&binary()), &btf, &spec, 16 << 20, &[], |_| {});
+        let program = binary();
+        let recording = Recording {
+            tier: Wish::Auto,
+            program: OsStr::new(&program),
+            btf: &btf,
+            spec: &spec,
+            ring_bytes: 16 << 20,
+            without: &[],
+        };
+        let recorded = record(&recording, |_| {}, &mut Items::dropped());
         let recorded = recorded.unwrap_or_else(|failure| panic!("{spec:?}: {failure}"));
         let mut journal = recorded.expect("nobody interrupts the tests").journal;
         journal.sort();

@@ -4,7 +4,8 @@
 use std::ffi::OsStr;
 
 use iotrace::bpf::btf::Btf;
-use iotrace::session::recorded::{Recorded, record};
+use iotrace::session::recorded::{Recorded, Recording, record};
+use iotrace::session::tape::Items;
 use iotrace_core::domain::spec::{Log, Message, Spec};
 use iotrace_core::domain::{Role, ThreadRole};
 use iotrace_core::messages;
@@ -25,7 +26,9 @@ pub struct Measured {
 pub fn measure(spec: &Spec) -> Measured {
     let btf = Btf::of_kernel().expect("this kernel has BTF");
     for _ in 0..8 {
-        let recorded = record(OsStr::new(&binary()), &btf, spec, 16 << 20, &[], |_| {});
+        let program = binary();
+        let recording = Recording::by_tracepoints(OsStr::new(&program), &btf, spec, 16 << 20);
+        let recorded = record(&recording, |_| {}, &mut Items::dropped());
         let recorded = recorded.unwrap_or_else(|failure| panic!("{spec:?}: {failure}"));
         let Recorded { log, mut journal, observer } = recorded.expect("nobody interrupts the tests");
         if observer.recursion_misses().unwrap_or(0) > 0 {

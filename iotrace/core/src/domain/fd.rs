@@ -23,7 +23,7 @@ pub enum WaitsFor {
 }
 
 /// How the epoll descriptors of a process are triggered, from `/proc/PID/fdinfo`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Triggers {
     /// Registrations with `EPOLLET`.
     pub edge: u64,

@@ -2,6 +2,8 @@
 
 pub mod degraded;
 pub mod operation;
+pub mod outcome;
+pub mod replay;
 pub mod requests;
 pub mod signals;
 pub mod strip;

@@ -7,6 +7,7 @@ mod bar;
 mod closing;
 mod facts;
 mod figure;
+mod findings;
 mod header;
 mod json;
 mod page;
@@ -76,6 +77,9 @@ impl Default for Options {
 /// # Errors
 /// `out` could not be written.
 pub fn render(format: Format, document: &Document, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    if !document.findings.is_empty() && format != Format::Json {
+        return findings::draw(document, out);
+    }
     let mut page = Page::new(options.width);
     match format {
         Format::Json => return json::pretty(document, out),

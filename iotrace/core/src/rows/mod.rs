@@ -1,9 +1,13 @@
 //! Rows of calls: from the sums that the kernel keeps (`trace`) and from records (`run`).
 
+pub mod batch;
 pub mod calls;
+pub mod ledger;
 pub mod longest;
 pub mod processes;
 pub mod recognise;
 pub mod retired;
 pub mod row;
+mod snapshot;
 pub mod sums;
+pub mod tape;

@@ -78,6 +78,23 @@ impl Distribution for Coarse {
 }
 
 impl Coarse {
+    /// Index and count of each bucket that is not empty.
+    pub fn filled(&self) -> Vec<(u16, u64)> {
+        let buckets = (0u16..).zip(self.0.iter().copied());
+        buckets.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// The same from such a list; indices beyond the last bucket are left out.
+    pub fn of(filled: &[(u16, u64)]) -> Self {
+        let mut buckets = Self::default();
+        for (index, count) in filled {
+            if let Some(bucket) = buckets.0.get_mut(usize::from(*index)) {
+                *bucket = *count;
+            }
+        }
+        buckets
+    }
+
     fn add(&mut self, cpu: &Buckets) {
         for (sum, count) in self.0.iter_mut().zip(cpu) {
             *sum += u64::from(*count);

@@ -3,6 +3,7 @@
 //! Times are integer nanoseconds of CLOCK_MONOTONIC. `None` (JSON `null`) means *not measured*, and a [`Warning`] says
 //! why. It never means zero.
 
+mod finding;
 mod operations;
 mod picture;
 mod process;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::finding::{Finding, Standing};
 pub use self::operations::{CopiedIn, Operations, Phase2, Requests, Signals, Verdict};
 pub use self::picture::{Picture, Table};
 pub use self::process::{InFlight, LongCall, ModelUse, Process, Waker};
@@ -59,8 +61,39 @@ pub struct Document {
     /// Command `study`: one entry for each study.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub studies: Vec<Study>,
+    /// Command `doctor`: one entry for each thing that was looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// What a reader must know to understand the figures.
     pub warnings: Vec<Warning>,
+}
+
+impl Document {
+    /// A document without entries: complete as far as `loss` says.
+    pub fn new(command: &str, host: Host, loss: Loss, overhead: Overhead, elapsed_ns: u64) -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            command: command.to_owned(),
+            host,
+            complete: loss.is_none(),
+            loss,
+            overhead,
+            elapsed_ns,
+            runs: Vec::new(),
+            processes: Vec::new(),
+            checks: Vec::new(),
+            studies: Vec::new(),
+            findings: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Adds a warning, unless it is there.
+    pub fn warn(&mut self, code: &str, text: String) {
+        if self.warnings.iter().all(|known| known.text != text) {
+            self.warnings.push(Warning { code: code.to_owned(), text });
+        }
+    }
 }
 
 /// The machine and what it lets iotrace do.

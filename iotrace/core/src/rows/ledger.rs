@@ -1,0 +1,254 @@
+//! A trace as it goes on, as plain data: takes batches, gives results. Live or from a tape, it is the same.
+
+use std::collections::HashSet;
+
+use iotrace_ebpf::abi::WakeKey;
+
+use crate::records::journal::Journal;
+use crate::rows::batch::{Batch, Closes, Closing, Facts};
+use crate::rows::processes::{InFlightCalls, Names, processes};
+use crate::rows::retired::Retired;
+use crate::rows::sums::Snapshot;
+use crate::summary::{Document, Host, Warning};
+
+/// Names of threads that are kept, whether they have ended or not.
+const NAMES: usize = 8192;
+
+/// What is known of a trace before its first batch.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Opening {
+    /// The machine.
+    pub host: Host,
+    /// When observing began, ns of CLOCK_MONOTONIC.
+    pub started: u64,
+    /// Whether function hooks mark the copies.
+    pub exact: bool,
+    /// Processes to show, the ones with the most time in calls; `None`: all.
+    pub top: Option<usize>,
+    /// Probes that are not attached and why, and other things that are known from the start.
+    pub warnings: Vec<Warning>,
+    /// Target processes that were there at the start.
+    pub initial: Vec<u32>,
+    /// Whether a command was started.
+    pub with_command: bool,
+    /// Whether only some calls were asked for (`-e`, `--min`).
+    pub selective: bool,
+}
+
+/// The trace so far.
+pub struct Ledger {
+    opening: Opening,
+    names: Names,
+    /// Sums of the processes that the kernel has rows of.
+    live: Snapshot,
+    /// Sums of processes that have ended.
+    retired: Retired,
+    /// What the last interval ended with, and when that was.
+    printed: Snapshot,
+    printed_at: u64,
+    /// Names of threads to keep before those that ended are dropped.
+    most_names: usize,
+    /// Items that could not be decoded.
+    unknown: u64,
+}
+
+impl Ledger {
+    /// Nothing yet.
+    pub fn new(opening: Opening) -> Self {
+        Self {
+            names: Names { exact: opening.exact, ..Names::default() },
+            live: Snapshot::default(),
+            retired: Retired::default(),
+            printed: Snapshot::default(),
+            printed_at: opening.started,
+            most_names: NAMES,
+            unknown: 0,
+            opening,
+        }
+    }
+
+    /// What is known of threads and files.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Threads whose names are kept only while they live, where there are many of them by now.
+    pub fn threads_to_check(&self) -> Vec<u32> {
+        if self.names.threads.len() < self.most_names {
+            return Vec::new();
+        }
+        let wakers: HashSet<u32> = self.live.wakes.keys().filter_map(WakeKey::thread).collect();
+        let threads = self.names.threads.iter();
+        let droppable = threads.filter(|(tid, (_, pid))| *tid != pid && !wakers.contains(tid));
+        droppable.map(|(tid, _)| *tid).collect()
+    }
+
+    /// Takes a batch; with a closing one, gives the result that it closes.
+    pub fn take(&mut self, batch: Batch) -> Option<Document> {
+        self.take_records(&batch);
+        let Batch { at, facts, sums, retired, closing, .. } = batch;
+        self.take_names(&facts);
+        if let Some(sums) = sums {
+            self.live = sums;
+        }
+        if let Some(retired) = retired {
+            self.retire(&retired, &facts);
+        }
+        self.drop_names(&facts);
+        closing.map(|closing| self.close(at, &closing))
+    }
+
+    fn take_records(&mut self, batch: &Batch) {
+        let (records, unknown) = batch.records();
+        self.unknown += unknown;
+        let mut journal = Journal::default();
+        records.into_iter().for_each(|record| journal.add(record));
+        for (tid, name) in journal.names {
+            let pid = journal.processes.get(&tid).copied().unwrap_or(tid);
+            self.names.threads.insert(tid, (name, pid));
+        }
+        for entry in &journal.calls {
+            self.names.longest.offer(entry, self.opening.started);
+        }
+    }
+
+    fn take_names(&mut self, facts: &Facts) {
+        for thread in &facts.threads {
+            self.names.threads.insert(thread.tid, (thread.name.clone(), thread.pid));
+        }
+        for file in &facts.files {
+            self.names.waits.extend(file.waits_for.map(|what| (file.file, what)));
+            self.names.files.insert(file.file, file.fd.clone());
+        }
+        for process in &facts.triggers {
+            // The most there ever were: in the end the connections may be closed, and a listener left.
+            self.names.triggers.entry(process.pid).or_default().keep_most(process.triggers);
+        }
+    }
+
+    /// Takes over the sums of processes that have ended; those of one name are put together once there are many.
+    fn retire(&mut self, sums: &Snapshot, facts: &Facts) {
+        self.retired.take(sums);
+        let names = &self.names;
+        let name = |pid| names.known(pid).map_or_else(|| "name not seen".to_owned(), str::to_owned);
+        let folded = self.retired.fold(name, &mut self.printed);
+        self.names.stand_ins.clone_from(self.retired.stand_ins());
+        let ended: HashSet<u32> = facts.ended_processes.iter().copied().collect();
+        // One whose number has been given out again keeps its name.
+        let gone: HashSet<u32> = folded.intersection(&ended).copied().collect();
+        self.names.threads.retain(|_, (_, pid)| !gone.contains(pid));
+        self.names.ended_threads.retain(|pid, _| !gone.contains(pid));
+        self.names.triggers.retain(|pid, _| !gone.contains(pid));
+        if !facts.files_in_use.is_empty() {
+            let in_use: HashSet<u64> = facts.files_in_use.iter().copied().collect();
+            self.names.files.retain(|file, _| in_use.contains(file));
+            self.names.waits.retain(|file, _| in_use.contains(file));
+        }
+    }
+
+    /// Drops the names of threads that have ended; they are still counted.
+    fn drop_names(&mut self, facts: &Facts) {
+        for tid in &facts.ended_threads {
+            if let Some((_, pid)) = self.names.threads.remove(tid) {
+                *self.names.ended_threads.entry(pid).or_default() += 1;
+            }
+        }
+        if !facts.ended_threads.is_empty() {
+            self.most_names = (self.names.threads.len() * 2).max(NAMES);
+        }
+    }
+
+    fn close(&mut self, at: u64, closing: &Closing) -> Document {
+        let sums = self.retired.with(&self.live);
+        match closing.of {
+            Closes::Whole => self.document(&sums, at, at - self.opening.started, closing),
+            Closes::Interval => {
+                let delta = sums.since(&self.printed);
+                let document = self.document(&delta, at, at - self.printed_at, closing);
+                (self.printed, self.printed_at) = (sums, at);
+                document
+            }
+        }
+    }
+
+    fn document(&self, sums: &Snapshot, at: u64, elapsed_ns: u64, closing: &Closing) -> Document {
+        let open = InFlightCalls {
+            open: closing.open.clone(),
+            before: closing.before.iter().map(|one| (one.pid, one.tid, one.nr)).collect(),
+            now: at,
+            started: self.opening.started,
+        };
+        let mut processes = processes(sums, &self.names, &open);
+        processes.truncate(self.opening.top.unwrap_or(usize::MAX));
+        let (before, now) = (open.before.len() as u64, open.open.len() as u64);
+        let mut loss = closing.loss;
+        loss.records += self.unknown;
+        loss.in_flight_start += before;
+        loss.in_flight_stop += now + before;
+        let mut document =
+            Document::new("trace", self.opening.host.clone(), loss, closing.overhead, elapsed_ns);
+        document.processes = processes;
+        document.warnings = self.opening.warnings.clone();
+        document.warnings.extend(self.warnings(&document, closing));
+        if sums.rows.is_empty() {
+            document.warn("nothing_seen", self.why_nothing(&open));
+        }
+        document
+    }
+
+    fn warnings(&self, document: &Document, closing: &Closing) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        let mut warn = |code: &str, text: String| warnings.push(Warning { code: code.to_owned(), text });
+        let counts = &closing.counts;
+        if counts.rows_full > 0 {
+            warn("rows_full", "calls found no row to be counted in: give more with --rows".to_owned());
+        }
+        if counts.threads_full > 0 {
+            warn(
+                "threads_full",
+                "more threads at once than there is room for (about 36,000): the calls of some are not counted"
+                    .to_owned(),
+            );
+        }
+        if counts.switches_unseen > 0 {
+            warn(
+                "switches_unseen",
+                format!(
+                    "the kernel did not show {} switches to traced threads: runq is too long by their work",
+                    counts.switches_unseen
+                ),
+            );
+        }
+        if document.loss.recursion_misses.is_none() {
+            warn(
+                "recursion_misses_not_counted",
+                "this kernel does not count skipped probe runs (since 5.12)".to_owned(),
+            );
+        }
+        let cost = &document.overhead;
+        if [cost.per_call_ns, cost.per_switch_ns, cost.per_other_call_ns].contains(&None) {
+            warn("overhead_not_measured", "the cost of observing could not be measured here".to_owned());
+        }
+        warnings
+    }
+
+    fn why_nothing(&self, open: &InFlightCalls) -> String {
+        let waiting = open.before.len();
+        if waiting > 0 {
+            return format!(
+                "no traced call returned: {waiting} threads have been in one since before tracing began and still \
+                 are (see in_flight)"
+            );
+        }
+        if !open.open.is_empty() {
+            return "no traced call returned: those that began have not ended (see in_flight)".to_owned();
+        }
+        if self.opening.initial.is_empty() && !self.opening.with_command {
+            return "no thread matched the target while it was traced".to_owned();
+        }
+        if self.opening.selective {
+            return "no call passed -e and --min".to_owned();
+        }
+        "the target entered no traced call (it computes, sleeps, or waits on a lock)".to_owned()
+    }
+}

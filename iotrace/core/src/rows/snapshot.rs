@@ -1,0 +1,159 @@
+//! Sums as a tape has them: distributions without their empty buckets.
+
+use std::cell::{Cell, RefCell};
+
+use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey};
+use serde::{Deserialize, Serialize};
+
+use crate::rows::sums::{Coarse, Open, Row, Snapshot};
+
+/// All sums.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotOnTape {
+    rows: Vec<RowOnTape>,
+    errors: Vec<ErrorOnTape>,
+    wakes: Vec<WakeOnTape>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct KeyOnTape {
+    file: u64,
+    tgid: u32,
+    tid: u32,
+    nr: u32,
+    fd: i32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct RowOnTape {
+    key: KeyOnTape,
+    /// In the order of `Sums::combine`.
+    numbers: Vec<u64>,
+    /// Index and count of each bucket that is not empty, in the order of `Sums::combine`.
+    distributions: Vec<Vec<(u16, u64)>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct ErrorOnTape {
+    key: KeyOnTape,
+    errno: u64,
+    times: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct WakeOnTape {
+    tgid: u32,
+    nr: u32,
+    waker: u32,
+    by_socket: u32,
+    times: u64,
+}
+
+/// An open call.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenOnTape {
+    tgid: u32,
+    tid: u32,
+    nr: u32,
+    since: u64,
+}
+
+impl OpenOnTape {
+    /// As a tape has it.
+    pub fn of(open: &Open) -> Self {
+        Self { tgid: open.tgid, tid: open.tid, nr: open.nr, since: open.since }
+    }
+
+    /// As it was.
+    pub fn open(&self) -> Open {
+        Open { tgid: self.tgid, tid: self.tid, nr: self.nr, since: self.since }
+    }
+}
+
+impl KeyOnTape {
+    fn of(key: &AggKey) -> Self {
+        Self { file: key.file, tgid: key.tgid, tid: key.tid, nr: key.nr, fd: key.fd }
+    }
+
+    fn key(self) -> AggKey {
+        AggKey { file: self.file, tgid: self.tgid, tid: self.tid, nr: self.nr, fd: self.fd }
+    }
+}
+
+impl RowOnTape {
+    fn of(key: &AggKey, row: &Row) -> Self {
+        let (numbers, distributions) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+        Row::default().combine(
+            row,
+            |_, number| numbers.borrow_mut().push(number),
+            |_, distribution| distributions.borrow_mut().push(distribution.filled()),
+        );
+        Self {
+            key: KeyOnTape::of(key),
+            numbers: numbers.into_inner(),
+            distributions: distributions.into_inner(),
+        }
+    }
+
+    /// What a shorter or longer list has too little or too much is 0 or left out: a tape is checked, not trusted.
+    fn row(&self) -> Row {
+        let (number, distribution) = (Cell::new(0), Cell::new(0));
+        let next = |place: &Cell<usize>| place.replace(place.get() + 1);
+        let mut row = Row::default();
+        row.combine(
+            &Row::default(),
+            |slot, _| *slot = self.numbers.get(next(&number)).copied().unwrap_or(0),
+            |slot, _| {
+                if let Some(filled) = self.distributions.get(next(&distribution)) {
+                    *slot = Coarse::of(filled);
+                }
+            },
+        );
+        row
+    }
+}
+
+impl SnapshotOnTape {
+    /// As a tape has it, in a fixed order.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let mut rows: Vec<_> = snapshot.rows.iter().collect();
+        rows.sort_by_key(|(key, _)| **key);
+        let errors = snapshot.errors.iter().map(|(key, times)| ErrorOnTape {
+            key: KeyOnTape::of(&key.row),
+            errno: key.errno,
+            times: *times,
+        });
+        let wakes = snapshot.wakes.iter().map(|(key, times)| WakeOnTape {
+            tgid: key.tgid,
+            nr: key.nr,
+            waker: key.waker,
+            by_socket: key.by_socket,
+            times: *times,
+        });
+        Self {
+            rows: rows.into_iter().map(|(key, row)| RowOnTape::of(key, row)).collect(),
+            errors: errors.collect(),
+            wakes: wakes.collect(),
+        }
+    }
+
+    /// As it was.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            rows: self.rows.iter().map(|row| (row.key.key(), row.row())).collect(),
+            errors: self
+                .errors
+                .iter()
+                .map(|one| (ErrorKey { row: one.key.key(), errno: one.errno }, one.times))
+                .collect(),
+            wakes: self
+                .wakes
+                .iter()
+                .map(|one| {
+                    let WakeOnTape { tgid, nr, waker, by_socket, times } = *one;
+                    (WakeKey { tgid, nr, waker, by_socket }, times)
+                })
+                .collect(),
+        }
+    }
+}

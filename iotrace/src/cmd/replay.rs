@@ -1,0 +1,29 @@
+//! `iotrace replay`: the results of a tape, as the observation gave them.
+
+use std::fs;
+
+use iotrace_core::messages::replay;
+use iotrace_core::rows::tape;
+
+use crate::cli::ReplayArgs;
+use crate::cmd::output;
+use crate::session::error::Failure;
+
+/// Prints the results of a tape; of a trace with intervals the whole.
+///
+/// # Errors
+/// Where the tape cannot be read or has no result, or the result cannot be written.
+pub fn main(args: &ReplayArgs) -> Result<(), Failure> {
+    let bytes = fs::read(&args.tape).map_err(Failure::while_doing("reading the tape"))?;
+    let shown = args.tape.display();
+    let tape = tape::read(&bytes).map_err(|damage| Failure::Failed(format!("{shown}: {damage}")))?;
+    if let Some(damage) = &tape.damage {
+        eprintln!("iotrace: {shown} is damaged {damage}; what lies before that is shown");
+    }
+    match replay::documents(&tape).last() {
+        Some(document) => output::write(document, &args.output),
+        None => Err(Failure::Failed(format!(
+            "{shown} has no result: the observation had not ended when its last block was written"
+        ))),
+    }
+}

@@ -1,0 +1,225 @@
+//! The live source of a trace: the probes and what `/proc` tells beside them.
+
+use std::collections::HashSet;
+
+use iotrace_core::domain::{Tier, syscall};
+use iotrace_core::records::record::Record;
+use iotrace_core::rows::batch::{
+    Batch, Closes, Closing, Counts, Facts, FileName, ProcessTriggers, Since, ThreadName,
+};
+use iotrace_core::rows::ledger::{Ledger, Opening};
+use iotrace_core::rows::sums::Snapshot;
+use iotrace_core::summary::{Overhead, Warning};
+use iotrace_ebpf::abi::traits::READINESS;
+use iotrace_ebpf::abi::{FileRecord, Stat, WakeKey};
+
+use crate::bpf::exact::Refused;
+use crate::bpf::loader::Observer;
+use crate::bpf::settings::Whom;
+use crate::host::clock::{monotonic_ns, own_cpu_ns};
+use crate::host::{check, fd, proc};
+use crate::session::asked::Asked;
+use crate::session::calibrate::Calibration;
+use crate::session::source::{Source, Want};
+use crate::session::whom;
+
+/// Sums of errors and of wake-ups that make the kernel's room for them scarce.
+const ERRORS: usize = 256;
+const WAKES: usize = 1024;
+
+/// The probes of a trace, attached.
+pub struct Live {
+    observer: Observer,
+    calibration: Calibration,
+    whom: Whom,
+    /// Calls that were open before.
+    before: Vec<Since>,
+    /// Target processes that were there at the start.
+    initial: Vec<u32>,
+    /// Names of threads of the target at the start, until the first batch takes them.
+    threads: Vec<ThreadName>,
+    started: u64,
+    /// Most rows in the kernel.
+    rows: usize,
+}
+
+impl Live {
+    /// Begins: looks at who is there, and what they are in.
+    pub fn new(asked: &Asked, observer: Observer, whom: Whom, calibration: Calibration, rows: usize) -> Self {
+        let started = monotonic_ns();
+        let initial = whom::present(&whom, asked.cgroup.as_deref());
+        let (mut threads, mut before) = (Vec::new(), Vec::new());
+        let single: HashSet<u32> = whom.tids.iter().copied().collect();
+        for &pid in &initial {
+            for tid in proc::threads(pid) {
+                let alone = !single.is_empty() && !whom.all && !whom.tgids.contains(&pid);
+                if alone && !single.contains(&tid) {
+                    continue;
+                }
+                threads.extend(proc::comm(tid).map(|name| ThreadName { tid, pid, name }));
+                let traced = |&nr: &u32| syscall::by_nr(nr).is_some_and(|one| asked.traces(one));
+                let inside = proc::sleeping_in(pid, tid).filter(traced);
+                before.extend(inside.map(|nr| Since { pid, tid, nr }));
+            }
+        }
+        Self { observer, calibration, whom, before, initial, threads, started, rows }
+    }
+
+    /// What is known before the first batch.
+    pub fn opening(&self, asked: &Asked) -> Opening {
+        let mut warnings: Vec<Warning> = Vec::new();
+        let mut warn = |code: &str, text: String| warnings.push(Warning { code: code.to_owned(), text });
+        for missing in self.observer.missing() {
+            warn("probe_missing", missing.to_string());
+        }
+        if asked.cgroup.is_some() && self.whom.cgroup.is_none() {
+            warn(
+                "cgroup_by_members",
+                "this kernel or this cgroup hierarchy does not tell a thread's cgroup: its members at the start and \
+                 their children are traced, who joins later is not"
+                    .to_owned(),
+            );
+        }
+        Opening {
+            host: check::host(self.observer.tier()),
+            started: self.started,
+            exact: self.observer.tier() == Tier::Exact,
+            top: asked.top,
+            warnings,
+            initial: self.initial.clone(),
+            with_command: !asked.command.is_empty(),
+            selective: asked.syscalls.is_some() || asked.min.is_some(),
+        }
+    }
+
+    /// What is observed, in a few words.
+    pub fn about(&self) -> String {
+        match (self.whom.all, self.initial.as_slice()) {
+            (true, _) => "the whole system".to_owned(),
+            (_, [one]) => format!("process {one}"),
+            (_, several) => format!("{} processes", several.len()),
+        }
+    }
+
+    /// Names of the tracepoints and functions that are attached.
+    pub fn attached(&self) -> Vec<&'static str> {
+        self.observer.attached().collect()
+    }
+
+    /// Why function hooks do not time the copies, where they were tried.
+    pub fn refused(&self) -> Option<&Refused> {
+        self.observer.refused()
+    }
+
+    /// Takes what the probes sent, and names the files that they announce while these are open.
+    fn drain(&mut self, batch: &mut Batch) {
+        let mut files: Vec<FileRecord> = Vec::new();
+        self.observer.drain(|item| {
+            if let Some(Record::File(file)) = Record::parse(item) {
+                files.push(file);
+            }
+            batch.items.push(item.to_vec());
+        });
+        let listening = if files.is_empty() { HashSet::new() } else { fd::listening_ports() };
+        let name = |file: &FileRecord| FileName {
+            file: file.file,
+            fd: fd::describe(file),
+            waits_for: fd::waits_for(file, &listening),
+        };
+        batch.facts.files.extend(files.iter().map(name));
+    }
+
+    /// Looks at processes that wait by epoll, and at wakers outside the target, while they are there.
+    fn look(&self, sums: &Snapshot, ledger: &Ledger, facts: &mut Facts) {
+        // Of the calls that wait for readiness, only those of epoll have a descriptor.
+        let is_epoll = |nr: u32| syscall::is(nr, READINESS) && syscall::has_descriptor(nr);
+        let epolls = sums.rows.keys().filter(|key| is_epoll(key.nr)).map(|key| key.tgid);
+        let look = |pid| ProcessTriggers { pid, triggers: proc::triggers(pid) };
+        facts.triggers.extend(epolls.collect::<HashSet<u32>>().into_iter().map(look));
+        let known = &ledger.names().threads;
+        for tid in sums.wakes.keys().filter_map(WakeKey::thread).filter(|tid| !known.contains_key(tid)) {
+            if let (Some(name), Some(pid)) = (proc::comm(tid), proc::process_of(tid)) {
+                facts.threads.push(ThreadName { tid, pid, name });
+            }
+        }
+    }
+
+    /// Takes processes that have ended out of the kernel, where the room is bounded.
+    fn retire(&mut self, batch: &mut Batch, ledger: &Ledger) {
+        let Some(sums) = &batch.sums else { return };
+        let crowded =
+            sums.rows.len() >= self.rows / 4 || sums.errors.len() >= ERRORS || sums.wakes.len() >= WAKES;
+        if !crowded {
+            return;
+        }
+        let known: HashSet<u32> = sums.rows.keys().map(|key| key.tgid).collect();
+        let ended: HashSet<u32> = known.into_iter().filter(|&pid| proc::has_ended(pid)).collect();
+        batch.retired = Some(self.observer.retire(&ended));
+        batch.sums = Some(self.observer.snapshot());
+        // Their names may have come while the sums were read.
+        self.drain(batch);
+        batch.facts.ended_processes = ended.into_iter().collect();
+        if ledger.names().files.len() > self.rows {
+            batch.facts.files_in_use = self.observer.rows_taken().iter().map(|key| key.file).collect();
+        }
+    }
+
+    /// Threads that slept since before tracing and still do, in the same call.
+    fn still_open(&self) -> Vec<Since> {
+        let known: HashSet<u32> = self.observer.open_calls().iter().map(|call| call.tid).collect();
+        let still =
+            |one: &Since| !known.contains(&one.tid) && proc::sleeping_in(one.pid, one.tid) == Some(one.nr);
+        self.before.iter().copied().filter(still).collect()
+    }
+
+    fn closing(&self, of: Closes) -> Closing {
+        Closing {
+            of,
+            open: self.observer.open_calls(),
+            before: self.still_open(),
+            loss: self.observer.loss(0),
+            counts: Counts {
+                rows_full: self.observer.count(Stat::RowsFull),
+                threads_full: self.observer.count(Stat::TasksFull),
+                switches_unseen: self.observer.count(Stat::SwitchUnseen),
+            },
+            overhead: Overhead {
+                per_call_ns: self.calibration.per_call_ns,
+                per_other_call_ns: self.calibration.per_other_call_ns,
+                per_switch_ns: self.calibration.per_switch_ns,
+                iotrace_cpu_ns: own_cpu_ns(),
+                copy_floors_ns: Some(self.calibration.copy_floors()),
+            },
+        }
+    }
+}
+
+impl Source for Live {
+    fn batch(&mut self, want: Want, ledger: &Ledger) -> Batch {
+        let mut batch = Batch::default();
+        batch.facts.threads.append(&mut self.threads);
+        if want == Want::Records {
+            self.drain(&mut batch);
+        } else {
+            batch.sums = Some(self.observer.snapshot());
+            // After the sums: every thread that is in them has sent its name by now.
+            self.drain(&mut batch);
+        }
+        if let Some(sums) = &batch.sums {
+            self.look(sums, ledger, &mut batch.facts);
+        }
+        if want == Want::Sums {
+            self.retire(&mut batch, ledger);
+            let gone = ledger.threads_to_check().into_iter().filter(|&tid| proc::is_gone(tid));
+            batch.facts.ended_threads = gone.collect();
+        }
+        batch.closing = want.closes().map(|of| self.closing(of));
+        batch.at = monotonic_ns();
+        batch
+    }
+
+    fn is_over(&self) -> bool {
+        let named = !self.whom.all && self.whom.comm.is_none() && self.whom.cgroup.is_none();
+        named && !self.whom.follow && self.initial.iter().all(|&pid| proc::is_gone(pid))
+    }
+}

@@ -1,0 +1,37 @@
+//! Where the batches of a trace come from.
+
+use iotrace_core::rows::batch::{Batch, Closes};
+use iotrace_core::rows::ledger::Ledger;
+
+/// What a batch is to have in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Records only.
+    Records,
+    /// Sums too, with room made for more.
+    Sums,
+    /// What the result of an interval needs.
+    Interval,
+    /// What the whole result needs.
+    Whole,
+}
+
+impl Want {
+    /// The result that such a batch closes, if it closes one.
+    pub fn closes(self) -> Option<Closes> {
+        match self {
+            Want::Records | Want::Sums => None,
+            Want::Interval => Some(Closes::Interval),
+            Want::Whole => Some(Closes::Whole),
+        }
+    }
+}
+
+/// Gives batches: the probes live, or a tape.
+pub trait Source {
+    /// Everything since the last batch. The ledger says what is known already.
+    fn batch(&mut self, want: Want, ledger: &Ledger) -> Batch;
+
+    /// Whether there is nothing left to observe.
+    fn is_over(&self) -> bool;
+}

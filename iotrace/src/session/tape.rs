@@ -1,0 +1,83 @@
+//! The tape of an observation that is going on: a file, or nothing.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+
+use iotrace_core::rows::tape::{Block, Writer};
+
+use crate::session::error::Failure;
+
+/// A tape that is being written, if one was asked for.
+pub struct Tape {
+    writer: Option<Writer<BufWriter<File>>>,
+}
+
+impl Tape {
+    /// Begins the tape at `path`; without one, nothing is kept.
+    ///
+    /// # Errors
+    /// Of making the file.
+    pub fn begin(path: Option<&Path>) -> Result<Self, Failure> {
+        let file = path.map(File::create).transpose();
+        let file = file.map_err(Failure::while_doing("making the tape"))?;
+        let writer = file.map(|file| Writer::new(BufWriter::new(file))).transpose();
+        Ok(Self { writer: writer.map_err(Failure::while_doing("writing the tape"))? })
+    }
+
+    /// Whether anything is kept.
+    pub fn is_kept(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// Keeps a block.
+    ///
+    /// # Errors
+    /// Of writing it.
+    pub fn put(&mut self, block: impl FnOnce() -> Block) -> Result<(), Failure> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        writer.put(&block()).map_err(Failure::while_doing("writing the tape"))
+    }
+}
+
+/// Keeps items of the ring buffer while a workload is observed, if its tape is kept.
+pub struct Items<'a> {
+    tape: Option<&'a mut Tape>,
+    items: Vec<Vec<u8>>,
+    failed: Option<Failure>,
+}
+
+impl<'a> Items<'a> {
+    /// Keeps items on this tape.
+    pub fn on(tape: &'a mut Tape) -> Self {
+        Self { tape: Some(tape).filter(|tape| tape.is_kept()), items: Vec::new(), failed: None }
+    }
+
+    /// Keeps nothing.
+    pub fn dropped() -> Self {
+        Self { tape: None, items: Vec::new(), failed: None }
+    }
+
+    /// Takes an item.
+    pub fn take(&mut self, item: &[u8]) {
+        if self.tape.is_some() {
+            self.items.push(item.to_vec());
+        }
+    }
+
+    /// Writes what was taken as one block. What fails is kept for [`Items::done`]: the observation goes on.
+    pub fn flush(&mut self) {
+        let items = std::mem::take(&mut self.items);
+        if let Some(tape) = self.tape.as_mut().filter(|_| !items.is_empty() && self.failed.is_none()) {
+            self.failed = tape.put(|| Block::Items(items)).err();
+        }
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// The first failure of writing.
+    pub fn done(self) -> Result<(), Failure> {
+        self.failed.map_or(Ok(()), Err)
+    }
+}
