@@ -106,6 +106,7 @@ impl Booked {
             exact,
             copy_floor_ns: self.floors.get(self.floors.len() / 2).copied(),
         };
-        row::call(&self.row, facts)
+        // The operations of a run have pickup by message, from the message's own sign of readiness.
+        Call { pickup: None, ..row::call(&self.row, facts) }
     }
 }
