@@ -30,8 +30,7 @@ pub fn run() -> Result<ExitCode> {
     })?;
     step(start, "build", || build::release(&workspace))?;
     let tally: Tally = step(start, "test", || test::all(true, None))?;
-    println!("{tally}");
-    Ok(if tally.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(tally.conclude(false))
 }
 
 /// Runs a step and says how long it took, and how long everything has taken.

@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail};
 use crate::build::{self, KernelTest};
 use crate::setup;
 use crate::tally::Tally;
+use crate::times::Times;
 use crate::workspace::Workspace;
 use image::Job;
 use kernels::Kernel;
@@ -62,8 +63,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         return machine.exec(command, &series);
     }
     let tally = machine.test(&build::kernel_tests(&workspace)?, args.filter.as_deref(), &series)?;
-    println!("{tally}");
-    Ok(if tally.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(tally.conclude(args.filter.is_some()))
 }
 
 /// Runs the kernel tests on every default kernel.
@@ -116,10 +116,12 @@ impl<'a> Machine<'a> {
     fn test_one(&self, tests: &[KernelTest], filter: Option<&str>, series: &str) -> Tally {
         let start = Instant::now();
         let mut tally = Tally::default();
+        let mut times = Times::new(start);
         let outcome = kernels::get(&self.cache, series).and_then(|kernel| {
             println!("== VM {}", kernel.release);
             let verdict = self.boot(&kernel, Job::Tests { tests, filter }, |line| {
                 tally.take(line);
+                times.take(line, Instant::now());
                 println!("[{}] {line}", kernel.series);
             })?;
             Ok((kernel.release, verdict))
@@ -136,7 +138,9 @@ impl<'a> Machine<'a> {
                 format!("{series}: FAILED: {error:#}")
             }
         };
+        let report = times.report(Instant::now());
         println!("== VM {said}, {tally}, {:.1} s", start.elapsed().as_secs_f64());
+        report.iter().for_each(|line| println!("[{series}] {line}"));
         tally
     }
 
