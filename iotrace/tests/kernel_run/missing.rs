@@ -4,9 +4,9 @@
 use iotrace::bpf::exact;
 use iotrace::bpf::probes::{AGAIN, PROBES};
 use iotrace::model::{Model, Transport};
-use iotrace::summary::{CopySource, Document, ReadySource, Requests, Role, Run, Signals};
+use iotrace::summary::{CopySource, ReadySource, Requests, Role, Run, Signals};
 
-use crate::document::run_undisturbed;
+use crate::degraded::without;
 
 /// A probe, a workload that uses it, and what its absence does to the result.
 type Line = (&'static str, Model, Transport, fn(&Run) -> bool);
@@ -70,12 +70,9 @@ fn no_ways(run: &Run) -> bool {
     (inline, polled, worker) == (&None, &None, &None) && *submitted > 0 && *completed > 0
 }
 
-fn without(probe: &str, model: Model, transport: Transport) -> Document {
-    let args =
-        ["--model", model.name(), "--transport", transport.name(), "--messages", "20", "--interval", "3ms"];
-    let (ran, document) = run_undisturbed(&[&args[..], &["--without", probe]].concat());
-    assert_eq!(ran.code, Some(0), "{probe}: {ran:?}");
-    document
+/// The workload that shows what a probe is for.
+pub fn user_of(probe: &str) -> Option<(Model, Transport)> {
+    TABLE.iter().find(|line| line.0 == probe).map(|line| (line.1, line.2))
 }
 
 #[test]
