@@ -86,7 +86,23 @@ pub fn boot(boot: &Boot<'_>, mut each: impl FnMut(&str)) -> Result<Verdict> {
 /// - `icount`: the clock of the VM counts instructions, 2 ns for each, and jumps ahead when all its CPUs are idle.
 ///   So what else this machine does cannot be seen in the VM: no test there fails since somebody else was busy, and
 ///   nobody waits for a test that sleeps.
-const EMULATED: [&str; 6] = ["-accel", "tcg,thread=single", "-icount", "shift=1,sleep=off", "-cpu", "max"];
+/// - `-erms,-fsrm`: of a repeated string instruction each byte is emulated by itself. Where the processor says that
+///   they are fast, the kernel clears and copies all its memory with them: of the time of a test that started
+///   iotrace over and over a third was `clear_page_erms`.
+const EMULATED: [&str; 6] =
+    ["-accel", "tcg,thread=single", "-icount", "shift=1,sleep=off", "-cpu", "max,-erms,-fsrm"];
+
+/// The kernel's command line.
+///
+/// - A panic reboots at once, which `-no-reboot` turns into the end. Only errors on the console (`quiet`): a message
+///   in the middle of a test's line would make it unreadable. On a busy machine the kernel may find the timer too
+///   slow to be one, and go without (`no_timer_check`).
+/// - `clearcpuid=112` is "repeated string instructions are good" (`X86_FEATURE_REP_GOOD`, which qemu cannot
+///   leave out as the kernel sets it by itself): see `-erms` above. `init_on_alloc=0`: Debian's kernels clear every
+///   page once more as they hand it out, against bugs of the kernel that are not looked for here.
+///   `cryptomgr.notests`: the kernel tries its ciphers at boot.
+const COMMAND_LINE: &str =
+    "console=ttyS0 panic=-1 quiet no_timer_check clearcpuid=112 init_on_alloc=0 cryptomgr.notests";
 
 fn command(boot: &Boot<'_>) -> Command {
     let mut qemu = Command::new("qemu-system-x86_64");
@@ -102,10 +118,7 @@ fn command(boot: &Boot<'_>) -> Command {
         .arg(boot.kernel)
         .arg("-initrd")
         .arg(boot.initrd)
-        // A panic reboots at once, which -no-reboot turns into the end. Only errors on the console: a
-        // message in the middle of a test's line would make it unreadable. On a busy machine the kernel may
-        // find the timer too slow to be one, and go without.
-        .args(["-append", "console=ttyS0 panic=-1 quiet no_timer_check"])
+        .args(["-append", COMMAND_LINE])
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     qemu
