@@ -29,6 +29,7 @@ pub fn run() -> Result<ExitCode> {
         process::run(cargo("doc --quiet --locked --workspace --no-deps").env("RUSTDOCFLAGS", "-Dwarnings"))
     })?;
     step(start, "build", || build::release(&workspace))?;
+    step(start, "build kernel tests", || build::kernel_tests(&workspace))?;
     let tally: Tally = step(start, "test", || test::all(true, None))?;
     Ok(tally.conclude(false))
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use crate::build::KernelTest;
 use crate::tally::Tally;
 use crate::times::Times;
 use crate::workspace::Workspace;
@@ -31,14 +32,23 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 pub fn all(with_vm: bool, filter: Option<&str>) -> Result<Tally> {
     setup::ensure(if with_vm { setup::Scope::TestAndVm } else { setup::Scope::Test })?;
     let workspace = Workspace::find()?;
-    let mut tally = plain(&workspace, filter)?;
-    tally += kernel(&workspace, filter)?;
+    let mut tally = timed("everything that needs no root", || plain(&workspace, filter))?;
+    let tests = build::kernel_tests(&workspace)?;
+    tally += timed("kernel tests on this kernel", || kernel(&workspace, &tests, filter))?;
     if with_vm {
-        tally += vm::all(&workspace, filter)?;
+        tally += timed("kernel tests in VMs", || vm::all(&workspace, &tests, filter))?;
     }
     if tally == Tally::default() {
         eprintln!("xtask: no test ran");
     }
+    Ok(tally)
+}
+
+/// Runs a part of the tests, and says what came of it and how long it took.
+fn timed(name: &str, run: impl FnOnce() -> Result<Tally>) -> Result<Tally> {
+    let start = Instant::now();
+    let tally = run()?;
+    println!("== {name}: {tally}, {:.1} s", start.elapsed().as_secs_f64());
     Ok(tally)
 }
 
@@ -49,16 +59,12 @@ fn plain(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {
     if let Some(filter) = filter {
         cargo.args(["--", filter]);
     }
-    let start = Instant::now();
-    let tally = counted(&mut cargo, "cargo test", &mut Times::new(start))?;
-    println!("== cargo test took {:.1} s", start.elapsed().as_secs_f64());
-    Ok(tally)
+    counted(&mut cargo, "cargo test", &mut Times::new(Instant::now()))
 }
 
 /// The kernel tests on the running kernel, as root: the same static programs that the VMs run.
-fn kernel(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {
+fn kernel(workspace: &Workspace, tests: &[KernelTest], filter: Option<&str>) -> Result<Tally> {
     let iotrace = build::release(workspace)?;
-    let tests = build::kernel_tests(workspace)?;
     let (mut tally, mut times) = (Tally::default(), Times::new(Instant::now()));
     for test in tests {
         let head = format!("== {} (this kernel, as root)", test.name);
@@ -77,7 +83,6 @@ fn kernel(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {
             .current_dir(workspace.root.join("iotrace"));
         tally += counted(&mut command, &test.name, &mut times)?;
     }
-    println!("== times on this kernel");
     times.report(Instant::now()).iter().for_each(|line| println!("{line}"));
     Ok(tally)
 }

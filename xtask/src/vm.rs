@@ -68,9 +68,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Runs the kernel tests on every default kernel.
-pub fn all(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {
+pub fn all(workspace: &Workspace, tests: &[KernelTest], filter: Option<&str>) -> Result<Tally> {
     let machine = Machine::new(workspace, "tcg", Duration::from_secs(TIMEOUT))?;
-    machine.test(&build::kernel_tests(workspace)?, filter, &kernels::default_series())
+    machine.test(tests, filter, &kernels::default_series())
 }
 
 /// What all boots have in common.
@@ -100,12 +100,16 @@ impl<'a> Machine<'a> {
     /// run.
     fn test(&self, tests: &[KernelTest], filter: Option<&str>, series: &[String]) -> Result<Tally> {
         let cpus = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let parts = if filter.is_some() { vec![tests.iter().collect()] } else { parts(tests) };
-        // The newest kernels take longest, and come first: the lanes end together if what comes last is short.
-        let all = series.iter().rev().flat_map(|series| {
-            parts.iter().enumerate().map(|(index, tests)| Part { series, number: index + 1, tests, filter })
+        let parts = parts(tests, filter.is_some());
+        let boots = parts.iter().enumerate().flat_map(|(index, (tests, copies_bytes))| {
+            let (number, copies_bytes) = (index + 1, *copies_bytes);
+            series.iter().map(move |series| Part { series, number, tests, filter, copies_bytes })
         });
-        let all: VecDeque<Part> = all.collect();
+        let mut all: Vec<Part> = boots.collect();
+        // The lanes end together if what comes last is short: the self-test, and the oldest kernels.
+        let age = |part: &Part| series.iter().rev().position(|series| series == part.series);
+        all.sort_by_key(|part| (part.copies_bytes, age(part), part.number));
+        let all = VecDeque::from(all);
         let lanes = if self.accel == "tcg" { cpus } else { cpus / 2 }.clamp(1, all.len().max(1));
         let (waiting, total) = (Mutex::new(all), Mutex::new(Tally::default()));
         thread::scope(|scope| {
@@ -129,7 +133,7 @@ impl<'a> Machine<'a> {
         let outcome = self.kernel(part.series).and_then(|kernel| {
             println!("== VM {name}: {}", kernel.release);
             let job = Job::Tests { tests: part.tests, filter: part.filter };
-            let verdict = self.boot(&kernel, part.number, job, |line| {
+            let verdict = self.boot(&kernel, part.number, part.copies_bytes, job, |line| {
                 tally.take(line);
                 times.take(line, Instant::now());
                 println!("[{name}] {line}");
@@ -167,7 +171,7 @@ impl<'a> Machine<'a> {
             let kernel = self.kernel(series)?;
             eprintln!("xtask: booting {}", kernel.release);
             let mut ended = false;
-            let verdict = self.boot(&kernel, 1, Job::Command(command), |line| {
+            let verdict = self.boot(&kernel, 1, true, Job::Command(command), |line| {
                 // After it the kernel says that it powers off; stdout is to be the command's alone.
                 ended |= line.starts_with("init: ");
                 if !ended {
@@ -187,6 +191,7 @@ impl<'a> Machine<'a> {
         &self,
         kernel: &Kernel,
         number: usize,
+        copies_bytes: bool,
         job: Job<'_>,
         mut each: impl FnMut(&str),
     ) -> Result<Verdict> {
@@ -199,6 +204,7 @@ impl<'a> Machine<'a> {
                 initrd: &initrd,
                 accel: self.accel,
                 cpus: cpus(self.accel, &kernel.series),
+                copies_bytes,
                 timeout: self.timeout,
             };
             qemu::boot(&boot, |line| {
@@ -218,17 +224,24 @@ struct Part<'a> {
     number: usize,
     tests: &'a [&'a KernelTest],
     filter: Option<&'a str>,
+    copies_bytes: bool,
 }
 
-/// The test programs that take half of the time of all of them. Each kernel is booted twice, for them and for the
+/// The test programs that take half of the time of all of them. Each kernel is booted once for them and once for the
 /// others: four kernels as they are would leave a CPU idle at the end for minutes, and a boot takes seconds.
 const FIRST_HALF: [&str; 2] = ["kernel_trace", "kernel_study"];
+/// The one that compares a copy with what else its call does, see `copies_bytes` of [`Boot`]: it has a VM of its own.
+const OF_COPIES: &str = "kernel_selftest";
 
-/// The test programs in two halves.
-fn parts(tests: &[KernelTest]) -> Vec<Vec<&KernelTest>> {
-    let is_first = |test: &&KernelTest| FIRST_HALF.contains(&test.name.as_str());
-    let (first, second) = tests.iter().partition(is_first);
-    vec![first, second]
+/// The test programs of each VM of a kernel, and whether that VM copies bytes one by one: all in one where only
+/// some tests are chosen, so that no VM has none.
+fn parts(tests: &[KernelTest], chosen: bool) -> Vec<(Vec<&KernelTest>, bool)> {
+    if chosen {
+        return vec![(tests.iter().collect(), true)];
+    }
+    let (copies, others): (Vec<_>, Vec<_>) = tests.iter().partition(|test| test.name == OF_COPIES);
+    let (first, second) = others.into_iter().partition(|test| FIRST_HALF.contains(&test.name.as_str()));
+    vec![(first, false), (second, false), (copies, true)]
 }
 
 /// The next VM in the line.
