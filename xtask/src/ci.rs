@@ -29,9 +29,9 @@ pub fn run() -> Result<ExitCode> {
         process::run(cargo("doc --quiet --locked --workspace --no-deps").env("RUSTDOCFLAGS", "-Dwarnings"))
     })?;
     step(start, "build", || build::release(&workspace))?;
+    step(start, "build kernel tests", || build::kernel_tests(&workspace))?;
     let tally: Tally = step(start, "test", || test::all(true, None))?;
-    println!("{tally}");
-    Ok(if tally.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(tally.conclude(false))
 }
 
 /// Runs a step and says how long it took, and how long everything has taken.

@@ -15,6 +15,7 @@ mod run;
 mod setup;
 mod tally;
 mod test;
+mod times;
 mod vm;
 mod workspace;
 

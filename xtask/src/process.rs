@@ -51,14 +51,15 @@ pub fn output(command: &mut Command) -> Result<String> {
         .with_context(|| format!("{} printed something that is no text", shown(command)))
 }
 
-/// Runs a command, passing its stdout on line by line and showing each line to `each`.
+/// Runs a command, passing what it prints on line by line and showing each line to `each`: stdout and stderr,
+/// as a test tells past libtest, which keeps the stdout of those that pass, how often it tried.
 pub fn tee(command: &mut Command, mut each: impl FnMut(&str)) -> Result<ExitStatus> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start {}", shown(command)))?;
-    let pipe = child.stdout.take().context("the child's stdout was piped")?;
+    let (pipe, end) = std::io::pipe().context("cannot make a pipe")?;
+    let other = end.try_clone().context("cannot share a pipe")?;
+    command.stdin(Stdio::null()).stdout(end).stderr(other);
+    let mut child = command.spawn().with_context(|| format!("cannot start {}", shown(command)))?;
+    // The command keeps the writing end open for as long as it lives, and what is read has no end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut out = std::io::stdout();
     for line in BufReader::new(pipe).split(b'\n') {
         let line = line.with_context(|| format!("cannot read from {}", shown(command)))?;

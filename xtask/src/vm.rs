@@ -3,6 +3,7 @@
 //! A VM is a Debian kernel and an initramfs of a few files under emulation: nothing to install in it, no
 //! disk, no network, and it runs where nested virtualisation does not.
 
+use std::collections::VecDeque;
 use std::env;
 use std::fs;
 use std::num::NonZeroUsize;
@@ -17,6 +18,7 @@ use anyhow::{Context, Result, bail};
 use crate::build::{self, KernelTest};
 use crate::setup;
 use crate::tally::Tally;
+use crate::times::Times;
 use crate::workspace::Workspace;
 use image::Job;
 use kernels::Kernel;
@@ -60,14 +62,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         return machine.exec(command, &series);
     }
     let tally = machine.test(&build::kernel_tests(&workspace)?, args.filter.as_deref(), &series)?;
-    println!("{tally}");
-    Ok(if tally.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(tally.conclude(args.filter.is_some()))
 }
 
 /// Runs the kernel tests on every default kernel.
-pub fn all(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {
+pub fn all(workspace: &Workspace, tests: &[KernelTest], filter: Option<&str>) -> Result<Tally> {
     let machine = Machine::new(workspace, "tcg", Duration::from_secs(TIMEOUT))?;
-    machine.test(&build::kernel_tests(workspace)?, filter, &kernels::default_series())
+    machine.test(tests, filter, &kernels::default_series())
 }
 
 /// What all boots have in common.
@@ -77,6 +78,7 @@ struct Machine<'a> {
     iotrace: PathBuf,
     accel: &'a str,
     timeout: Duration,
+    downloading: Mutex<()>,
 }
 
 impl<'a> Machine<'a> {
@@ -86,23 +88,33 @@ impl<'a> Machine<'a> {
         }
         let scratch = workspace.target.join("vm");
         fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
-        Ok(Self { cache: cache(workspace), scratch, iotrace: build::release(workspace)?, accel, timeout })
+        let (cache, iotrace) = (cache(workspace), build::release(workspace)?);
+        Ok(Self { cache, scratch, iotrace, accel, timeout, downloading: Mutex::new(()) })
     }
 
-    /// Runs the tests on each kernel, on one for each of our CPUs at a time: a VM under emulation keeps one busy.
+    /// Runs the tests on each kernel, in one VM for each of our CPUs at a time: under emulation it keeps one busy.
     /// Where its clock is ours, what it measures is the worse the more it has to share: one for every two CPUs.
-    /// A kernel that cannot be had, or whose VM gives no verdict, counts as one failure, and the others still
+    /// A kernel that cannot be had, or a VM that gives no verdict, counts as one failure, and the others still
     /// run.
     fn test(&self, tests: &[KernelTest], filter: Option<&str>, series: &[String]) -> Result<Tally> {
         let cpus = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let lanes = if self.accel == "tcg" { cpus } else { cpus / 2 }.clamp(1, series.len().max(1));
-        // The newest kernels take longest.
-        let (waiting, total) = (Mutex::new(series.to_vec()), Mutex::new(Tally::default()));
+        let parts = parts(tests, filter.is_some());
+        let boots = parts.iter().enumerate().flat_map(|(index, (tests, copies_bytes))| {
+            let (number, copies_bytes) = (index + 1, *copies_bytes);
+            series.iter().map(move |series| Part { series, number, tests, filter, copies_bytes })
+        });
+        let mut all: Vec<Part> = boots.collect();
+        // The lanes end together if what comes last is short: the self-test, and the oldest kernels.
+        let age = |part: &Part| series.iter().rev().position(|series| series == part.series);
+        all.sort_by_key(|part| (part.copies_bytes, age(part), part.number));
+        let all = VecDeque::from(all);
+        let lanes = if self.accel == "tcg" { cpus } else { cpus / 2 }.clamp(1, all.len().max(1));
+        let (waiting, total) = (Mutex::new(all), Mutex::new(Tally::default()));
         thread::scope(|scope| {
             for _ in 0..lanes {
                 scope.spawn(|| {
-                    while let Some(series) = next(&waiting) {
-                        let tally = self.test_one(tests, filter, &series);
+                    while let Some(part) = next(&waiting) {
+                        let tally = self.test_part(&part);
                         *total.lock().unwrap_or_else(PoisonError::into_inner) += tally;
                     }
                 });
@@ -111,41 +123,53 @@ impl<'a> Machine<'a> {
         Ok(total.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn test_one(&self, tests: &[KernelTest], filter: Option<&str>, series: &str) -> Tally {
+    fn test_part(&self, part: &Part<'_>) -> Tally {
         let start = Instant::now();
         let mut tally = Tally::default();
-        let outcome = kernels::get(&self.cache, series).and_then(|kernel| {
-            println!("== VM {}", kernel.release);
-            let verdict = self.boot(&kernel, Job::Tests { tests, filter }, |line| {
+        let mut times = Times::new(start);
+        let name = format!("{}/{}", part.series, part.number);
+        let outcome = self.kernel(part.series).and_then(|kernel| {
+            println!("== VM {name}: {}", kernel.release);
+            let job = Job::Tests { tests: part.tests, filter: part.filter };
+            let verdict = self.boot(&kernel, part.number, part.copies_bytes, job, |line| {
                 tally.take(line);
-                println!("[{}] {line}", kernel.series);
+                times.take(line, Instant::now());
+                println!("[{name}] {line}");
             })?;
             Ok((kernel.release, verdict))
         });
         let said = match outcome {
             Ok((release, Verdict::Success)) if tally.is_success() => format!("{release}: ok"),
             Ok((release, verdict)) => {
-                let why = if tally == Tally::default() { ", no test ran" } else { "" };
+                let why = if tally.passed + tally.failed == 0 { ", no test ran" } else { "" };
                 tally.failed = tally.failed.max(1);
                 format!("{release}: FAILED ({verdict}{why})")
             }
             Err(error) => {
                 tally.failed = tally.failed.max(1);
-                format!("{series}: FAILED: {error:#}")
+                format!("FAILED: {error:#}")
             }
         };
-        println!("== VM {said}, {tally}, {:.1} s", start.elapsed().as_secs_f64());
+        let report = times.report(Instant::now());
+        println!("== VM {name}: {said}, {tally}, {:.1} s", start.elapsed().as_secs_f64());
+        report.iter().for_each(|line| println!("[{name}] {line}"));
         tally
+    }
+
+    /// The kernel of a series; two VMs of one series may begin at the same time, and one downloads it.
+    fn kernel(&self, series: &str) -> Result<Kernel> {
+        let _one = self.downloading.lock().unwrap_or_else(PoisonError::into_inner);
+        kernels::get(&self.cache, series)
     }
 
     /// Runs one command on each kernel; the status is the first that is not 0.
     fn exec(&self, command: &str, series: &[String]) -> Result<ExitCode> {
         let mut status = 0;
         for series in series {
-            let kernel = kernels::get(&self.cache, series)?;
+            let kernel = self.kernel(series)?;
             eprintln!("xtask: booting {}", kernel.release);
             let mut ended = false;
-            let verdict = self.boot(&kernel, Job::Command(command), |line| {
+            let verdict = self.boot(&kernel, 1, true, Job::Command(command), |line| {
                 // After it the kernel says that it powers off; stdout is to be the command's alone.
                 ended |= line.starts_with("init: ");
                 if !ended {
@@ -161,8 +185,15 @@ impl<'a> Machine<'a> {
         Ok(ExitCode::from(status))
     }
 
-    fn boot(&self, kernel: &Kernel, job: Job<'_>, mut each: impl FnMut(&str)) -> Result<Verdict> {
-        let scratch = self.scratch.join(format!("{}-{}", kernel.series, std::process::id()));
+    fn boot(
+        &self,
+        kernel: &Kernel,
+        number: usize,
+        copies_bytes: bool,
+        job: Job<'_>,
+        mut each: impl FnMut(&str),
+    ) -> Result<Verdict> {
+        let scratch = self.scratch.join(format!("{}-{number}-{}", kernel.series, std::process::id()));
         fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
         let initrd = scratch.join("initrd");
         let verdict = image::write(&initrd, &scratch, &self.iotrace, &kernel.series, job).and_then(|()| {
@@ -171,6 +202,7 @@ impl<'a> Machine<'a> {
                 initrd: &initrd,
                 accel: self.accel,
                 cpus: cpus(self.accel, &kernel.series),
+                copies_bytes,
                 timeout: self.timeout,
             };
             qemu::boot(&boot, |line| {
@@ -184,9 +216,35 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// The next kernel in the line.
-fn next(waiting: &Mutex<Vec<String>>) -> Option<String> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner).pop()
+/// What one VM does.
+struct Part<'a> {
+    series: &'a str,
+    number: usize,
+    tests: &'a [&'a KernelTest],
+    filter: Option<&'a str>,
+    copies_bytes: bool,
+}
+
+/// The test programs that take half of the time of all of them. Each kernel is booted once for them and once for the
+/// others: four kernels as they are would leave a CPU idle at the end for minutes, and a boot takes seconds.
+const FIRST_HALF: [&str; 2] = ["kernel_trace", "kernel_study"];
+/// The one that compares a copy with what else its call does, see `copies_bytes` of [`Boot`]: it has a VM of its own.
+const OF_COPIES: &str = "kernel_selftest";
+
+/// The test programs of each VM of a kernel, and whether that VM copies bytes one by one: all in one where only
+/// some tests are chosen, so that no VM has none.
+fn parts(tests: &[KernelTest], chosen: bool) -> Vec<(Vec<&KernelTest>, bool)> {
+    if chosen {
+        return vec![(tests.iter().collect(), true)];
+    }
+    let (copies, others): (Vec<_>, Vec<_>) = tests.iter().partition(|test| test.name == OF_COPIES);
+    let (first, second) = others.into_iter().partition(|test| FIRST_HALF.contains(&test.name.as_str()));
+    vec![(first, false), (second, false), (copies, true)]
+}
+
+/// The next VM in the line.
+fn next<'a>(waiting: &Mutex<VecDeque<Part<'a>>>) -> Option<Part<'a>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
 }
 
 /// CPUs of a VM. Emulated ones take turns, so one is the better emulation of a computer: with two, whoever spins

@@ -7,12 +7,18 @@ use iotrace::bpf::probes::Group;
 use iotrace::bpf::settings::{Settings, Wish};
 use iotrace_core::domain::Tier;
 
+#[path = "../support/attempts.rs"]
+mod attempts;
 #[path = "../support/program.rs"]
 mod program;
 
 mod exact_agrees;
 mod exact_requests;
 mod exact_tier;
+
+/// Kernels that can be preempted inside a probe (the calls' since 6.13) skip it for other threads on that CPU
+/// meanwhile. The result says so, and is not complete.
+const SKIPPED: &str = "a kernel that preempts may skip probes";
 
 fn in_vm() -> bool {
     std::env::var_os("IOTRACE_VM").is_some()

@@ -4,7 +4,8 @@ use iotrace_core::domain::model::{Model, Transport};
 use iotrace_core::domain::spec::Spec;
 use iotrace_core::domain::{CopySource, Role, ThreadRole};
 
-use crate::recorded::measure;
+use crate::attempts;
+use crate::recorded::{measure, measured};
 use crate::{TRANSPORTS, in_vm, spec};
 
 #[test]
@@ -12,7 +13,7 @@ use crate::{TRANSPORTS, in_vm, spec};
 fn the_source_of_the_copy_depends_on_the_transport() {
     for model in [Model::Blocking, Model::Epoll] {
         for transport in TRANSPORTS {
-            let measured = measure(&spec(model, transport));
+            let measured = measured(&spec(model, transport));
             let row = measured.row(Role::Data, ThreadRole::App);
             let marked = matches!(transport, Transport::Tcp | Transport::Unix);
             let source = if marked { CopySource::Marked } else { CopySource::Estimated };
@@ -29,7 +30,7 @@ fn the_source_of_the_copy_depends_on_the_transport() {
 #[test]
 #[ignore = "needs root"]
 fn large_datagrams_are_marked() {
-    let measured = measure(&Spec { size: 40_000, ..spec(Model::Blocking, Transport::Udp) });
+    let measured = measured(&Spec { size: 40_000, ..spec(Model::Blocking, Transport::Udp) });
     let row = measured.row(Role::Data, ThreadRole::App);
     assert_eq!((row.copy_source, row.copy_upper_ns), (CopySource::Marked, None), "{}", measured.what());
     assert!(row.copy_ns > 0, "{}", measured.what());
@@ -44,14 +45,12 @@ fn a_copy_grows_with_its_size() {
     // not, so of 16 KiB more is taken for floor or left as noise.
     let (least, most) = if in_vm() { (2.0, 100.0) } else { (6.0, 40.0) };
     for transport in [Transport::Tcp, Transport::Unix] {
-        let mut tries = Vec::new();
-        // The machine may be busy with something else during some of them, and the caches cold.
-        let grows = (0..8).any(|_| {
+        attempts::until(8, "a busy machine or cold caches make a copy longer", |_| {
             let [small, middle, large] = [1 << 10, 16 << 10, 256 << 10].map(|size| copy_of(size, transport));
-            tries.push([small, middle, large]);
-            small < middle && (least..most).contains(&(large as f64 / middle as f64))
+            let grows = small < middle && (least..most).contains(&(large as f64 / middle as f64));
+            let times = format!("{transport}: ns for 1, 16 and 256 KiB: {small} {middle} {large}");
+            if grows { Ok(()) } else { Err(times) }
         });
-        assert!(grows, "{transport}: ns for 1, 16 and 256 KiB: {tries:?}");
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use iotrace_core::summary::Document;
 
-use crate::in_vm;
 use crate::program::{Ran, Started, binary, iotrace};
+use crate::{attempts, in_vm};
 
 /// For what must come soon, on a slow and busy machine.
 const SOON: Duration = Duration::from_secs(20);
@@ -271,19 +271,19 @@ fn the_workload_and_the_file_belong_to_the_user_behind_sudo() {
     assert_eq!(names, 1, "the result, and no part of it");
 }
 
-/// Attaching is quick: 300 ms at most. Other users of the machine only ever make it slower, so the best
-/// of a few counts; in a VM the emulation decides.
+/// Attaching is quick: 300 ms at most. Other users of the machine only ever make it slower, so one of a few is
+/// enough; in a VM the emulation decides.
 #[test]
 #[ignore = "needs root"]
 fn probes_are_attached_within_300_ms() {
     if in_vm() {
         return;
     }
-    let said: Vec<String> = (0..5).map(|_| attached_in()).collect();
-    let quick = |text: &String| {
-        text.strip_suffix("ms").and_then(|ms| ms.parse().ok()).is_some_and(|ms: u32| ms < 300)
-    };
-    assert!(said.iter().any(quick), "{said:?}");
+    attempts::until(5, "others on the machine make it slower", |_| {
+        let said = attached_in();
+        let quick = said.strip_suffix("ms").and_then(|ms| ms.parse().ok()).is_some_and(|ms: u32| ms < 300);
+        if quick { Ok(()) } else { Err(said) }
+    });
 }
 
 fn attached_in() -> String {

@@ -7,6 +7,8 @@
 use iotrace_core::domain::model::{Meanwhile, Model, Transport};
 use iotrace_core::domain::spec::{Spec, Tuning};
 
+#[path = "../support/attempts.rs"]
+mod attempts;
 #[path = "../support/program.rs"]
 mod program;
 #[path = "../support/mod.rs"]
@@ -23,6 +25,10 @@ mod models;
 mod recorded;
 mod refusals;
 mod requests;
+
+/// Kernels that can be preempted inside a probe (the calls' since 6.13) skip it for other threads on that CPU
+/// meanwhile. The result says so, and is not complete.
+const SKIPPED: &str = "a kernel that preempts may skip probes";
 
 /// Models that wait in a readiness call.
 const READINESS: [Model; 4] = [Model::Select, Model::Poll, Model::Epoll, Model::EpollEt];

@@ -5,9 +5,9 @@ use iotrace::bpf::exact;
 use iotrace::bpf::probes::{AGAIN, PROBES};
 use iotrace_core::domain::model::{Model, Transport};
 use iotrace_core::domain::{CopySource, ReadySource, Role};
-use iotrace_core::summary::{Document, Requests, Run, Signals};
+use iotrace_core::summary::{Requests, Run, Signals};
 
-use crate::document::run_undisturbed;
+use crate::degraded::without;
 
 /// A probe, a workload that uses it, and what its absence does to the result.
 type Line = (&'static str, Model, Transport, fn(&Run) -> bool);
@@ -71,12 +71,9 @@ fn no_ways(run: &Run) -> bool {
     (inline, polled, worker) == (&None, &None, &None) && *submitted > 0 && *completed > 0
 }
 
-fn without(probe: &str, model: Model, transport: Transport) -> Document {
-    let args =
-        ["--model", model.name(), "--transport", transport.name(), "--messages", "20", "--interval", "3ms"];
-    let (ran, document) = run_undisturbed(&[&args[..], &["--without", probe]].concat());
-    assert_eq!(ran.code, Some(0), "{probe}: {ran:?}");
-    document
+/// The workload that shows what a probe is for.
+pub fn user_of(probe: &str) -> Option<(Model, Transport)> {
+    TABLE.iter().find(|line| line.0 == probe).map(|line| (line.1, line.2))
 }
 
 #[test]

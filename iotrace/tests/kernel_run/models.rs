@@ -4,7 +4,7 @@ use iotrace_core::domain::model::{Meanwhile, Model, Transport};
 use iotrace_core::domain::{CopySource, Meant, ReadySource, Role, ThreadRole};
 use iotrace_core::summary::{Call, Verdict};
 
-use crate::recorded::{Measured, measure, one_of_three, within};
+use crate::recorded::{Measured, measured, one_of_three, within};
 use crate::{READINESS, TRANSPORTS, spec, waiting};
 
 const APP: ThreadRole = ThreadRole::App;
@@ -73,7 +73,7 @@ fn nonblocking_polls_as_often_as_it_says() {
 fn nonblocking_is_free_between_polls_far_apart() {
     let slow = spec(Model::Nonblocking, Transport::Udp);
     let measured =
-        measure(&iotrace_core::domain::spec::Spec { poll_interval_ns: slow.interval_ns / 4, ..slow });
+        measured(&iotrace_core::domain::spec::Spec { poll_interval_ns: slow.interval_ns / 4, ..slow });
     let row = measured.row(Role::Data, APP);
     assert_eq!(row.errors.get("EAGAIN"), Some(&measured.log.counters.again), "{}", measured.what());
     assert_eq!(row.wait_ns, 0, "{}", measured.what());
@@ -116,7 +116,7 @@ fn readiness_calls_wait_and_data_calls_do_not() {
 #[test]
 #[ignore = "needs root"]
 fn only_models_with_readiness_calls_are_joined() {
-    let measured = measure(&spec(Model::Blocking, Transport::Udp));
+    let measured = measured(&spec(Model::Blocking, Transport::Udp));
     assert_eq!(measured.run.operations.joined_to_readiness, None);
 }
 
@@ -125,7 +125,7 @@ fn only_models_with_readiness_calls_are_joined() {
 fn every_signal_is_accounted_for() {
     for transport in [Transport::Udp, Transport::Tcp] {
         for spec in [spec(Model::Sigio, transport), waiting(Model::Sigio, transport)] {
-            let measured = measure(&spec);
+            let measured = measured(&spec);
             let signals = measured.run.operations.signals.as_ref().expect("the model has signals");
             let counts = [signals.generated, signals.coalesced, signals.not_queued, signals.delivered];
             let [generated, coalesced, not_queued, delivered] = counts.map(|count| count.expect("measured"));
@@ -144,7 +144,7 @@ fn every_signal_is_accounted_for() {
                 measured.what()
             );
             let waits = spec.meanwhile == Some(Meanwhile::Wait);
-            has_verdict(&measured, if waits { Meant::Blocked } else { Meant::Free }, Meant::Blocked);
+            has_verdict(measured, if waits { Meant::Blocked } else { Meant::Free }, Meant::Blocked);
             let read = signals.delivered_to_read.as_ref().expect("handlers read");
             assert_eq!(read.count, delivered, "every delivery leads to a read: {}", measured.what());
         }
@@ -169,7 +169,7 @@ fn readiness_is_what_the_socket_said() {
     }
     for model in [Model::Blocking, Model::Nonblocking, Model::Epoll, Model::Sigio, Model::IoUring] {
         for transport in [Transport::Udp, Transport::Tcp] {
-            let measured = measure(&spec(model, transport));
+            let measured = measured(&spec(model, transport));
             assert_eq!(measured.run.operations.ready_source, ReadySource::SkDataReady, "{}", measured.what());
             assert!(measured.warnings.is_empty(), "{:?}", measured.warnings);
         }

@@ -3,7 +3,7 @@
 use iotrace_core::domain::model::{Meanwhile, Model, Transport};
 use iotrace_core::domain::{Meant, Role, ThreadRole};
 
-use crate::recorded::{Measured, measure, one_of_three, within};
+use crate::recorded::{Measured, measured, one_of_three, within};
 use crate::{spec, waiting};
 
 const SOCKETS: [Transport; 2] = [Transport::Udp, Transport::Tcp];
@@ -37,9 +37,9 @@ fn waits_in(measured: &Measured, syscall: &str) -> Result<(), String> {
 #[ignore = "needs root"]
 fn posix_aio_waits_and_copies_on_a_helper_thread() {
     for transport in SOCKETS {
-        let measured = measure(&spec(Model::PosixAio, transport));
-        assert_eq!(all_requests(&measured).helper, measured.run.messages);
-        has_verdict(&measured, Meant::Free, Meant::Free);
+        let measured = measured(&spec(Model::PosixAio, transport));
+        assert_eq!(all_requests(measured).helper, measured.run.messages);
+        has_verdict(measured, Meant::Free, Meant::Free);
         assert!(measured.rows(Role::Data, ThreadRole::App).is_empty(), "{}", measured.what());
         let helper = measured.rows(Role::Data, ThreadRole::Helper);
         let [read] = helper.iter().filter(|row| row.syscall == "read").collect::<Vec<_>>()[..] else {
@@ -97,9 +97,9 @@ fn linux_aio_waits_when_it_submits() {
 #[ignore = "needs root"]
 fn linux_aio_poll_copies_in_a_data_call() {
     for transport in SOCKETS {
-        let measured = measure(&spec(Model::LinuxAioPoll, transport));
-        assert_eq!(all_requests(&measured).data_call, measured.run.messages, "{}", measured.what());
-        has_verdict(&measured, Meant::Free, Meant::Blocked);
+        let measured = measured(&spec(Model::LinuxAioPoll, transport));
+        assert_eq!(all_requests(measured).data_call, measured.run.messages, "{}", measured.what());
+        has_verdict(measured, Meant::Free, Meant::Blocked);
         assert_eq!(measured.app("io_submit").wait_ns, 0, "{}", measured.what());
         assert_eq!(measured.app("io_getevents").wait_ns, 0, "{}", measured.what());
         one_of_three(&waiting(Model::LinuxAioPoll, transport), |measured| {
@@ -114,11 +114,11 @@ fn linux_aio_poll_copies_in_a_data_call() {
 #[ignore = "needs root"]
 fn io_uring_copies_on_the_submitting_thread() {
     for transport in SOCKETS {
-        let measured = measure(&spec(Model::IoUring, transport));
-        let places = all_requests(&measured);
+        let measured = measured(&spec(Model::IoUring, transport));
+        let places = all_requests(measured);
         assert_eq!(places.own_call + places.task_work, measured.run.messages, "{}", measured.what());
-        has_verdict(&measured, Meant::Free, Meant::Blocked);
-        ways_add_up(&measured);
+        has_verdict(measured, Meant::Free, Meant::Blocked);
+        ways_add_up(measured);
         one_of_three(&waiting(Model::IoUring, transport), |measured| {
             let places = all_requests(measured);
             assert_eq!(places.own_call + places.task_work, measured.run.messages, "{}", measured.what());
@@ -134,12 +134,12 @@ fn io_uring_copies_on_the_submitting_thread() {
 fn io_uring_sqpoll_copies_on_the_kernels_thread() {
     for transport in SOCKETS {
         for spec in [spec(Model::IoUringSqpoll, transport), waiting(Model::IoUringSqpoll, transport)] {
-            let measured = measure(&spec);
-            assert_eq!(all_requests(&measured).sqpoll, measured.run.messages, "{}", measured.what());
+            let measured = measured(&spec);
+            assert_eq!(all_requests(measured).sqpoll, measured.run.messages, "{}", measured.what());
             assert!(measured.rows(Role::Data, ThreadRole::App).is_empty(), "{}", measured.what());
             let waits = spec.meanwhile == Some(Meanwhile::Wait);
-            has_verdict(&measured, if waits { Meant::Blocked } else { Meant::Free }, Meant::Free);
-            ways_add_up(&measured);
+            has_verdict(measured, if waits { Meant::Blocked } else { Meant::Free }, Meant::Free);
+            ways_add_up(measured);
             if !waits {
                 assert_eq!(measured.run.operations.calls_per_message, 0.0, "{}", measured.what());
             }

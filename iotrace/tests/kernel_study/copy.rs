@@ -40,5 +40,6 @@ fn an_arm_can_be_chosen() {
         return;
     }
     let study = study("copy", &["--arm", "pipe", "--repeats", "2"]);
+    assert!(!study.arms.is_empty());
     assert!(study.arms.iter().all(|arm| arm.name == "pipe" && arm.repeats == 2 && arm.ci95.is_none()));
 }

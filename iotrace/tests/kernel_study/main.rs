@@ -53,6 +53,7 @@ fn study(name: &str, more: &[&str]) -> Study {
 /// What must hold of every study.
 fn holds(study: &Study) {
     assert!(study.question.ends_with('?') && study.environment.quick, "{study:?}");
+    assert!(!study.arms.is_empty() || !study.claims.is_empty(), "nothing came of it: {study:?}");
     let names: Vec<&str> = study.measures.iter().map(|measure| measure.name.as_str()).collect();
     for arm in &study.arms {
         let measure = study.measures.iter().find(|one| one.name == arm.measure);

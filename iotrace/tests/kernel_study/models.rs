@@ -21,6 +21,8 @@ fn who_waits_and_who_copies() {
     for arm in arms.split(',') {
         assert!(value("latency", arm) > 0.0 && value("p99", arm) >= value("pickup", arm), "{arm}");
     }
+    let pictured: Vec<&str> = study.pictures.iter().map(|picture| picture.arm.as_str()).collect();
+    assert_eq!(pictured, arms.split(',').collect::<Vec<_>>());
     for picture in &study.pictures {
         let strip = &picture.strip;
         assert!(strip.marks.iter().any(|mark| mark.name == "ready" && mark.at_ns <= strip.end_ns));

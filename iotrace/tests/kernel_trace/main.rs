@@ -3,6 +3,8 @@
 //! The observed programs are forks of this one, so that nothing has to be installed in a VM. Programs of
 //! others are in `kernel_host`.
 
+#[path = "../support/attempts.rs"]
+mod attempts;
 #[path = "../support/children.rs"]
 mod children;
 #[path = "../support/mod.rs"]

@@ -42,10 +42,15 @@ fn observed(args: &[&str]) -> (Document, i32) {
 
 fn without(probe: &str, more: &[&str]) -> (Document, i32) {
     let (document, pid) = observed(&[&["--without", probe], more].concat());
+    assert_said(&document, probe);
+    (document, pid)
+}
+
+/// That the result says what it lacks.
+fn assert_said(document: &Document, probe: &str) {
     let lost = PROBES.iter().find(|known| known.name == probe).expect("it is in the probe table").lost;
     let said = |text: &str| text.starts_with(&format!("{probe} is not attached: ")) && text.ends_with(lost);
     assert!(document.warnings.iter().any(|one| said(&one.text)), "{probe}: {:?}", document.warnings);
-    (document, pid)
 }
 
 #[test]
@@ -79,6 +84,23 @@ fn without_forks_no_child_is_counted() {
 #[test]
 #[ignore = "needs root"]
 fn without_exec_the_loss_of_names_is_said() {
-    let (document, pid) = without("sched_process_exec", &[]);
-    assert_eq!(calls(process(&document, pid), "recvfrom"), TIMES as u64);
+    let child = Child::fork(|page| {
+        name(c"before");
+        let (from, to) = pipe();
+        page.gate();
+        assert_eq!((write(to, 1), read(from, 1)), (1, 1));
+        let words = [c"true".as_ptr(), std::ptr::null()];
+        // SAFETY: a list of strings that ends with a null; returns only where there is no such command.
+        unsafe {
+            libc::execvp(words[0], words.as_ptr());
+            libc::_exit(9)
+        }
+    });
+    let trace = Trace::of(&[child.pid], &["--without", "sched_process_exec"]);
+    child.go();
+    let document = trace.end().document();
+    assert_said(&document, "sched_process_exec");
+    let process = process(&document, child.pid);
+    assert!(calls(process, "read") >= 1, "{process:?}");
+    assert_eq!(process.comm, "before", "its name after execve is lost: {process:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::attempts;
 use crate::children::{Child, has_tracepoint, name, pipe, read, unix_pair, write};
 use crate::support;
 use crate::trace::{Trace, process, row};
@@ -9,9 +10,9 @@ use crate::trace::{Trace, process, row};
 #[test]
 #[ignore = "needs root"]
 fn wakers_name_the_other_process_and_its_socket() {
-    // Where CPUs take turns, interrupts of one wake what is meant for the other: nine of ten may be fewer.
-    let tried: Vec<String> = (0..3).map_while(|_| wakers().err()).collect();
-    assert!(tried.len() < 3, "three times: {tried:#?}");
+    attempts::until(3, "where CPUs take turns, interrupts of one wake what is meant for the other", |_| {
+        wakers()
+    });
 }
 
 /// Nine of ten sleeps are ended by the sender, and by its socket; else what was seen.

@@ -25,21 +25,22 @@ fn a_port_that_is_taken_is_named() {
 #[test]
 fn a_port_that_is_free_is_used() {
     for transport in [Transport::Tcp, Transport::Udp] {
-        // Another test may get the port in between, so a second try is allowed.
-        let used = (0..5).any(|_| {
+        attempts::until(5, "another test may get the port in between", |_| {
             let port = match transport {
                 Transport::Tcp => TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
                 _ => UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
             };
             match spawn(&Spec { port, ..spec(Model::Blocking, transport) }).report() {
-                Report::Done(log) => log.connections[0].name == format!("127.0.0.1:{port}"),
+                Report::Done(log) => {
+                    assert_eq!(log.connections[0].name, format!("127.0.0.1:{port}"));
+                    Ok(())
+                }
                 Report::Failed(failure) => {
                     assert_eq!(failure.code, "port_in_use", "{}", failure.text);
-                    false
+                    Err(failure.text)
                 }
             }
         });
-        assert!(used, "{transport}");
     }
 }
 

@@ -25,7 +25,7 @@ const ETC: [(&str, &str); 3] = [
 #[derive(Clone, Copy)]
 pub enum Job<'a> {
     /// Run the tests whose name contains the filter.
-    Tests { tests: &'a [KernelTest], filter: Option<&'a str> },
+    Tests { tests: &'a [&'a KernelTest], filter: Option<&'a str> },
     /// Run one command line.
     Command(&'a str),
 }

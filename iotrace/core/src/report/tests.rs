@@ -1,8 +1,9 @@
-//! Golden outputs, and what must hold for any data. `UPDATE_GOLDEN=1 cargo test` rewrites the files.
+//! Golden outputs, and what must hold for any data. `UPDATE_EXPECT=1 cargo test` rewrites the files.
 
 use std::path::Path;
 
 use clap::ValueEnum;
+use expect_test::expect_file;
 
 use crate::domain::CopySource;
 use crate::report::page::columns;
@@ -16,12 +17,7 @@ fn text(format: Format, document: &Document, options: Options) -> String {
 }
 
 fn golden(name: &str, got: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/golden").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, got).unwrap();
-    }
-    let want = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(got == want, "{name} differs from the golden file; this is what came:\n{got}");
+    expect_file![Path::new("golden").join(name)].assert_eq(got);
 }
 
 #[test]
