@@ -1,6 +1,7 @@
 //! All contact with the kernel's BPF: the only module that knows aya.
 
 pub mod aggregates;
+pub mod attach;
 pub mod btf;
 pub mod exact;
 pub mod floor;

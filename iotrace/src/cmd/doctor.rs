@@ -110,7 +110,7 @@ fn machine() -> Vec<Row> {
         level => row("lockdown", Status::Ok, format!("{level}: tracepoints may be observed")),
     });
     rows.push(match Btf::of_kernel() {
-        Ok(_) => row("btf", Status::Ok, crate::bpf::btf::VMLINUX),
+        Ok(_) => row("btf", Status::Ok, check::VMLINUX),
         Err(error) => row("btf", Status::Missing, error.to_string())
             .remedy("a kernel with CONFIG_DEBUG_INFO_BTF=y")
             .lost("everything"),
