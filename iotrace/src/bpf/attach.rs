@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
 use super::hook::with_causes;
-use super::probes::{AGAIN, Probe, Variant};
+use super::probes::{Probe, Variant};
 use super::settings::{Settings, Wish};
 use crate::host::check;
 
@@ -56,7 +56,7 @@ pub struct Missing {
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { probe, why } = self;
-        write!(f, "{} is not attached: {why}. Without it: {}", probe.name, probe.lost)
+        write!(f, "{} is not attached: {why}. Without it: {}", probe.name(), probe.lost)
     }
 }
 
@@ -107,8 +107,7 @@ pub(super) fn attach_probe(
     settings: &Settings,
     probe: &'static Probe,
 ) -> Result<&'static Variant, String> {
-    let first = probe.name.strip_suffix(AGAIN).unwrap_or(probe.name);
-    if settings.without.iter().any(|name| name == probe.name || name == first) {
+    if settings.without.iter().any(|&id| id == probe.id || Some(id) == probe.again_of) {
         return Err("switched off with --without".to_owned());
     }
     attach_one(ebpf, choose(btf, probe, settings.tier)?, kernel_btf)

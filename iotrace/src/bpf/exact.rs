@@ -8,7 +8,7 @@ pub use super::attach::{REMEDY, Refused};
 use super::btf::Btf;
 use super::probes::{Group, PROBES, Probe, Variant};
 use super::settings::{Settings, Wish};
-use iotrace_core::domain::Tier;
+use iotrace_core::domain::{ProbeId, Tier};
 
 /// Groups of function hooks, the one that the others add to first.
 pub const GROUPS: [Group; 3] = [Group::ExactSockets, Group::ExactDatagrams, Group::ExactUring];
@@ -99,8 +99,8 @@ fn attach_group(
 }
 
 /// Whether all hooks of a group are among these probes.
-pub fn is_whole(group: Group, has: impl Fn(&str) -> bool) -> bool {
-    probes(group).all(|probe| has(probe.name))
+pub fn is_whole(group: Group, has: impl Fn(ProbeId) -> bool) -> bool {
+    probes(group).all(|probe| has(probe.id))
 }
 
 /// Which hooks time the copy, with these attached.

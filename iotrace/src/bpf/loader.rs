@@ -7,14 +7,14 @@ use aya::{Ebpf, EbpfLoader};
 use iotrace_ebpf::abi::sinks::AGGREGATES;
 use iotrace_ebpf::abi::{ERRORS_ROOM, FLOORS_OF, MAYBE, STATS, Stat, WAKES_ROOM};
 
-use iotrace_core::domain::{Loss, Tier, syscall};
+use iotrace_core::domain::{Loss, ProbeId, Tier, syscall};
 
 pub use super::attach::LoadError;
 use super::attach::{Missing, OBJECT, Refused, attach_probe, kernel_btf};
 use super::btf::Btf;
 use super::exact;
 use super::hook::with_causes;
-use super::probes::{AGAIN, PROBES, Probe, Variant};
+use super::probes::{PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
 use super::settings::{Settings, Wish, offsets};
 use crate::host::clock::monotonic_ns;
@@ -44,9 +44,9 @@ impl Observer {
             exact::attach(&mut ebpf, btf, kernel_btf, settings)?;
         let tier = exact::tier(&attached, settings.tier);
         let again = programs_are_preemptible();
-        let wanted = |probe: &&Probe| groups.contains(&probe.group) && (again || !probe.is_second_chance());
-        let (enters, others): (Vec<_>, Vec<_>) =
-            PROBES.iter().filter(wanted).partition(|probe| probe.name.starts_with("sys_enter"));
+        let wanted = |probe: &&Probe| groups.contains(&probe.group) && (again || probe.again_of.is_none());
+        let is_enter = |probe: &&Probe| matches!(probe.id, ProbeId::SysEnter | ProbeId::SysEnterAgain);
+        let (enters, others): (Vec<_>, Vec<_>) = PROBES.iter().filter(wanted).partition(is_enter);
         // The enters come last: a call that is seen to begin must be seen to the end. Programs of one
         // tracepoint run in the order in which they were attached, so the second chance comes second.
         for probe in others.into_iter().chain(enters) {
@@ -54,7 +54,7 @@ impl Observer {
             match outcome {
                 Ok(variant) => attached.push((probe, variant)),
                 Err(why) if probe.required => {
-                    return Err(LoadError::Required { probe: probe.name, why, lost: probe.lost });
+                    return Err(LoadError::Required { probe: probe.name(), why, lost: probe.lost });
                 }
                 Err(why) => missing.push(Missing { probe, why }),
             }
@@ -94,8 +94,8 @@ impl Observer {
     }
 
     /// Whether a probe of the table is attached.
-    pub fn has(&self, name: &str) -> bool {
-        self.attached.iter().any(|(probe, _)| probe.name == name)
+    pub fn has(&self, id: ProbeId) -> bool {
+        self.attached.iter().any(|(probe, _)| probe.id == id)
     }
 
     /// Sets the floors under marked copies, by what ends them.
@@ -150,13 +150,12 @@ impl Observer {
     /// Of a probe with a second chance at most what the one or the other was skipped for; of calls nothing,
     /// since one that both missed is counted as unmatched.
     fn lost_runs(&self, probe: &Probe, variant: &Variant) -> Option<u64> {
-        if probe.is_second_chance() {
+        if probe.again_of.is_some() {
             return Some(0);
         }
-        let second = format!("{}{AGAIN}", probe.name);
-        let second = self.attached.iter().find(|(probe, _)| probe.name == second);
+        let second = self.attached.iter().find(|(second, _)| second.again_of == Some(probe.id));
         match second {
-            Some(_) if probe.name.starts_with("sys_") => Some(0),
+            Some(_) if matches!(probe.id, ProbeId::SysEnter | ProbeId::SysExit) => Some(0),
             Some((_, second)) => Some(self.skipped(variant)?.min(self.skipped(second)?)),
             None => self.skipped(variant),
         }

@@ -7,6 +7,7 @@ pub mod exact;
 pub mod floor;
 pub mod hook;
 pub mod loader;
+pub mod probe;
 pub mod probes;
 mod prog_info;
 pub mod settings;

@@ -164,14 +164,14 @@ fn probes() -> (Vec<Row>, Tier) {
     match Observer::attach(&btf, &settings) {
         Ok(observer) => {
             let row = |probe: &Probe| {
-                if probe.is_second_chance() && !programs_are_preemptible() {
+                if probe.again_of.is_some() && !programs_are_preemptible() {
                     let why = "not needed: this kernel runs probes with preemption off";
-                    return row(probe.name, Status::Ok, why);
+                    return row(probe.name(), Status::Ok, why);
                 }
-                let missing = observer.missing().iter().find(|missing| missing.probe.name == probe.name);
+                let missing = observer.missing().iter().find(|missing| missing.probe.id == probe.id);
                 judged(probe, missing.map_or(Ok(()), |missing| Err(missing.why.clone())))
             };
-            let hooked = exact::GROUPS.iter().any(|group| exact::is_whole(*group, |name| observer.has(name)));
+            let hooked = exact::GROUPS.iter().any(|group| exact::is_whole(*group, |id| observer.has(id)));
             let tier = if hooked { Tier::Exact } else { Tier::Tracepoint };
             (PROBES.iter().map(row).collect(), tier)
         }
@@ -184,14 +184,14 @@ fn probes() -> (Vec<Row>, Tier) {
 
 fn judged(probe: &Probe, outcome: Result<(), String>) -> Row {
     match outcome {
-        Ok(()) => row(probe.name, Status::Ok, probe.feeds),
+        Ok(()) => row(probe.name(), Status::Ok, probe.feeds),
         Err(why) => {
             let status = if probe.required { Status::Missing } else { Status::Degraded };
             let remedy = match exact::GROUPS.contains(&probe.group) {
                 true => exact::REMEDY.to_owned(),
                 false => format!("Linux {} or later", probe.since),
             };
-            row(probe.name, status, why).remedy(&remedy).lost(probe.lost)
+            row(probe.name(), status, why).remedy(&remedy).lost(probe.lost)
         }
     }
 }

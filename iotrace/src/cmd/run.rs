@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
-use crate::bpf::probes::PROBES;
 use crate::bpf::settings::Wish;
 use crate::cli::{ModelArg, RunArgs, TierArg};
 use crate::cmd::output;
@@ -17,7 +16,7 @@ use crate::session::{self, End, calibrate};
 use crate::workload;
 use iotrace_core::domain::model::{Meanwhile, Model, Transport};
 use iotrace_core::domain::spec::{Log, Spec, Tuning};
-use iotrace_core::domain::{Loss, Tier};
+use iotrace_core::domain::{Loss, ProbeId, Tier};
 use iotrace_core::messages::{self, degraded};
 use iotrace_core::summary::{Document, Overhead, Run, SCHEMA, Warning};
 
@@ -103,13 +102,6 @@ fn specs(args: &RunArgs) -> Result<Vec<Spec>, Failure> {
     }
     if !args.buffer.is_power_of_two() || !(4096..=1 << 30).contains(&args.buffer) {
         return Err(Failure::Usage("--buffer must be a power of two from 4KiB to 1GiB".to_owned()));
-    }
-    if let Some(unknown) = args.without.iter().find(|name| PROBES.iter().all(|probe| probe.name != **name)) {
-        let known: Vec<&str> = PROBES.iter().map(|probe| probe.name).collect();
-        return Err(Failure::Usage(format!(
-            "--without {unknown}: there is no such probe; known are {}",
-            known.join(", ")
-        )));
     }
     let mut specs: Vec<Spec> = Vec::new();
     for model in models {
@@ -202,7 +194,7 @@ fn observe(
     let recorded = record_by(wish(args.tier, spec.model), program, btf, spec, ring, &args.without, say)?;
     let Some(Recorded { log, mut journal, observer }) = recorded else { return Ok(End::Interrupted) };
     let (mut run, warnings) = messages::run(spec, &log, &mut journal);
-    let missing: Vec<&str> = observer.missing().iter().map(|missing| missing.probe.name).collect();
+    let missing: Vec<ProbeId> = observer.missing().iter().map(|missing| missing.probe.id).collect();
     degraded::forget(&mut run, &missing);
     result.incomplete |= run.operations.count < spec.messages;
     result.runs.push(run);

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 
 use iotrace_core::domain::model::{Model, Transport};
 use iotrace_core::domain::spec::{Log, Report, Spec};
-use iotrace_core::domain::{Tier, syscall};
+use iotrace_core::domain::{ProbeId, Tier, syscall};
 use iotrace_core::messages::signals::SIGIO;
 use iotrace_core::records::journal::Journal;
 
@@ -34,7 +34,7 @@ pub fn record(
     btf: &Btf,
     spec: &Spec,
     ring_bytes: u32,
-    without: &[String],
+    without: &[ProbeId],
     attached: impl FnOnce(&Observer),
 ) -> Result<Option<Recorded>, Failure> {
     record_by(Wish::Tracepoint, program, btf, spec, ring_bytes, without, attached)
@@ -48,7 +48,7 @@ pub fn record_by(
     btf: &Btf,
     spec: &Spec,
     ring_bytes: u32,
-    without: &[String],
+    without: &[ProbeId],
     attached: impl FnOnce(&Observer),
 ) -> Result<Option<Recorded>, Failure> {
     let (control, keep) = pipe().map_err(Failure::while_doing("making the control pipe"))?;

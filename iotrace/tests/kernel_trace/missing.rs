@@ -42,7 +42,7 @@ fn observed(args: &[&str]) -> (Document, i32) {
 
 fn without(probe: &str, more: &[&str]) -> (Document, i32) {
     let (document, pid) = observed(&[&["--without", probe], more].concat());
-    let lost = PROBES.iter().find(|known| known.name == probe).expect("it is in the probe table").lost;
+    let lost = PROBES.iter().find(|known| known.name() == probe).expect("it is in the probe table").lost;
     let said = |text: &str| text.starts_with(&format!("{probe} is not attached: ")) && text.ends_with(lost);
     assert!(document.warnings.iter().any(|one| said(&one.text)), "{probe}: {:?}", document.warnings);
     (document, pid)
