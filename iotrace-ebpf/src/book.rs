@@ -52,6 +52,7 @@ pub trait Distribution {
 /// Sums of a row. `D` is how distributions are kept: coarse in the kernel, where every bucket costs memory for every
 /// row and CPU, fine in user space.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(zerocopy::FromBytes, zerocopy::Immutable))]
 #[repr(C)]
 pub struct Sums<D> {
     /// Calls.

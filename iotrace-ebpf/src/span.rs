@@ -49,6 +49,10 @@ pub fn zero(field: &mut u64) {
 
 /// A closed copy window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct Window {
     /// The start mark.
@@ -71,6 +75,10 @@ impl Window {
 
 /// Where the time of a finished call went; the five parts add up to `total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct Parts {
     /// Enter to exit.
@@ -89,6 +97,10 @@ pub struct Parts {
 
 /// The state of one thread inside a call, and of its copy inside or outside one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct Span {
     /// When the open call was entered; 0: none is open.

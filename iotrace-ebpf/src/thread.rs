@@ -23,6 +23,10 @@ pub fn mark_of(tid: u32) -> u64 {
 
 /// One thread. All of it is written on the thread's own CPU, except [`Task::wake`], which the waker
 /// writes: `sched_waking` and `sched_switch` of one thread may run at the same time.
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Task {

@@ -114,6 +114,10 @@ fn options_that_do_not_go_together() {
         &["--without", "sk_data_redy"],
         &["sk_data_redy", "no such probe", "sk_data_ready"],
     );
+    refused(
+        &["trace", "--without", "sk_data_redy", "-p", "1"],
+        &["sk_data_redy", "no such probe", "sk_data_ready"],
+    );
     refused(&["runn"], &["run"]);
 }
 

@@ -51,6 +51,10 @@ impl TryFrom<u32> for Kind {
 
 /// The beginning of every record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct Head {
     /// [`Kind`] as a number.
@@ -67,6 +71,10 @@ pub struct Head {
 
 /// Who ended a sleep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct Wake {
     /// When (`sched_waking`).
@@ -83,6 +91,10 @@ pub struct Wake {
 
 /// One finished call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct CallRecord {
     /// Thread; `at` is the exit.
@@ -140,6 +152,10 @@ pub struct CallRecord {
 /// A data call that returned `EAGAIN` without ever leaving the CPU, in or before it: a spinning reader
 /// makes a million of them a second. All of its time is work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct PollRecord {
     /// Thread; `at` is the exit.
@@ -172,6 +188,10 @@ impl PollRecord {
 /// One copy that ran outside a data call: in task work, in a worker, or in a call that submits or
 /// completes requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct CopyRecord {
     /// The thread that copied; `at` is the end.
@@ -188,6 +208,10 @@ pub struct CopyRecord {
 
 /// Data became ready on a socket (`sk_data_ready`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct ReadyRecord {
     /// The thread in whose context it ran.
@@ -198,6 +222,10 @@ pub struct ReadyRecord {
 
 /// `signal_generate` or `signal_deliver`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct SignalRecord {
     /// The thread the signal is for.
@@ -223,6 +251,10 @@ pub const SIGNAL_DELIVERED: u32 = 2;
 
 /// A thread was seen for the first time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct TaskRecord {
     /// The thread.
@@ -233,6 +265,10 @@ pub struct TaskRecord {
 
 /// `sock_recv_length` in a thread with no data call open: io_uring and native AIO.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct RecvRecord {
     /// The thread.
@@ -250,6 +286,10 @@ pub struct RecvRecord {
 /// A file was seen for the first time behind a descriptor (`--per fd`): what is needed to name it even
 /// when it is closed before user space looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct FileRecord {
     /// The thread that used it.

@@ -4,6 +4,10 @@ use crate::book::Sums;
 
 /// What is summed up under one row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct AggKey {
     /// Mixed from the addresses of `struct file`, inode and operations and the number of the inode: each
@@ -34,6 +38,10 @@ pub type Agg = Sums<Buckets>;
 
 /// Key of an error count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct ErrorKey {
     /// The row.
@@ -49,6 +57,10 @@ pub const WAKES_ROOM: u32 = 4096;
 
 /// Who woke the threads of a process, and how often.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct WakeKey {
     /// The process that slept.
@@ -75,6 +87,10 @@ impl WakeKey {
 
 /// What the kernel knows of a socket that is received from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct SockState {
     /// Since when data has waited in it; 0: none does.

@@ -38,6 +38,10 @@ impl TryFrom<u32> for UringEvent {
 
 /// One event of an io_uring request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 #[repr(C)]
 pub struct UringRecord {
     /// The thread in whose context it happened.

@@ -6,21 +6,26 @@ use aya::Pod;
 use aya::maps::{Array, HashMap as BpfHashMap, PerCpuHashMap};
 use iotrace_ebpf::abi::{Agg, AggKey, ErrorKey, WakeKey};
 use iotrace_ebpf::thread::Task;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::loader::Observer;
 use iotrace_core::rows::sums::{Open, Row, Snapshot, add_cpu};
 
-/// The ABI's types as aya wants them: any bytes are a valid value of each.
-macro_rules! plain {
-    ($($name:ident($inner:ty)),*) => {$(
-        #[derive(Clone, Copy)]
-        #[repr(transparent)]
-        struct $name($inner);
-        // SAFETY: integers without padding, in a `repr(C)` struct whose size the ABI asserts.
-        unsafe impl Pod for $name {}
-    )*};
-}
-plain!(PodKey(AggKey), PodAgg(Agg), PodError(ErrorKey), PodWake(WakeKey), PodTask(Task));
+/// A key of the ABI as aya wants it, which would be an orphan implementation on the type itself.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Key<T>(T);
+
+// SAFETY: zerocopy has checked at compile time that any bytes are a valid `T`, and that `T` has no padding.
+unsafe impl<T: FromBytes + IntoBytes + Copy + 'static> Pod for Key<T> {}
+
+/// A value of the ABI as aya wants it. Values are read only, so padding would do no harm.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Value<T>(T);
+
+// SAFETY: zerocopy has checked at compile time that any bytes are a valid `T`.
+unsafe impl<T: FromBytes + Copy + 'static> Pod for Value<T> {}
 
 impl Observer {
     /// Everything the probes have summed up so far. The probes go on meanwhile: a call that ends while
@@ -31,7 +36,7 @@ impl Observer {
 
     fn rows(&self) -> HashMap<AggKey, Row> {
         let Some(map) =
-            self.map("ROWS").and_then(|map| PerCpuHashMap::<_, PodKey, PodAgg>::try_from(map).ok())
+            self.map("ROWS").and_then(|map| PerCpuHashMap::<_, Key<AggKey>, Value<Agg>>::try_from(map).ok())
         else {
             return HashMap::new();
         };
@@ -47,14 +52,15 @@ impl Observer {
     }
 
     fn errors(&self) -> HashMap<ErrorKey, u64> {
-        let map = self.map("ERRORS").and_then(|map| PerCpuHashMap::<_, PodError, u64>::try_from(map).ok());
+        let map =
+            self.map("ERRORS").and_then(|map| PerCpuHashMap::<_, Key<ErrorKey>, u64>::try_from(map).ok());
         map.map_or_else(HashMap::new, |map| {
             map.iter().flatten().map(|(key, cpus)| (key.0, cpus.iter().sum())).collect()
         })
     }
 
     fn wakes(&self) -> HashMap<WakeKey, u64> {
-        let map = self.map("WAKES").and_then(|map| PerCpuHashMap::<_, PodWake, u64>::try_from(map).ok());
+        let map = self.map("WAKES").and_then(|map| PerCpuHashMap::<_, Key<WakeKey>, u64>::try_from(map).ok());
         map.map_or_else(HashMap::new, |map| {
             map.iter().flatten().map(|(key, cpus)| (key.0, cpus.iter().sum())).collect()
         })
@@ -62,7 +68,8 @@ impl Observer {
 
     /// Rows that are taken.
     pub fn rows_taken(&self) -> Vec<AggKey> {
-        let map = self.map("ROWS").and_then(|map| PerCpuHashMap::<_, PodKey, PodAgg>::try_from(map).ok());
+        let map =
+            self.map("ROWS").and_then(|map| PerCpuHashMap::<_, Key<AggKey>, Value<Agg>>::try_from(map).ok());
         map.map_or_else(Vec::new, |map| map.keys().flatten().map(|key| key.0).collect())
     }
 
@@ -73,14 +80,19 @@ impl Observer {
         snapshot.errors.retain(|key, _| ended.contains(&key.row.tgid));
         snapshot.wakes.retain(|key, _| ended.contains(&key.tgid));
         // An entry that cannot be removed would be counted twice: it stays where it is.
-        if let Some(Ok(mut map)) = self.map_mut("ROWS").map(PerCpuHashMap::<_, PodKey, PodAgg>::try_from) {
-            snapshot.rows.retain(|key, _| map.remove(&PodKey(*key)).is_ok());
+        if let Some(Ok(mut map)) =
+            self.map_mut("ROWS").map(PerCpuHashMap::<_, Key<AggKey>, Value<Agg>>::try_from)
+        {
+            snapshot.rows.retain(|key, _| map.remove(&Key(*key)).is_ok());
         }
-        if let Some(Ok(mut map)) = self.map_mut("ERRORS").map(PerCpuHashMap::<_, PodError, u64>::try_from) {
-            snapshot.errors.retain(|key, _| map.remove(&PodError(*key)).is_ok());
+        if let Some(Ok(mut map)) =
+            self.map_mut("ERRORS").map(PerCpuHashMap::<_, Key<ErrorKey>, u64>::try_from)
+        {
+            snapshot.errors.retain(|key, _| map.remove(&Key(*key)).is_ok());
         }
-        if let Some(Ok(mut map)) = self.map_mut("WAKES").map(PerCpuHashMap::<_, PodWake, u64>::try_from) {
-            snapshot.wakes.retain(|key, _| map.remove(&PodWake(*key)).is_ok());
+        if let Some(Ok(mut map)) = self.map_mut("WAKES").map(PerCpuHashMap::<_, Key<WakeKey>, u64>::try_from)
+        {
+            snapshot.wakes.retain(|key, _| map.remove(&Key(*key)).is_ok());
         }
         snapshot
     }
@@ -92,7 +104,8 @@ impl Observer {
             task.span.is_open().then_some(call)
         };
         let mut calls: Vec<Open> = self.threads().into_iter().filter_map(open).collect();
-        let overflow = self.map("OVERFLOW").and_then(|map| BpfHashMap::<_, u32, PodTask>::try_from(map).ok());
+        let overflow =
+            self.map("OVERFLOW").and_then(|map| BpfHashMap::<_, u32, Value<Task>>::try_from(map).ok());
         if let Some(map) = overflow {
             calls.extend(map.iter().flatten().filter_map(|(_, task)| open(task.0)));
         }
@@ -102,7 +115,7 @@ impl Observer {
     /// Threads at the places that are taken.
     fn threads(&self) -> Vec<Task> {
         let taken = self.map("CLAIMS").and_then(|map| BpfHashMap::<_, u32, u32>::try_from(map).ok());
-        let tasks = self.map("TASKS").and_then(|map| Array::<_, PodTask>::try_from(map).ok());
+        let tasks = self.map("TASKS").and_then(|map| Array::<_, Value<Task>>::try_from(map).ok());
         let Some((taken, tasks)) = taken.zip(tasks) else { return Vec::new() };
         taken.keys().flatten().filter_map(|place| Some(tasks.get(&place, 0).ok()?.0)).collect()
     }

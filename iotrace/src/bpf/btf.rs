@@ -7,8 +7,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-/// Where the kernel shows its own BTF.
-pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+use crate::host::check::VMLINUX;
 
 /// Why BTF could not be read.
 #[derive(Debug, Error)]

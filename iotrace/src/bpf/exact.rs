@@ -2,31 +2,16 @@
 //! trying; so they are tried first, and what they replace is attached only where they are refused.
 
 use aya::Ebpf;
-use thiserror::Error;
 
+use super::attach::{LoadError, Missing, attach_probe};
+pub use super::attach::{REMEDY, Refused};
 use super::btf::Btf;
-use super::loader::{LoadError, Missing, attach_probe};
 use super::probes::{Group, PROBES, Probe, Variant};
 use super::settings::{Settings, Wish};
-use crate::host::check;
-use iotrace_core::domain::Tier;
+use iotrace_core::domain::{ProbeId, Tier};
 
 /// Groups of function hooks, the one that the others add to first.
 pub const GROUPS: [Group; 3] = [Group::ExactSockets, Group::ExactDatagrams, Group::ExactUring];
-
-/// Why a function cannot be hooked.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("cannot hook {function} ({why}; lockdown: {}). {REMEDY}", check::lockdown())]
-pub struct Refused {
-    /// The function.
-    pub function: &'static str,
-    /// What the kernel said.
-    pub why: String,
-}
-
-/// What makes a kernel take function hooks.
-pub const REMEDY: &str = "Function hooks need a kernel with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y (Debian, Fedora, Ubuntu have it), and no lockdown that forbids them; without them --tier tracepoint measures the copy \
-     by tracepoints";
 
 /// A probe that is attached, and how.
 pub type Attached = (&'static Probe, &'static Variant);
@@ -114,8 +99,8 @@ fn attach_group(
 }
 
 /// Whether all hooks of a group are among these probes.
-pub fn is_whole(group: Group, has: impl Fn(&str) -> bool) -> bool {
-    probes(group).all(|probe| has(probe.name))
+pub fn is_whole(group: Group, has: impl Fn(ProbeId) -> bool) -> bool {
+    probes(group).all(|probe| has(probe.id))
 }
 
 /// Which hooks time the copy, with these attached.

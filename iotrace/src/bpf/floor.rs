@@ -3,8 +3,8 @@
 
 use aya::{Ebpf, EbpfLoader};
 
+use super::attach::{LoadError, OBJECT, attach_one, kernel_btf};
 use super::hook::with_causes;
-use super::loader::{LoadError, OBJECT, attach_one, kernel_btf};
 use super::probes::{Hook, Shape, Variant};
 
 static PAIR: [Variant; 2] = [empty("floor_exit", "sys_exit"), empty("floor_enter", "sys_enter")];

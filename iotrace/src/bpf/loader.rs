@@ -1,72 +1,23 @@
 //! Loads the object, attaches what a question needs, and reads what comes out.
 
 use std::cell::RefCell;
-use std::fmt;
-use std::sync::OnceLock;
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use iotrace_ebpf::abi::sinks::AGGREGATES;
 use iotrace_ebpf::abi::{ERRORS_ROOM, FLOORS_OF, MAYBE, STATS, Stat, WAKES_ROOM};
-use thiserror::Error;
 
-use iotrace_core::domain::{Loss, Tier, syscall};
+use iotrace_core::domain::{Loss, ProbeId, Tier, syscall};
 
-use super::btf::{Btf, BtfError};
-use super::exact::{self, Refused};
+pub use super::attach::LoadError;
+use super::attach::{Missing, OBJECT, Refused, attach_probe, kernel_btf};
+use super::btf::Btf;
+use super::exact;
 use super::hook::with_causes;
-use super::probes::{AGAIN, PROBES, Probe, Variant};
+use super::probes::{PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
 use super::settings::{Settings, Wish, offsets};
 use crate::host::clock::monotonic_ns;
-
-/// The object that `build.rs` made.
-pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/iotrace.bpf.o"));
-
-/// Why nothing can be observed.
-#[derive(Debug, Error)]
-pub enum LoadError {
-    /// No BTF.
-    #[error("{0}. iotrace needs a kernel with CONFIG_DEBUG_INFO_BTF=y; nothing can be measured without it")]
-    Btf(#[from] BtfError),
-    /// The object itself was refused.
-    #[error("the kernel refused iotrace's maps: {0}. `iotrace doctor` says what is missing here")]
-    Object(String),
-    /// A probe that nothing works without.
-    #[error(
-        "cannot attach to {probe} ({why}); without it {lost} is lost. `iotrace doctor` says what is missing here"
-    )]
-    Required {
-        /// Its name.
-        probe: &'static str,
-        /// The reason.
-        why: String,
-        /// What it feeds.
-        lost: &'static str,
-    },
-    /// The exact tier was asked for, and this kernel does not let programs hook its functions.
-    #[error("--tier exact: {0}")]
-    Exact(Refused),
-    /// Built with `IOTRACE_SKIP_EBPF=1`.
-    #[error("this build has no probes (IOTRACE_SKIP_EBPF was set): build again without it")]
-    NoObject,
-}
-
-/// An optional probe that is not there.
-#[derive(Clone, Debug)]
-pub struct Missing {
-    /// Which.
-    pub probe: &'static Probe,
-    /// Why.
-    pub why: String,
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { probe, why } = self;
-        write!(f, "{} is not attached: {why}. Without it: {}", probe.name, probe.lost)
-    }
-}
 
 /// Probes attached to a target. Dropping it detaches all of them.
 pub struct Observer {
@@ -76,24 +27,6 @@ pub struct Observer {
     missing: Vec<Missing>,
     refused: Option<Refused>,
     tier: Tier,
-}
-
-/// The variant of a probe that fits this kernel, or why none does. Functions are hooked only where the
-/// exact tier may be used.
-pub fn choose(btf: &Btf, probe: &'static Probe, tier: Wish) -> Result<&'static Variant, String> {
-    let mut seen = None;
-    let allowed = |variant: &&Variant| tier != Wish::Tracepoint || !variant.hook.is_function();
-    for variant in probe.variants.iter().filter(allowed) {
-        let Some(args) = variant.hook.arguments(btf, variant.tracepoint) else { continue };
-        if variant.shape.fits(&args) {
-            return Ok(variant);
-        }
-        seen = Some(args);
-    }
-    Err(match seen {
-        Some(args) => format!("its arguments here are {args:?}, which no program of this build reads"),
-        None => format!("this kernel does not have it (since {})", probe.since),
-    })
 }
 
 impl Observer {
@@ -111,9 +44,9 @@ impl Observer {
             exact::attach(&mut ebpf, btf, kernel_btf, settings)?;
         let tier = exact::tier(&attached, settings.tier);
         let again = programs_are_preemptible();
-        let wanted = |probe: &&Probe| groups.contains(&probe.group) && (again || !probe.is_second_chance());
-        let (enters, others): (Vec<_>, Vec<_>) =
-            PROBES.iter().filter(wanted).partition(|probe| probe.name.starts_with("sys_enter"));
+        let wanted = |probe: &&Probe| groups.contains(&probe.group) && (again || probe.again_of.is_none());
+        let is_enter = |probe: &&Probe| matches!(probe.id, ProbeId::SysEnter | ProbeId::SysEnterAgain);
+        let (enters, others): (Vec<_>, Vec<_>) = PROBES.iter().filter(wanted).partition(is_enter);
         // The enters come last: a call that is seen to begin must be seen to the end. Programs of one
         // tracepoint run in the order in which they were attached, so the second chance comes second.
         for probe in others.into_iter().chain(enters) {
@@ -121,7 +54,7 @@ impl Observer {
             match outcome {
                 Ok(variant) => attached.push((probe, variant)),
                 Err(why) if probe.required => {
-                    return Err(LoadError::Required { probe: probe.name, why, lost: probe.lost });
+                    return Err(LoadError::Required { probe: probe.name(), why, lost: probe.lost });
                 }
                 Err(why) => missing.push(Missing { probe, why }),
             }
@@ -161,8 +94,8 @@ impl Observer {
     }
 
     /// Whether a probe of the table is attached.
-    pub fn has(&self, name: &str) -> bool {
-        self.attached.iter().any(|(probe, _)| probe.name == name)
+    pub fn has(&self, id: ProbeId) -> bool {
+        self.attached.iter().any(|(probe, _)| probe.id == id)
     }
 
     /// Sets the floors under marked copies, by what ends them.
@@ -217,13 +150,12 @@ impl Observer {
     /// Of a probe with a second chance at most what the one or the other was skipped for; of calls nothing,
     /// since one that both missed is counted as unmatched.
     fn lost_runs(&self, probe: &Probe, variant: &Variant) -> Option<u64> {
-        if probe.is_second_chance() {
+        if probe.again_of.is_some() {
             return Some(0);
         }
-        let second = format!("{}{AGAIN}", probe.name);
-        let second = self.attached.iter().find(|(probe, _)| probe.name == second);
+        let second = self.attached.iter().find(|(second, _)| second.again_of == Some(probe.id));
         match second {
-            Some(_) if probe.name.starts_with("sys_") => Some(0),
+            Some(_) if matches!(probe.id, ProbeId::SysEnter | ProbeId::SysExit) => Some(0),
             Some((_, second)) => Some(self.skipped(variant)?.min(self.skipped(second)?)),
             None => self.skipped(variant),
         }
@@ -241,13 +173,6 @@ impl Observer {
             Some((variant.program, size(std::os::fd::AsFd::as_fd(program.fd().ok()?))?))
         })
     }
-}
-
-/// aya's view of the kernel's BTF, read once: that takes tens of milliseconds, and each run attaches twice.
-pub(super) fn kernel_btf() -> Result<&'static aya::Btf, LoadError> {
-    static BTF: OnceLock<Result<aya::Btf, String>> = OnceLock::new();
-    let btf = BTF.get_or_init(|| aya::Btf::from_sys_fs().map_err(|error| with_causes(&error)));
-    btf.as_ref().map_err(|why| LoadError::Object(why.clone()))
 }
 
 /// Whether this kernel runs programs of tracepoints with preemption on: `__bpf_trace_run` did so from 7.0.
@@ -340,31 +265,4 @@ fn mark(ebpf: &mut Ebpf, members: &[u32]) -> Result<(), LoadError> {
         filter.set(member & (MAYBE - 1), 1, 0).map_err(|error| LoadError::Object(with_causes(&error)))?;
     }
     Ok(())
-}
-
-/// Attaches the variant of a probe that fits, unless it was switched off; a second chance goes with the first.
-pub(super) fn attach_probe(
-    ebpf: &mut Ebpf,
-    btf: &Btf,
-    kernel_btf: &aya::Btf,
-    settings: &Settings,
-    probe: &'static Probe,
-) -> Result<&'static Variant, String> {
-    let first = probe.name.strip_suffix(AGAIN).unwrap_or(probe.name);
-    if settings.without.iter().any(|name| name == probe.name || name == first) {
-        return Err("switched off with --without".to_owned());
-    }
-    attach_one(ebpf, choose(btf, probe, settings.tier)?, kernel_btf)
-}
-
-pub(super) fn attach_one(
-    ebpf: &mut Ebpf,
-    variant: &'static Variant,
-    btf: &aya::Btf,
-) -> Result<&'static Variant, String> {
-    let program = ebpf
-        .program_mut(variant.program)
-        .ok_or_else(|| format!("the object has no program {}", variant.program))?;
-    variant.hook.attach(program, variant.tracepoint, btf)?;
-    Ok(variant)
 }

@@ -4,77 +4,11 @@
 //! changed has several variants; the one that fits the running kernel's BTF is taken, never one
 //! chosen by version.
 
+use iotrace_core::domain::ProbeId;
+
 use super::btf::Arg;
 pub use super::hook::{Hook, Shape};
-
-/// What a probe is for; a run asks for the groups its question uses, and nothing else is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
-    /// Calls and where their time goes: every question.
-    Core,
-    /// When data became ready on a socket, and which socket a receive read.
-    Sockets,
-    /// The copy out of socket buffers.
-    Copy,
-    /// The end of a copy on `AF_UNIX`, and on UDP where no other mark ends it.
-    CopyUnix,
-    /// Signal-driven I/O.
-    Signals,
-    /// io_uring requests.
-    Uring,
-    /// Children of the target.
-    Follow,
-    /// Programs that the target executes.
-    Exec,
-    /// Exact tier: the copy out of a socket buffer, from the entry to the return of what copies it.
-    ExactSockets,
-    /// Exact tier: the copy of a small UDP datagram.
-    ExactDatagrams,
-    /// Exact tier: when io_uring begins to carry out a request.
-    ExactUring,
-}
-
-/// One tracepoint.
-#[derive(Debug)]
-pub struct Probe {
-    /// Its name in the kernel (the newest where it was renamed).
-    pub name: &'static str,
-    /// What it is for.
-    pub group: Group,
-    /// Whether nothing can be measured without it.
-    pub required: bool,
-    /// The first kernel that has it.
-    pub since: &'static str,
-    /// What it tells.
-    pub feeds: &'static str,
-    /// What is not measured, or measured less well, without it.
-    pub lost: &'static str,
-    /// Its variants, newest first.
-    pub variants: &'static [Variant],
-}
-
-/// One program for one prototype.
-#[derive(Debug)]
-pub struct Variant {
-    /// The program in the object.
-    pub program: &'static str,
-    /// The tracepoint, or the function, that it attaches to.
-    pub tracepoint: &'static str,
-    /// Which of these it is.
-    pub hook: Hook,
-    /// What the arguments must be.
-    pub shape: Shape,
-}
-
-impl Probe {
-    /// Whether it does only what another one was skipped for: see `probes/again.rs` of the eBPF part.
-    pub fn is_second_chance(&self) -> bool {
-        self.name.ends_with(AGAIN)
-    }
-}
-
-/// How the names of second chances end.
-pub const AGAIN: &str = "_again";
+pub use super::probe::{Group, Probe, Variant};
 
 const P: Arg = Arg::Pointer;
 const N1: Arg = Arg::Number(1);
@@ -103,12 +37,12 @@ const ISSUE: &str = "the way to an io_uring request's copy is part of its window
 
 /// A hook of the exact tier; what it feeds, and what is lost without it.
 const fn exact(
-    name: &'static str,
+    id: ProbeId,
     group: Group,
     [feeds, lost]: [&'static str; 2],
     variants: &'static [Variant],
 ) -> Probe {
-    Probe { name, group, required: false, since: "5.5", feeds, lost, variants }
+    Probe { id, again_of: None, group, required: false, since: "5.5", feeds, lost, variants }
 }
 
 use Shape::{Begins, Exactly};
@@ -116,7 +50,8 @@ use Shape::{Begins, Exactly};
 /// Every probe.
 pub const PROBES: &[Probe] = &[
     Probe {
-        name: "sys_enter",
+        id: ProbeId::SysEnter,
+        again_of: None,
         group: Group::Core,
         required: true,
         since: "2.6.32",
@@ -125,7 +60,8 @@ pub const PROBES: &[Probe] = &[
         variants: &[only("sys_enter", Exactly(&[P, N8]))],
     },
     Probe {
-        name: "sys_exit",
+        id: ProbeId::SysExit,
+        again_of: None,
         group: Group::Core,
         required: true,
         since: "2.6.32",
@@ -134,7 +70,8 @@ pub const PROBES: &[Probe] = &[
         variants: &[only("sys_exit", Exactly(&[P, N8]))],
     },
     Probe {
-        name: "sys_enter_again",
+        id: ProbeId::SysEnterAgain,
+        again_of: Some(ProbeId::SysEnter),
         group: Group::Core,
         required: false,
         since: "7.0",
@@ -143,7 +80,8 @@ pub const PROBES: &[Probe] = &[
         variants: &[by_perf("sys_enter_again", "raw_syscalls", "sys_enter")],
     },
     Probe {
-        name: "sys_exit_again",
+        id: ProbeId::SysExitAgain,
+        again_of: Some(ProbeId::SysExit),
         group: Group::Core,
         required: false,
         since: "7.0",
@@ -152,7 +90,8 @@ pub const PROBES: &[Probe] = &[
         variants: &[by_perf("sys_exit_again", "raw_syscalls", "sys_exit")],
     },
     Probe {
-        name: "sched_process_fork_again",
+        id: ProbeId::SchedProcessForkAgain,
+        again_of: Some(ProbeId::SchedProcessFork),
         group: Group::Follow,
         required: false,
         since: "7.0",
@@ -161,7 +100,8 @@ pub const PROBES: &[Probe] = &[
         variants: &[by_perf("sched_process_fork_again", "task", "task_newtask")],
     },
     Probe {
-        name: "sched_process_exit_again",
+        id: ProbeId::SchedProcessExitAgain,
+        again_of: Some(ProbeId::SchedProcessExit),
         group: Group::Core,
         required: false,
         since: "7.0",
@@ -170,7 +110,8 @@ pub const PROBES: &[Probe] = &[
         variants: &[by_perf("sched_process_exit_again", "sched", "sched_process_exit")],
     },
     Probe {
-        name: "sched_switch",
+        id: ProbeId::SchedSwitch,
+        again_of: None,
         group: Group::Core,
         required: true,
         since: "2.6.24",
@@ -182,7 +123,8 @@ pub const PROBES: &[Probe] = &[
         ],
     },
     Probe {
-        name: "sched_waking",
+        id: ProbeId::SchedWaking,
+        again_of: None,
         group: Group::Core,
         required: true,
         since: "4.3",
@@ -191,7 +133,8 @@ pub const PROBES: &[Probe] = &[
         variants: &[only("sched_waking", Begins(&[P]))],
     },
     Probe {
-        name: "sched_process_exit",
+        id: ProbeId::SchedProcessExit,
+        again_of: None,
         group: Group::Core,
         required: true,
         since: "2.6.24",
@@ -200,7 +143,8 @@ pub const PROBES: &[Probe] = &[
         variants: &[only("sched_process_exit", Begins(&[P]))],
     },
     Probe {
-        name: "sched_process_fork",
+        id: ProbeId::SchedProcessFork,
+        again_of: None,
         group: Group::Follow,
         required: false,
         since: "2.6.24",
@@ -209,7 +153,8 @@ pub const PROBES: &[Probe] = &[
         variants: &[only("sched_process_fork", Begins(&[P, P]))],
     },
     Probe {
-        name: "sched_process_exec",
+        id: ProbeId::SchedProcessExec,
+        again_of: None,
         group: Group::Exec,
         required: false,
         since: "3.4",
@@ -218,7 +163,8 @@ pub const PROBES: &[Probe] = &[
         variants: &[only("sched_process_exec", Begins(&[P]))],
     },
     Probe {
-        name: "sk_data_ready",
+        id: ProbeId::SkDataReady,
+        again_of: None,
         group: Group::Sockets,
         required: false,
         since: "6.3",
@@ -230,7 +176,8 @@ pub const PROBES: &[Probe] = &[
         ],
     },
     Probe {
-        name: "sock_recv_length",
+        id: ProbeId::SockRecvLength,
+        again_of: None,
         group: Group::Sockets,
         required: false,
         since: "6.3",
@@ -242,7 +189,8 @@ pub const PROBES: &[Probe] = &[
         ],
     },
     Probe {
-        name: "skb_copy_datagram_iovec",
+        id: ProbeId::SkbCopyDatagramIovec,
+        again_of: None,
         group: Group::Copy,
         required: false,
         since: "2.6.33",
@@ -251,7 +199,8 @@ pub const PROBES: &[Probe] = &[
         variants: &[only("skb_copy_datagram_iovec", Begins(&[P, N4]))],
     },
     Probe {
-        name: "tcp_rcv_space_adjust",
+        id: ProbeId::TcpRcvSpaceAdjust,
+        again_of: None,
         group: Group::Copy,
         required: false,
         since: "4.18",
@@ -260,7 +209,8 @@ pub const PROBES: &[Probe] = &[
         variants: &[only("tcp_rcv_space_adjust", Begins(&[P]))],
     },
     Probe {
-        name: "consume_skb",
+        id: ProbeId::ConsumeSkb,
+        again_of: None,
         group: Group::CopyUnix,
         required: false,
         since: "2.6.30",
@@ -269,7 +219,8 @@ pub const PROBES: &[Probe] = &[
         variants: &[only("consume_skb", Begins(&[P]))],
     },
     Probe {
-        name: "signal_generate",
+        id: ProbeId::SignalGenerate,
+        again_of: None,
         group: Group::Signals,
         required: false,
         since: "2.6.33",
@@ -278,7 +229,8 @@ pub const PROBES: &[Probe] = &[
         variants: &[only("signal_generate", Begins(&[N4, P, P, N4, N4]))],
     },
     Probe {
-        name: "signal_deliver",
+        id: ProbeId::SignalDeliver,
+        again_of: None,
         group: Group::Signals,
         required: false,
         since: "2.6.33",
@@ -287,7 +239,8 @@ pub const PROBES: &[Probe] = &[
         variants: &[only("signal_deliver", Begins(&[N4, P, P]))],
     },
     Probe {
-        name: "io_uring_submit_req",
+        id: ProbeId::IoUringSubmitReq,
+        again_of: None,
         group: Group::Uring,
         required: false,
         since: "5.5",
@@ -300,7 +253,8 @@ pub const PROBES: &[Probe] = &[
         ],
     },
     Probe {
-        name: "io_uring_poll_arm",
+        id: ProbeId::IoUringPollArm,
+        again_of: None,
         group: Group::Uring,
         required: false,
         since: "5.7",
@@ -312,7 +266,8 @@ pub const PROBES: &[Probe] = &[
         ],
     },
     Probe {
-        name: "io_uring_task_add",
+        id: ProbeId::IoUringTaskAdd,
+        again_of: None,
         group: Group::Uring,
         required: false,
         since: "5.7",
@@ -324,7 +279,8 @@ pub const PROBES: &[Probe] = &[
         ],
     },
     Probe {
-        name: "io_uring_queue_async_work",
+        id: ProbeId::IoUringQueueAsyncWork,
+        again_of: None,
         group: Group::Uring,
         required: false,
         since: "5.5",
@@ -337,7 +293,8 @@ pub const PROBES: &[Probe] = &[
         ],
     },
     Probe {
-        name: "io_uring_complete",
+        id: ProbeId::IoUringComplete,
+        again_of: None,
         group: Group::Uring,
         required: false,
         since: "5.5",
@@ -350,19 +307,19 @@ pub const PROBES: &[Probe] = &[
         ],
     },
     exact(
-        "skb_copy_datagram_iter",
+        ProbeId::SkbCopyDatagramIter,
         Group::ExactSockets,
         ["exact tier: the start of a copy out of a socket buffer", BY_TRACEPOINTS],
         &[hooked("skb_copy_entry", "skb_copy_datagram_iter", Hook::Entry, Exactly(&[P, N4, P, N4]))],
     ),
     exact(
-        "skb_copy_datagram_iter_return",
+        ProbeId::SkbCopyDatagramIterReturn,
         Group::ExactSockets,
         ["exact tier: the end of a copy out of a socket buffer", BY_TRACEPOINTS],
         &[hooked("skb_copy_return", "skb_copy_datagram_iter", Hook::Return, Exactly(&[P, N4, P, N4]))],
     ),
     exact(
-        "__skb_recv_udp",
+        ProbeId::SkbRecvUdp,
         Group::ExactDatagrams,
         ["exact tier: a UDP datagram taken from its queue, the start of its copy", ESTIMATED],
         &[
@@ -371,19 +328,19 @@ pub const PROBES: &[Probe] = &[
         ],
     ),
     exact(
-        "skb_consume_udp",
+        ProbeId::SkbConsumeUdp,
         Group::ExactDatagrams,
         ["exact tier: a UDP datagram given back, the end of its copy", ESTIMATED],
         &[hooked("datagram_return", "skb_consume_udp", Hook::Entry, Exactly(&[P, P, N4]))],
     ),
     exact(
-        "io_recv",
+        ProbeId::IoRecv,
         Group::ExactUring,
         ["exact tier: when io_uring begins to receive for a request", ISSUE],
         &[hooked("uring_recv_entry", "io_recv", Hook::Entry, Exactly(&[P, N4]))],
     ),
     exact(
-        "io_read",
+        ProbeId::IoRead,
         Group::ExactUring,
         ["exact tier: when io_uring begins to read for a request", ISSUE],
         &[hooked("uring_read_entry", "io_read", Hook::Entry, Exactly(&[P, N4]))],

@@ -4,7 +4,7 @@ use iotrace_ebpf::abi::{FIELDS, Field, MAX_SYSCALL, fault, mode, per, sinks};
 
 use super::btf::Btf;
 use super::probes::Group;
-use iotrace_core::domain::syscall;
+use iotrace_core::domain::{ProbeId, syscall};
 
 /// Whom to observe: any of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -151,8 +151,8 @@ pub struct Settings {
     pub rows: u32,
     /// Which hooks time the copy.
     pub tier: Wish,
-    /// Probes not to attach, by name: what is lost without them can be tried out.
-    pub without: Vec<String>,
+    /// Probes not to attach, so that a result without them can be seen. A second chance goes with its first.
+    pub without: Vec<ProbeId>,
     /// What is to go wrong.
     pub fault: Fault,
 }

@@ -1,6 +1,7 @@
 //! The command line: commands, options, and the values that they take.
 
 mod output;
+mod probe;
 mod selftest;
 mod study;
 mod tier;
@@ -11,9 +12,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::probe::probe;
 pub use self::study::StudyArgs;
 use iotrace_core::domain::model::{Meanwhile, Model, Transport};
-use iotrace_core::domain::syscall;
+use iotrace_core::domain::{ProbeId, syscall};
 
 pub use self::output::{Color, OutputArgs};
 pub use self::selftest::{ActArgs, SelftestArgs};
@@ -110,8 +112,8 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t = TierArg::Auto)]
     pub tier: TierArg,
     /// Leave out a probe, named by its tracepoint, to see what is not measured without it
-    #[arg(long, value_name = "PROBE", value_delimiter = ',', hide_short_help = true)]
-    pub without: Vec<String>,
+    #[arg(long, value_name = "PROBE", value_delimiter = ',', value_parser = probe, hide_short_help = true)]
+    pub without: Vec<ProbeId>,
     /// Size of the buffer for records (16MiB); a power of two
     #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = bytes, hide_short_help = true)]
     pub buffer: u64,
@@ -177,8 +179,8 @@ pub struct TraceArgs {
     #[arg(long, value_enum, default_value_t = TierArg::Auto)]
     pub tier: TierArg,
     /// Leave out a probe, named by its tracepoint, to see what is not measured without it
-    #[arg(long, value_name = "PROBE", value_delimiter = ',', hide_short_help = true)]
-    pub without: Vec<String>,
+    #[arg(long, value_name = "PROBE", value_delimiter = ',', value_parser = probe, hide_short_help = true)]
+    pub without: Vec<ProbeId>,
     /// Where finished calls go; records are read and dropped, to see what they cost
     #[arg(long, value_enum, default_value_t = SinkArg::Aggregate, hide = true)]
     pub sink: SinkArg,

@@ -2,6 +2,9 @@
 
 use clap::Args;
 
+use iotrace_core::domain::ProbeId;
+
+use super::probe::probe;
 use super::{OutputArgs, duration};
 use crate::bpf::settings::Fault;
 
@@ -12,8 +15,8 @@ pub struct SelftestArgs {
     #[arg(value_name = "SCENE")]
     pub scenes: Vec<String>,
     /// Leave out a probe, named by its tracepoint
-    #[arg(long, value_name = "PROBE", value_delimiter = ',', hide = true)]
-    pub without: Vec<String>,
+    #[arg(long, value_name = "PROBE", value_delimiter = ',', value_parser = probe, hide = true)]
+    pub without: Vec<ProbeId>,
     /// Make the probes get one thing wrong: MARK=SHIFT (such as exit=10us), or skip-exit
     #[arg(long, value_name = "FAULT", value_parser = fault, hide = true)]
     pub fault: Option<Fault>,

@@ -87,7 +87,7 @@ fn machine() -> Vec<Finding> {
         level => row("lockdown", Standing::Ok, format!("{level}: tracepoints may be observed")),
     });
     rows.push(match Btf::of_kernel() {
-        Ok(_) => row("btf", Standing::Ok, crate::bpf::btf::VMLINUX),
+        Ok(_) => row("btf", Standing::Ok, check::VMLINUX),
         Err(error) => row("btf", Standing::Missing, error.to_string())
             .remedy("a kernel with CONFIG_DEBUG_INFO_BTF=y")
             .lost("everything"),
@@ -141,14 +141,14 @@ fn probes() -> (Vec<Finding>, Tier) {
     match Observer::attach(&btf, &settings) {
         Ok(observer) => {
             let row = |probe: &Probe| {
-                if probe.is_second_chance() && !programs_are_preemptible() {
+                if probe.again_of.is_some() && !programs_are_preemptible() {
                     let why = "not needed: this kernel runs probes with preemption off";
-                    return row(probe.name, Standing::Ok, why);
+                    return row(probe.name(), Standing::Ok, why);
                 }
-                let missing = observer.missing().iter().find(|missing| missing.probe.name == probe.name);
+                let missing = observer.missing().iter().find(|missing| missing.probe.id == probe.id);
                 judged(probe, missing.map_or(Ok(()), |missing| Err(missing.why.clone())))
             };
-            let hooked = exact::GROUPS.iter().any(|group| exact::is_whole(*group, |name| observer.has(name)));
+            let hooked = exact::GROUPS.iter().any(|group| exact::is_whole(*group, |id| observer.has(id)));
             let tier = if hooked { Tier::Exact } else { Tier::Tracepoint };
             (PROBES.iter().map(row).collect(), tier)
         }
@@ -161,14 +161,14 @@ fn probes() -> (Vec<Finding>, Tier) {
 
 fn judged(probe: &Probe, outcome: Result<(), String>) -> Finding {
     match outcome {
-        Ok(()) => row(probe.name, Standing::Ok, probe.feeds),
+        Ok(()) => row(probe.name(), Standing::Ok, probe.feeds),
         Err(why) => {
             let status = if probe.required { Standing::Missing } else { Standing::Degraded };
             let remedy = match exact::GROUPS.contains(&probe.group) {
                 true => exact::REMEDY.to_owned(),
                 false => format!("Linux {} or later", probe.since),
             };
-            row(probe.name, status, why).remedy(&remedy).lost(probe.lost)
+            row(probe.name(), status, why).remedy(&remedy).lost(probe.lost)
         }
     }
 }

@@ -3,7 +3,6 @@
 use iotrace_core::domain::model::{Meanwhile, Model, Transport};
 use iotrace_core::domain::spec::{Spec, Tuning};
 
-use crate::bpf::probes::PROBES;
 use crate::cli::{ModelArg, RunArgs, TierArg};
 use crate::cmd::output::{self, Printer};
 use crate::host::check;
@@ -63,13 +62,6 @@ fn specs(args: &RunArgs) -> Result<Vec<Spec>, Failure> {
     }
     if !args.buffer.is_power_of_two() || !(4096..=1 << 30).contains(&args.buffer) {
         return Err(Failure::Usage("--buffer must be a power of two from 4KiB to 1GiB".to_owned()));
-    }
-    if let Some(unknown) = args.without.iter().find(|name| PROBES.iter().all(|probe| probe.name != **name)) {
-        let known: Vec<&str> = PROBES.iter().map(|probe| probe.name).collect();
-        return Err(Failure::Usage(format!(
-            "--without {unknown}: there is no such probe; known are {}",
-            known.join(", ")
-        )));
     }
     let mut specs: Vec<Spec> = Vec::new();
     for model in models {

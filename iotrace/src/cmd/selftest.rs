@@ -156,7 +156,7 @@ fn attempted(
         journal: &watched.journal,
         sums: snapshot.as_ref(),
         loss: &loss,
-        attached: &|name| observer.has(name),
+        attached: &|id| observer.has(id),
         kernel,
     });
     let missing = observer

@@ -7,6 +7,9 @@ use thiserror::Error;
 use iotrace_core::domain::Tier;
 use iotrace_core::summary::Host;
 
+/// The file in which the kernel shows its own BTF.
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
 /// Something without which nothing can be observed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Missing {
@@ -25,7 +28,7 @@ pub enum Missing {
     Lockdown,
     /// No BTF.
     #[error(
-        "/sys/kernel/btf/vmlinux is missing: this kernel was built without CONFIG_DEBUG_INFO_BTF, and \
+        "{VMLINUX} is missing: this kernel was built without CONFIG_DEBUG_INFO_BTF, and \
          iotrace finds tracepoint arguments by it. Use a distribution kernel (Debian, Fedora, Ubuntu have it)"
     )]
     NoBtf,
@@ -42,7 +45,7 @@ pub fn prerequisites() -> Result<(), Missing> {
     if lockdown() == "confidentiality" {
         return Err(Missing::Lockdown);
     }
-    if !fs::exists(crate::bpf::btf::VMLINUX).unwrap_or(false) {
+    if !fs::exists(VMLINUX).unwrap_or(false) {
         return Err(Missing::NoBtf);
     }
     Ok(())

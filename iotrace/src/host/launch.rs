@@ -2,9 +2,15 @@
 
 use std::ffi::{CString, OsStr};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::signal::{SigHandler, Signal, kill, raise, signal};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Gid, Pid, Uid, fork, geteuid, pipe2, read, setgid, setgroups, setuid, write};
 
 /// Whom a command runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +24,7 @@ pub struct Identity {
 impl Identity {
     /// The user behind sudo, if iotrace runs as root by way of sudo.
     pub fn behind_sudo() -> Option<Self> {
-        // SAFETY: no arguments, cannot fail.
-        if unsafe { libc::geteuid() } != 0 {
+        if !geteuid().is_root() {
             return None;
         }
         let number = |name| std::env::var(name).ok()?.parse().ok();
@@ -32,7 +37,7 @@ impl Identity {
 /// Dropping it unreleased makes the child end by itself: its gate reads end of file.
 #[derive(Debug)]
 pub struct Held {
-    pid: libc::pid_t,
+    pid: Pid,
     gate: OwnedFd,
     failure: OwnedFd,
 }
@@ -51,13 +56,14 @@ impl Ended {
     pub fn pass_on(self) -> ExitCode {
         match self {
             Ended::Exited(code) => ExitCode::from(code as u8),
-            Ended::Signaled(signal) => {
-                // SAFETY: the default action of a signal that ends a process; should it not, the code says it.
-                unsafe {
-                    libc::signal(signal, libc::SIG_DFL);
-                    libc::raise(signal);
+            Ended::Signaled(number) => {
+                // A real-time signal, or one that does not end this process: the exit code tells of it instead.
+                if let Ok(known) = Signal::try_from(number) {
+                    // SAFETY: the default action runs no code of this process.
+                    let _ = unsafe { signal(known, SigHandler::SigDfl) };
+                    let _ = raise(known);
                 }
-                ExitCode::from((128 + signal) as u8)
+                ExitCode::from((128 + number) as u8)
             }
         }
     }
@@ -77,22 +83,21 @@ impl Held {
         let (gate_out, gate_in) = pipe()?;
         let (failure_out, failure_in) = pipe()?;
         let (_sink_out, sink_in) = pipe()?;
-        let keep = keep.map(AsRawFd::as_raw_fd);
-        // SAFETY: iotrace has one thread here; the child calls nothing but async-signal-safe functions.
-        match unsafe { libc::fork() } {
-            -1 => Err(io::Error::last_os_error()),
-            0 => {
+        let keep = keep.map(AsFd::as_fd);
+        // SAFETY: the child calls nothing but async-signal-safe functions, in whichever thread this is.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => Ok(Self { pid: child, gate: gate_in, failure: failure_out }),
+            ForkResult::Child => {
                 drop(gate_in);
                 // SAFETY: as above; every pointer was made before the fork.
                 unsafe { become_command(&gate_out, &sink_in, &failure_in, &pointers, identity, keep) }
             }
-            pid => Ok(Self { pid, gate: gate_in, failure: failure_out }),
         }
     }
 
     /// The child's process id.
     pub fn pid(&self) -> u32 {
-        self.pid as u32
+        self.pid.as_raw() as u32
     }
 
     /// Lets the child execute its command.
@@ -101,7 +106,7 @@ impl Held {
     /// What `execve` (or taking the identity) failed with: `NotFound`, `PermissionDenied`, ...
     pub fn release(self) -> io::Result<Running> {
         let running = Running { pid: self.pid, reaped: false };
-        write_all(&self.gate, &[1])?;
+        write(&self.gate, &[1])?;
         let mut errno = [0u8; 4];
         match read_some(&self.failure, &mut errno)? {
             4 => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno))),
@@ -113,23 +118,26 @@ impl Held {
 /// A child that runs. Dropping it kills it, if it still does, and reaps it.
 #[derive(Debug)]
 pub struct Running {
-    pid: libc::pid_t,
+    pid: Pid,
     reaped: bool,
 }
 
 impl Running {
     /// The child's process id.
     pub fn pid(&self) -> u32 {
-        self.pid as u32
+        self.pid.as_raw() as u32
     }
 
     /// How it ended, or `None` while it runs.
+    ///
+    /// # Errors
+    /// Of `waitpid`: `ECHILD` where the child was reaped elsewhere.
     pub fn try_wait(&mut self) -> io::Result<Option<Ended>> {
+        // Not `nix::sys::wait::waitpid`: it fails on a child that a real-time signal ended.
         let mut status = 0;
         // SAFETY: our own child, and a valid place for the status.
-        match unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG) } {
+        match Errno::result(unsafe { libc::waitpid(self.pid.as_raw(), &raw mut status, libc::WNOHANG) })? {
             0 => Ok(None),
-            -1 => Err(io::Error::last_os_error()),
             _ => {
                 self.reaped = true;
                 Ok(Some(if libc::WIFSIGNALED(status) {
@@ -146,11 +154,14 @@ impl Running {
         self.reaped = true;
     }
 
-    /// Sends it a signal.
-    pub fn signal(&self, signal: i32) {
-        if !self.reaped {
-            // SAFETY: not reaped, so the number still names our child.
-            unsafe { libc::kill(self.pid, signal) };
+    /// Sends it a signal, by number; nothing after [`Running::try_wait`] has told of its end, as its id may be reused
+    /// then.
+    pub fn signal(&self, number: i32) {
+        if let Ok(known) = Signal::try_from(number)
+            && !self.reaped
+        {
+            // It fails only where the child has changed its user: then it cannot be stopped from here.
+            let _ = kill(self.pid, known);
         }
     }
 }
@@ -159,8 +170,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         if !self.reaped {
             self.signal(libc::SIGKILL);
-            // SAFETY: our own child; SIGKILL cannot be ignored, so this returns.
-            unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
+            // SIGKILL cannot be ignored, so this returns.
+            let _ = waitpid(self.pid, None);
         }
     }
 }
@@ -175,69 +186,64 @@ unsafe fn become_command(
     failure: &OwnedFd,
     argv: &[*const libc::c_char],
     identity: Option<Identity>,
-    keep: Option<i32>,
+    keep: Option<BorrowedFd<'_>>,
 ) -> ! {
     // tee(2) waits for the gate like a read, but is no call that iotrace traces: the wait is ours, not
     // the command's. 0 is end of file: iotrace is gone, or gave up.
     // SAFETY: two open pipes.
     while unsafe { libc::tee(gate.as_raw_fd(), sink.as_raw_fd(), 1, 0) } != 1 {
-        if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+        if Errno::last() != Errno::EINTR {
             // SAFETY: ends this process and nothing else.
             unsafe { libc::_exit(0) }
         }
     }
-    // SAFETY: plain system calls on our own process.
-    unsafe {
-        let taken = identity.is_none_or(|who| {
-            libc::setgroups(1, &raw const who.gid) == 0
-                && libc::setgid(who.gid) == 0
-                && libc::setuid(who.uid) == 0
-        });
-        if taken {
-            if let Some(fd) = keep {
-                libc::fcntl(fd, libc::F_SETFD, 0);
-            }
-            // Rust ignores SIGPIPE; a command expects the default.
-            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    let taken = identity.map_or(Ok(()), take);
+    let failed = taken.err().unwrap_or_else(|| {
+        if let Some(fd) = keep {
+            // A descriptor that is closed all the same shows in the command.
+            let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()));
+        }
+        // SAFETY: Rust ignores SIGPIPE and a command expects the default; `argv` is as the caller promises.
+        unsafe {
+            let _ = signal(Signal::SIGPIPE, SigHandler::SigDfl);
             libc::execvp(argv[0], argv.as_ptr());
         }
-        let errno = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
-        let _ = write_all(failure, &errno.to_ne_bytes());
-        libc::_exit(127)
-    }
+        Errno::last()
+    });
+    let _ = write(failure, &(failed as i32).to_ne_bytes());
+    // SAFETY: ends this process and nothing else.
+    unsafe { libc::_exit(127) }
+}
+
+/// Becomes another user for good: the groups first, as only root may change them.
+fn take(who: Identity) -> nix::Result<()> {
+    let gid = Gid::from_raw(who.gid);
+    setgroups(&[gid])?;
+    setgid(gid)?;
+    setuid(Uid::from_raw(who.uid))
 }
 
 /// A close-on-exec pipe: reading end, writing end.
+///
+/// # Errors
+/// Of `pipe2`: `EMFILE` or `ENFILE` where there are too many descriptors.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let mut fds = [0; 2];
-    // SAFETY: room for two descriptors.
-    if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call succeeded, so both are open and ours.
-    Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
+    Ok(pipe2(OFlag::O_CLOEXEC)?)
 }
 
 fn read_some(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
-        // SAFETY: the buffer is as long as it says.
-        let got = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-        match got {
-            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-            -1 => return Err(io::Error::last_os_error()),
-            got => return Ok(got as usize),
+        match read(fd, buffer) {
+            Err(Errno::EINTR) => {}
+            other => return Ok(other?),
         }
     }
 }
 
-fn write_all(fd: &OwnedFd, bytes: &[u8]) -> io::Result<()> {
-    // SAFETY: the buffer is as long as it says; the few bytes of a gate fit any pipe at once.
-    let put = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
-    if put == bytes.len() as isize { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 #[cfg(test)]
 mod tests {
+    use nix::sys::wait::WaitStatus;
+
     use super::*;
 
     fn wait(mut running: Running) -> Ended {
@@ -288,9 +294,19 @@ mod tests {
         let held = spawn(&["sh", "-c", "exit 9"]);
         let pid = held.pid;
         drop(held);
-        let mut status = 0;
-        // SAFETY: our own child.
-        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-        assert_eq!(libc::WEXITSTATUS(status), 0, "it did not execute its command");
+        let ended = waitpid(pid, None);
+        assert_eq!(ended, Ok(WaitStatus::Exited(pid, 0)), "it did not execute its command");
+    }
+
+    /// Here because nix is a dependency of this crate only.
+    #[test]
+    fn the_names_of_errors_are_those_of_libc() {
+        for number in 1..=133 {
+            let known = Errno::from_raw(number);
+            let name = (known != Errno::UnknownErrno).then(|| format!("{known:?}"));
+            // nix does not name what libc does not.
+            let ours = iotrace_ebpf::abi::errno::name(i64::from(number)).map(str::to_owned);
+            assert_eq!(ours, name, "{number}");
+        }
     }
 }

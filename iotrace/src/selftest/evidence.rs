@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use iotrace_ebpf::abi::{CallRecord, SignalRecord, UringEvent, UringRecord};
 
 use super::account::{Bracket, Scene};
-use iotrace_core::domain::Loss;
+use iotrace_core::domain::{Loss, ProbeId};
 use iotrace_core::records::journal::{Entry, Journal};
 use iotrace_core::rows::sums::Snapshot;
 use iotrace_core::summary::Check;
@@ -26,8 +26,8 @@ pub struct Evidence<'a> {
     pub sums: Option<&'a Snapshot>,
     /// What the probes lost.
     pub loss: &'a Loss,
-    /// Whether the probe of this name is attached.
-    pub attached: &'a dyn Fn(&str) -> bool,
+    /// Whether a probe is attached.
+    pub attached: &'a dyn Fn(ProbeId) -> bool,
     /// The checks made so far.
     pub checks: RefCell<Vec<Check>>,
 }

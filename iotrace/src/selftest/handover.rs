@@ -3,6 +3,8 @@
 use std::os::fd::AsRawFd;
 use std::sync::mpsc::channel;
 
+use iotrace_core::domain::ProbeId;
+
 use super::account::{Bracket, Sent};
 use super::evidence::Evidence;
 use super::stage::{self, Stage, Stop, bracket};
@@ -105,7 +107,7 @@ pub fn judge(evidence: &Evidence) {
     evidence.exactly("wait-of-the-reader", "the data was there before the call", "ns", 0, slept);
     let bytes: u64 = reads.iter().map(|one| one.record.ret.max(0) as u64).sum();
     evidence.exactly("bytes", "the program's own count", "bytes", (MESSAGES * SIZE) as u64, bytes);
-    if (evidence.attached)("sk_data_ready") && (evidence.attached)("tcp_rcv_space_adjust") {
+    if (evidence.attached)(ProbeId::SkDataReady) && (evidence.attached)(ProbeId::TcpRcvSpaceAdjust) {
         let slept = || waits.iter().filter(|one| one.record.sleeps > 0);
         let joined = slept().filter(|one| {
             let sock = one.record.wake.sock;

@@ -26,7 +26,7 @@ use std::os::fd::OwnedFd;
 use self::account::{Account, Scene, Unable};
 use self::evidence::Evidence;
 use self::stage::{Stage, Stop};
-use iotrace_core::domain::Loss;
+use iotrace_core::domain::{Loss, ProbeId};
 use iotrace_core::records::journal::Journal;
 use iotrace_core::rows::sums::Snapshot;
 use iotrace_core::summary::Check;
@@ -125,8 +125,8 @@ pub struct Observed<'a> {
     pub sums: Option<&'a Snapshot>,
     /// What the probes lost.
     pub loss: &'a Loss,
-    /// Whether the probe of this name is attached.
-    pub attached: &'a dyn Fn(&str) -> bool,
+    /// Whether a probe is attached.
+    pub attached: &'a dyn Fn(ProbeId) -> bool,
     /// Major and minor number of the running kernel.
     pub kernel: (u32, u32),
 }

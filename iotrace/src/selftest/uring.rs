@@ -10,7 +10,7 @@ use super::account::Sent;
 use super::evidence::Evidence;
 use super::stage::{self, Stage, Stop, bracket, unable};
 use crate::workload::{now_ns, own_work};
-use iotrace_core::domain::syscall;
+use iotrace_core::domain::{ProbeId, syscall};
 use iotrace_ebpf::abi::traits::REQUESTS;
 
 /// User data of the requests of the self-test.
@@ -225,7 +225,7 @@ pub fn multishot(stage: &mut Stage) -> Result<(), Stop> {
 
 /// Compares what iotrace recorded of the scene with the truth.
 pub fn judge(evidence: &Evidence) {
-    for probe in ["io_uring_submit_req", "io_uring_complete"] {
+    for probe in [ProbeId::IoUringSubmitReq, ProbeId::IoUringComplete] {
         if !(evidence.attached)(probe) {
             return evidence.skip("events", &format!("{probe} is not attached"), None);
         }
@@ -242,7 +242,7 @@ pub fn judge(evidence: &Evidence) {
     evidence.exactly("submitted", own, "requests", requests, events(UringEvent::Submit).len() as u64);
     evidence.exactly("completed", own, "completions", shots, events(UringEvent::Complete).len() as u64);
     evidence.exactly("bytes", own, "bytes", scene.fact("result"), bytes as u64);
-    let counts = |figure: &str, probe: &str, event, expected: u64| {
+    let counts = |figure: &str, probe: ProbeId, event, expected: u64| {
         if (evidence.attached)(probe) {
             let seen = u64::from(!events(event).is_empty());
             evidence.exactly(figure, "how the request was made", "requests", expected, seen);
@@ -252,10 +252,10 @@ pub fn judge(evidence: &Evidence) {
     };
     let polled = matches!(scene.name.as_str(), "uring-poll" | "uring-deferred" | "uring-multishot");
     if scene.name != "uring-sqpoll" {
-        counts("polled", "io_uring_poll_arm", UringEvent::PollArm, u64::from(polled));
+        counts("polled", ProbeId::IoUringPollArm, UringEvent::PollArm, u64::from(polled));
     }
     let handed = u64::from(scene.name == "uring-worker");
-    counts("handed-to-worker", "io_uring_queue_async_work", UringEvent::QueueAsync, handed);
+    counts("handed-to-worker", ProbeId::IoUringQueueAsyncWork, UringEvent::QueueAsync, handed);
     let Some(done) = events(UringEvent::Complete).last().copied() else { return };
     match scene.name.as_str() {
         "uring-inline" | "uring-deferred" => completed_in_enter(evidence, done.head.at, done.nr),

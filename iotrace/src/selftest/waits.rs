@@ -3,6 +3,8 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use iotrace_core::domain::ProbeId;
+
 use super::account::{Bracket, Sent};
 use super::evidence::{CLOCK_NS, Evidence};
 use super::stage::{self, Stage, Stop, bracket};
@@ -203,7 +205,7 @@ pub fn judge(evidence: &Evidence) {
     );
     let sleeps: u64 = seen.iter().map(|one| u64::from(one.record.sleeps + one.record.locks)).sum();
     evidence.exactly("sleeps", "getrusage: voluntary switches", "switches", scene.fact("sleeps"), sleeps);
-    if (evidence.attached)("sk_data_ready") {
+    if (evidence.attached)(ProbeId::SkDataReady) {
         let wakes = seen.iter().map(|one| &one.record.wake).filter(|wake| wake.sock != 0);
         let late = wakes.filter(|wake| wake.ready > wake.at).count() as u64;
         evidence.exactly(
@@ -249,7 +251,7 @@ fn run_queue(evidence: &Evidence, runq: u64) {
 
 /// Checks when the socket became ready.
 fn readiness(evidence: &Evidence) {
-    if !(evidence.attached)("sk_data_ready") {
+    if !(evidence.attached)(ProbeId::SkDataReady) {
         return evidence.skip("ready", "this kernel has no tracepoint sk_data_ready", Some((6, 3)));
     }
     let ready = |from: u64, to: u64| {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use iotrace_core::domain::ProbeId;
 use iotrace_core::domain::syscall::{self, Syscall};
 
 use crate::bpf::settings::{Per, Wish};
@@ -48,7 +49,7 @@ pub struct Asked {
     /// Which hooks are to time the copy.
     pub tier: Wish,
     /// Probes to leave out.
-    pub without: Vec<String>,
+    pub without: Vec<ProbeId>,
     /// Where what the probes and the host told is kept.
     pub tape: Option<PathBuf>,
 }

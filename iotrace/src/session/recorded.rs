@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 
 use iotrace_core::domain::model::{Model, Transport};
 use iotrace_core::domain::spec::{Log, Report, Spec};
-use iotrace_core::domain::{Tier, syscall};
+use iotrace_core::domain::{ProbeId, Tier, syscall};
 use iotrace_core::messages::signals::SIGIO;
 use iotrace_core::records::journal::Journal;
 
@@ -42,7 +42,7 @@ pub struct Recording<'a> {
     /// Bytes of the ring buffer.
     pub ring_bytes: u32,
     /// Probes to leave out.
-    pub without: &'a [String],
+    pub without: &'a [ProbeId],
 }
 
 impl<'a> Recording<'a> {

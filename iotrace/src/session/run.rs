@@ -4,13 +4,14 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use iotrace_core::domain::Tier;
 use iotrace_core::domain::model::Model;
 use iotrace_core::domain::spec::Spec;
+use iotrace_core::domain::{ProbeId, Tier};
 use iotrace_core::messages::outcome::Outcome;
 use iotrace_core::rows::tape::{Block, Ended, MissingProbe, RunEnd};
 use iotrace_core::summary::Warning;
 
+use crate::bpf::attach::Missing;
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::bpf::settings::Wish;
@@ -32,7 +33,7 @@ pub struct AskedRun {
     /// Bytes of the ring buffer.
     pub ring_bytes: u32,
     /// Probes to leave out.
-    pub without: Vec<String>,
+    pub without: Vec<ProbeId>,
     /// Where what was recorded is kept.
     pub tape: Option<PathBuf>,
 }
@@ -118,8 +119,8 @@ impl Running<'_> {
         let recorded = record(&recording, attached, &mut items)?;
         items.done()?;
         let Some(Recorded { log, journal, observer }) = recorded else { return Ok(End::Interrupted) };
-        let missing = |missing: &crate::bpf::loader::Missing| MissingProbe {
-            name: missing.probe.name.to_owned(),
+        let missing = |missing: &Missing| MissingProbe {
+            name: missing.probe.name().to_owned(),
             text: missing.to_string(),
         };
         let ended = Ended {

@@ -58,18 +58,18 @@ fn run_without(probe: &str, model: Model, transport: Transport) -> Document {
 #[test]
 #[ignore = "needs root"]
 fn every_optional_probe_can_be_missing() {
-    let here = |probe: &&Probe| !probe.is_second_chance() || programs_are_preemptible();
+    let here = |probe: &&Probe| probe.again_of.is_none() || programs_are_preemptible();
     for probe in PROBES.iter().filter(|probe| !probe.required).filter(here) {
-        let user = missing::user_of(probe.name).or_else(|| user_of(probe.group));
+        let user = missing::user_of(probe.id).or_else(|| user_of(probe.group));
         let Some((model, transport)) = user else { continue };
-        let document = without(probe.name, model, transport);
+        let document = without(probe.name(), model, transport);
         let [run] = &document.runs[..] else { panic!("one run: {document:?}") };
         let whole = run.operations.count == run.messages;
         let warned = document.warnings.iter().any(|warning| warning.code == "messages_not_joined");
-        assert_eq!((document.complete, warned), (whole, !whole), "{}: {document:?}", probe.name);
+        assert_eq!((document.complete, warned), (whole, !whole), "{}: {document:?}", probe.name());
         for row in &run.calls {
             let parts = row.wait_ns + row.lock_ns + row.runq_ns + row.copy_ns + row.work_ns;
-            assert_eq!(parts, row.total_ns, "{}: {row:?}", probe.name);
+            assert_eq!(parts, row.total_ns, "{}: {row:?}", probe.name());
         }
         if whole {
             check_run(run);
@@ -81,9 +81,9 @@ fn every_optional_probe_can_be_missing() {
 #[ignore = "needs root"]
 fn nothing_runs_without_a_required_probe() {
     for probe in PROBES.iter().filter(|probe| probe.required) {
-        let ran = iotrace(["run", "--model", "blocking", "--without", probe.name]);
+        let ran = iotrace(["run", "--model", "blocking", "--without", probe.name()]);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
-        for words in [probe.name, probe.lost, "--without", "iotrace doctor"] {
+        for words in [probe.name(), probe.lost, "--without", "iotrace doctor"] {
             assert!(ran.stderr.contains(words), "no {words}: {ran:?}");
         }
     }

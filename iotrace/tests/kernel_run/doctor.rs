@@ -27,10 +27,10 @@ fn every_probe_that_this_kernel_should_have_is_there() {
     let finding = finding();
     assert_eq!(finding["ok"], true, "{finding}");
     for probe in PROBES.iter().filter(|probe| !exact::GROUPS.contains(&probe.group)) {
-        let row = row(&finding, probe.name);
+        let row = row(&finding, probe.name());
         let mut numbers = probe.since.split('.').map(|number| number.parse().expect("a version"));
         let since = (numbers.next().expect("major"), numbers.next().expect("minor"));
-        if !has(probe.name, since, row["status"] == "ok") {
+        if !has(probe.name(), since, row["status"] == "ok") {
             assert_eq!(row["status"], "degraded", "{row}");
             assert_eq!(row["lost"], probe.lost, "{row}");
             assert!(row["remedy"].as_str().is_some_and(|text| text.contains(probe.since)), "{row}");
@@ -48,7 +48,7 @@ fn function_hooks_are_there_or_it_says_what_is_lost() {
     let finding = finding();
     let mut all = true;
     for probe in PROBES.iter().filter(|probe| exact::GROUPS.contains(&probe.group)) {
-        let row = row(&finding, probe.name);
+        let row = row(&finding, probe.name());
         if row["status"] != "ok" {
             all = false;
             assert_eq!((&row["status"], &row["lost"]), (&"degraded".into(), &probe.lost.into()), "{row}");
@@ -67,5 +67,5 @@ fn the_table_ends_with_a_verdict() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let last = ran.stdout.lines().last().unwrap_or_default();
     assert!(last.contains("works here"), "{ran:?}");
-    assert!(PROBES.iter().all(|probe| ran.stdout.contains(probe.name)), "{ran:?}");
+    assert!(PROBES.iter().all(|probe| ran.stdout.contains(probe.name())), "{ran:?}");
 }

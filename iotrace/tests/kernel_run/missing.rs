@@ -2,49 +2,51 @@
 //! well; what does not need it is there all the same.
 
 use iotrace::bpf::exact;
-use iotrace::bpf::probes::{AGAIN, PROBES};
+use iotrace::bpf::probes::PROBES;
 use iotrace_core::domain::model::{Model, Transport};
-use iotrace_core::domain::{CopySource, ReadySource, Role};
+use iotrace_core::domain::{CopySource, ProbeId, ReadySource, Role};
 use iotrace_core::summary::{Requests, Run, Signals};
 
 use crate::degraded::without;
 
 /// A probe, a workload that uses it, and what its absence does to the result.
-type Line = (&'static str, Model, Transport, fn(&Run) -> bool);
+type Line = (ProbeId, Model, Transport, fn(&Run) -> bool);
 
 const TABLE: &[Line] = &[
-    ("sk_data_ready", Model::Blocking, Transport::Tcp, |run| {
+    (ProbeId::SkDataReady, Model::Blocking, Transport::Tcp, |run| {
         run.operations.ready_source > ReadySource::SkDataReady
     }),
     // The window of an estimate then ends with the call.
-    ("sock_recv_length", Model::Blocking, Transport::Udp, |run| {
+    (ProbeId::SockRecvLength, Model::Blocking, Transport::Udp, |run| {
         copy_source(run) == CopySource::Estimated && data(run).copy_upper_ns.is_some()
     }),
-    ("skb_copy_datagram_iovec", Model::Blocking, Transport::Tcp, |run| {
+    (ProbeId::SkbCopyDatagramIovec, Model::Blocking, Transport::Tcp, |run| {
         copy_source(run) == CopySource::Estimated && data(run).copy_upper_ns.is_some()
     }),
     // Another mark ends these copies, later.
-    ("tcp_rcv_space_adjust", Model::Blocking, Transport::Tcp, |run| copy_source(run) == CopySource::Marked),
-    ("consume_skb", Model::Blocking, Transport::Unix, |run| copy_source(run) == CopySource::Marked),
-    ("signal_generate", Model::Sigio, Transport::Udp, |run| {
+    (ProbeId::TcpRcvSpaceAdjust, Model::Blocking, Transport::Tcp, |run| {
+        copy_source(run) == CopySource::Marked
+    }),
+    (ProbeId::ConsumeSkb, Model::Blocking, Transport::Unix, |run| copy_source(run) == CopySource::Marked),
+    (ProbeId::SignalGenerate, Model::Sigio, Transport::Udp, |run| {
         let Signals { generated, coalesced, not_queued, delivered, .. } = signals(run);
         (generated, coalesced, not_queued) == (&None, &None, &None) && delivered.is_some()
     }),
-    ("signal_deliver", Model::Sigio, Transport::Udp, |run| {
+    (ProbeId::SignalDeliver, Model::Sigio, Transport::Udp, |run| {
         let Signals { generated, delivered, generated_to_delivered, delivered_to_read, .. } = signals(run);
         delivered.is_none()
             && generated_to_delivered.is_none()
             && delivered_to_read.is_none()
             && generated.is_some()
     }),
-    ("io_uring_submit_req", Model::IoUring, Transport::Tcp, no_ways),
-    ("io_uring_complete", Model::IoUring, Transport::Tcp, no_ways),
-    ("io_uring_queue_async_work", Model::IoUring, Transport::Tcp, no_ways),
-    ("io_uring_poll_arm", Model::IoUring, Transport::Tcp, |run| {
+    (ProbeId::IoUringSubmitReq, Model::IoUring, Transport::Tcp, no_ways),
+    (ProbeId::IoUringComplete, Model::IoUring, Transport::Tcp, no_ways),
+    (ProbeId::IoUringQueueAsyncWork, Model::IoUring, Transport::Tcp, no_ways),
+    (ProbeId::IoUringPollArm, Model::IoUring, Transport::Tcp, |run| {
         let Requests { inline, polled, worker, .. } = requests(run);
         (inline, polled) == (&None, &None) && worker.is_some()
     }),
-    ("io_uring_task_add", Model::IoUring, Transport::Pipe, |run| {
+    (ProbeId::IoUringTaskAdd, Model::IoUring, Transport::Pipe, |run| {
         run.operations.ready_source > ReadySource::TaskAdd && requests(run).polled.is_some()
     }),
 ];
@@ -72,19 +74,19 @@ fn no_ways(run: &Run) -> bool {
 }
 
 /// The workload that shows what a probe is for.
-pub fn user_of(probe: &str) -> Option<(Model, Transport)> {
+pub fn user_of(probe: ProbeId) -> Option<(Model, Transport)> {
     TABLE.iter().find(|line| line.0 == probe).map(|line| (line.1, line.2))
 }
 
 #[test]
 #[ignore = "needs root"]
 fn what_needs_a_missing_probe_is_null_or_says_so() {
-    for &(name, model, transport, shows) in TABLE {
-        let probe = PROBES.iter().find(|probe| probe.name == name).expect("it is in the probe table");
-        let document = without(name, model, transport);
-        let said = format!("{name} is not attached: switched off with --without. Without it: {}", probe.lost);
-        assert!(document.warnings.iter().any(|one| one.text == said), "{name}: {:?}", document.warnings);
-        assert!(shows(&document.runs[0]), "{name}: {:?}", document.runs[0]);
+    for &(id, model, transport, shows) in TABLE {
+        let probe = PROBES.iter().find(|probe| probe.id == id).expect("it is in the probe table");
+        let document = without(id.name(), model, transport);
+        let said = format!("{id} is not attached: switched off with --without. Without it: {}", probe.lost);
+        assert!(document.warnings.iter().any(|one| one.text == said), "{id}: {:?}", document.warnings);
+        assert!(shows(&document.runs[0]), "{id}: {:?}", document.runs[0]);
     }
 }
 
@@ -94,10 +96,10 @@ fn what_needs_a_missing_probe_is_null_or_says_so() {
 #[ignore = "needs root"]
 fn every_optional_probe_is_in_a_table() {
     for probe in PROBES.iter().filter(|probe| !probe.required) {
-        let here = TABLE.iter().any(|line| line.0 == probe.name);
-        let of_trace = ["sched_process_fork", "sched_process_exec"].contains(&probe.name);
+        let here = TABLE.iter().any(|line| line.0 == probe.id);
+        let of_trace = [ProbeId::SchedProcessFork, ProbeId::SchedProcessExec].contains(&probe.id);
         // A second chance adds nothing of its own: its absence shows in what is counted as lost.
         let exact = exact::GROUPS.contains(&probe.group);
-        assert!(here || of_trace || exact || probe.name.ends_with(AGAIN), "{} has no line", probe.name);
+        assert!(here || of_trace || exact || probe.again_of.is_some(), "{} has no line", probe.name());
     }
 }

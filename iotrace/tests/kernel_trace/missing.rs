@@ -48,7 +48,7 @@ fn without(probe: &str, more: &[&str]) -> (Document, i32) {
 
 /// That the result says what it lacks.
 fn assert_said(document: &Document, probe: &str) {
-    let lost = PROBES.iter().find(|known| known.name == probe).expect("it is in the probe table").lost;
+    let lost = PROBES.iter().find(|known| known.name() == probe).expect("it is in the probe table").lost;
     let said = |text: &str| text.starts_with(&format!("{probe} is not attached: ")) && text.ends_with(lost);
     assert!(document.warnings.iter().any(|one| said(&one.text)), "{probe}: {:?}", document.warnings);
 }

@@ -1,10 +1,11 @@
-//! The words that everything speaks: models, syscalls, roles, descriptors, losses, distributions, and what a
+//! The words that everything speaks: models, syscalls, roles, descriptors, probes, losses, distributions, and what a
 //! workload is asked and answers. Imports no other room.
 
 pub mod dist;
 mod fd;
 mod loss;
 pub mod model;
+mod probe;
 mod ready;
 mod role;
 pub mod spec;
@@ -13,6 +14,7 @@ mod tier;
 
 pub use self::fd::{Fd, Triggers, WaitsFor};
 pub use self::loss::Loss;
+pub use self::probe::ProbeId;
 pub use self::ready::{Meant, Phase1, ReadySource};
 pub use self::role::{CopySource, Direction, Role, ThreadRole};
 pub use self::tier::Tier;

@@ -1,6 +1,6 @@
 //! The result of a run as it grows, workload by workload.
 
-use crate::domain::{Loss, Tier};
+use crate::domain::{Loss, ProbeId, Tier};
 use crate::messages::degraded;
 use crate::records::journal::Journal;
 use crate::rows::tape::{Ended, RunEnd};
@@ -28,7 +28,8 @@ impl Outcome {
         journal.exact = ended.tier == Tier::Exact;
         let unknown = journal.unknown;
         let (mut run, warnings) = super::run(&ended.spec, &ended.log, &mut journal);
-        let missing: Vec<&str> = ended.missing.iter().map(|probe| probe.name.as_str()).collect();
+        let missing: Vec<ProbeId> =
+            ended.missing.iter().filter_map(|probe| ProbeId::by_name(&probe.name)).collect();
         degraded::forget(&mut run, &missing);
         self.incomplete |= run.operations.count < ended.spec.messages;
         self.runs.push(run);

@@ -4,6 +4,7 @@ use iotrace_ebpf::abi::{
     CallRecord, CopyRecord, FileRecord, Head, Kind, PollRecord, ReadyRecord, RecvRecord, SignalRecord,
     TaskRecord, UringRecord,
 };
+use zerocopy::FromBytes;
 
 /// One record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,46 +64,30 @@ impl Record {
     }
 }
 
-/// Types of the ABI that any bytes are a valid value of.
-trait Plain: Copy {}
-impl Plain for Head {}
-impl Plain for CallRecord {}
-impl Plain for CopyRecord {}
-impl Plain for ReadyRecord {}
-impl Plain for SignalRecord {}
-impl Plain for UringRecord {}
-impl Plain for TaskRecord {}
-impl Plain for RecvRecord {}
-impl Plain for PollRecord {}
-impl Plain for FileRecord {}
-
-fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
-    // SAFETY: the length is checked, the read is unaligned, and any bytes make a valid `Plain`.
-    (bytes.len() >= size_of::<T>()).then(|| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+/// The record at the beginning of `bytes`; the compiler has checked that any bytes are a valid `T`.
+fn read<T: FromBytes>(bytes: &[u8]) -> Option<T> {
+    T::read_from_prefix(bytes).ok().map(|(record, _)| record)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use zerocopy::IntoBytes;
 
-    fn bytes_of<T: Plain>(record: &T) -> &[u8] {
-        // SAFETY: the ABI's records have no padding (their sizes are asserted field by field).
-        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<T>()) }
-    }
+    use super::*;
 
     #[test]
     fn a_record_comes_back_as_it_went() {
         let head = Head { kind: Kind::Call as u32, tid: 7, tgid: 6, reserved: 0, at: 99 };
         let call = CallRecord { head, enter: 90, ret: -11, nr: 45, fd: 3, ..CallRecord::default() };
-        assert_eq!(Record::parse(bytes_of(&call)), Some(Record::Call(call)));
+        assert_eq!(Record::parse(call.as_bytes()), Some(Record::Call(call)));
     }
 
     #[test]
     fn garbage_is_refused() {
         assert_eq!(Record::parse(&[]), None);
         let head = Head { kind: 77, ..Head::default() };
-        assert_eq!(Record::parse(bytes_of(&head)), None);
+        assert_eq!(Record::parse(head.as_bytes()), None);
         let head = Head { kind: Kind::Call as u32, ..Head::default() };
-        assert_eq!(Record::parse(bytes_of(&head)), None, "a call is longer than its head");
+        assert_eq!(Record::parse(head.as_bytes()), None, "a call is longer than its head");
     }
 }

@@ -3,6 +3,8 @@
 
 use std::io::{self, Write};
 
+use unicode_width::UnicodeWidthStr;
+
 use super::MAX_WIDTH;
 use super::paint::{Style, paint};
 
@@ -77,50 +79,39 @@ impl Page {
 /// A word in pieces of at most `room` columns. It is split and not clipped, because a path in a warning is of use only
 /// if it is complete.
 fn pieces(word: &str, room: usize) -> Vec<String> {
-    let mut pieces = vec![String::new()];
-    let mut used = 0;
-    for c in word.chars() {
-        if used + column(c) > room {
-            pieces.push(String::new());
-            used = 0;
-        }
-        used += column(c);
-        if let Some(piece) = pieces.last_mut() {
-            piece.push(c);
-        }
+    let mut pieces = Vec::new();
+    let mut rest = word;
+    while !rest.is_empty() {
+        let head = prefix(rest, room);
+        // A character that is wider than the room stands alone.
+        let at = if head.is_empty() { rest.chars().next().map_or(0, char::len_utf8) } else { head.len() };
+        pieces.push(rest[..at].to_owned());
+        rest = &rest[at..];
     }
     pieces
 }
 
-/// Columns that the text takes in a terminal: East Asian wide characters and emoji take two.
+/// Columns that the text takes in a terminal (Unicode Standard Annex #11): East Asian wide characters and emoji take
+/// two, combining characters none.
 pub fn columns(text: &str) -> usize {
-    text.chars().map(column).sum()
+    UnicodeWidthStr::width(text)
 }
 
-fn column(c: char) -> usize {
-    match u32::from(c) {
-        0x0300..=0x036f => 0,
-        0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff => 2,
-        0xfe30..=0xfe6f | 0xff00..=0xff60 | 0x1f300..=0x1faff | 0x20000..=0x3fffd => 2,
-        _ => 1,
-    }
+/// The longest beginning of the text that takes at most `width` columns.
+fn prefix(text: &str, width: usize) -> &str {
+    // A character may change how wide the one before it is shown, so beginnings are measured, not characters.
+    let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    let end = ends.take_while(|&end| columns(&text[..end]) <= width).last().unwrap_or(0);
+    &text[..end]
 }
 
 /// The text, cut to at most `width` columns; `…` marks a cut.
 pub fn clip(text: &str, width: usize) -> String {
     if columns(text) <= width {
-        return text.to_owned();
+        text.to_owned()
+    } else {
+        format!("{}…", prefix(text, width.saturating_sub(1)))
     }
-    let mut used = 1;
-    let mut kept: String = text
-        .chars()
-        .take_while(|&c| {
-            used += column(c);
-            used <= width
-        })
-        .collect();
-    kept.push('…');
-    kept
 }
 
 /// The text, clipped or filled up to exactly `width` columns.
@@ -139,6 +130,15 @@ mod tests {
         assert_eq!(clip("recvfrom", 8), "recvfrom");
         assert_eq!(clip("io_uring_enter", 8), "io_urin…");
         assert_eq!(columns(&fit("日本語日本語", 7)), 7);
+    }
+
+    #[test]
+    fn wide_and_combining_characters_take_the_columns_of_a_terminal() {
+        assert_eq!((columns("日本"), columns("e\u{301}"), columns("👩‍🔬"), columns("☁\u{fe0f}")), (4, 1, 2, 2));
+        assert_eq!(clip("日本語", 4), "日…");
+        assert_eq!(fit("e\u{301}t", 3), "e\u{301}t ");
+        assert_eq!(pieces("日本語", 3), ["日", "本", "語"]);
+        assert_eq!(pieces("日本", 1), ["日", "本"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod pictures;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use super::page::columns;
 use super::study::{conditions, is_in_table};
 use crate::summary::{Document, Measure, Study};
 
@@ -45,7 +46,7 @@ impl Drawing {
         let mut y = at.1;
         let mut line = String::new();
         for word in text.split_whitespace() {
-            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > most {
+            if !line.is_empty() && columns(&line) + 1 + columns(word) > most {
                 self.text(at.0, y, style, &line);
                 line.clear();
                 y += 17.0;

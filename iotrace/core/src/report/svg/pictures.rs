@@ -3,6 +3,7 @@
 use super::{Drawing, WIDTH};
 use crate::domain::ThreadRole;
 use crate::report::facts::thread;
+use crate::report::page::columns;
 use crate::report::scale::Scale;
 use crate::report::study::{Common, latency, quantity};
 use crate::report::units::Unit;
@@ -208,7 +209,7 @@ fn calls(lane: &Lane, shift: u64, axis: &Axis, y: f64, drawing: &mut Drawing) ->
     let mut free = 0.0;
     let mut written = false;
     for (from, to, name) in groups {
-        let width = CHARACTER * name.chars().count() as f64;
+        let width = CHARACTER * columns(name) as f64;
         for (left, right) in axis.pieces(from, to) {
             // A call shorter than its name may borrow room, as long as no other name has it.
             let middle = ((left + right) / 2.0).clamp(LEFT + width / 2.0, RIGHT - width / 2.0);

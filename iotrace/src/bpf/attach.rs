@@ -1,0 +1,126 @@
+//! Attaches one program: the variant of a probe that fits this kernel, and why it could not be.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use aya::Ebpf;
+use thiserror::Error;
+
+use super::btf::{Btf, BtfError};
+use super::hook::with_causes;
+use super::probes::{Probe, Variant};
+use super::settings::{Settings, Wish};
+use crate::host::check;
+
+/// The object that `build.rs` made.
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/iotrace.bpf.o"));
+
+/// Why nothing can be observed.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// No BTF.
+    #[error("{0}. iotrace needs a kernel with CONFIG_DEBUG_INFO_BTF=y; nothing can be measured without it")]
+    Btf(#[from] BtfError),
+    /// The object itself was refused.
+    #[error("the kernel refused iotrace's maps: {0}. `iotrace doctor` says what is missing here")]
+    Object(String),
+    /// A probe that nothing works without.
+    #[error(
+        "cannot attach to {probe} ({why}); without it {lost} is lost. `iotrace doctor` says what is missing here"
+    )]
+    Required {
+        /// Its name.
+        probe: &'static str,
+        /// The reason.
+        why: String,
+        /// What it feeds.
+        lost: &'static str,
+    },
+    /// The exact tier was asked for, and this kernel does not let programs hook its functions.
+    #[error("--tier exact: {0}")]
+    Exact(Refused),
+    /// Built with `IOTRACE_SKIP_EBPF=1`.
+    #[error("this build has no probes (IOTRACE_SKIP_EBPF was set): build again without it")]
+    NoObject,
+}
+
+/// An optional probe that is not there.
+#[derive(Clone, Debug)]
+pub struct Missing {
+    /// Which.
+    pub probe: &'static Probe,
+    /// Why.
+    pub why: String,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { probe, why } = self;
+        write!(f, "{} is not attached: {why}. Without it: {}", probe.name(), probe.lost)
+    }
+}
+
+/// Why a function cannot be hooked.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("cannot hook {function} ({why}; lockdown: {}). {REMEDY}", check::lockdown())]
+pub struct Refused {
+    /// The function.
+    pub function: &'static str,
+    /// What the kernel said.
+    pub why: String,
+}
+
+/// What makes a kernel take function hooks.
+pub const REMEDY: &str = "Function hooks need a kernel with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y (Debian, Fedora, Ubuntu have it), and no lockdown that forbids them; without them --tier tracepoint measures the copy \
+     by tracepoints";
+
+/// The variant of a probe that fits this kernel, or why none does. Functions are hooked only where the
+/// exact tier may be used.
+pub fn choose(btf: &Btf, probe: &'static Probe, tier: Wish) -> Result<&'static Variant, String> {
+    let mut seen = None;
+    let allowed = |variant: &&Variant| tier != Wish::Tracepoint || !variant.hook.is_function();
+    for variant in probe.variants.iter().filter(allowed) {
+        let Some(args) = variant.hook.arguments(btf, variant.tracepoint) else { continue };
+        if variant.shape.fits(&args) {
+            return Ok(variant);
+        }
+        seen = Some(args);
+    }
+    Err(match seen {
+        Some(args) => format!("its arguments here are {args:?}, which no program of this build reads"),
+        None => format!("this kernel does not have it (since {})", probe.since),
+    })
+}
+
+/// aya's view of the kernel's BTF, read once: that takes tens of milliseconds, and each run attaches twice.
+pub(super) fn kernel_btf() -> Result<&'static aya::Btf, LoadError> {
+    static BTF: OnceLock<Result<aya::Btf, String>> = OnceLock::new();
+    let btf = BTF.get_or_init(|| aya::Btf::from_sys_fs().map_err(|error| with_causes(&error)));
+    btf.as_ref().map_err(|why| LoadError::Object(why.clone()))
+}
+
+/// Attaches the variant of a probe that fits, unless it was switched off; a second chance goes with the first.
+pub(super) fn attach_probe(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    kernel_btf: &aya::Btf,
+    settings: &Settings,
+    probe: &'static Probe,
+) -> Result<&'static Variant, String> {
+    if settings.without.iter().any(|&id| id == probe.id || Some(id) == probe.again_of) {
+        return Err("switched off with --without".to_owned());
+    }
+    attach_one(ebpf, choose(btf, probe, settings.tier)?, kernel_btf)
+}
+
+pub(super) fn attach_one(
+    ebpf: &mut Ebpf,
+    variant: &'static Variant,
+    btf: &aya::Btf,
+) -> Result<&'static Variant, String> {
+    let program = ebpf
+        .program_mut(variant.program)
+        .ok_or_else(|| format!("the object has no program {}", variant.program))?;
+    variant.hook.attach(program, variant.tracepoint, btf)?;
+    Ok(variant)
+}
