@@ -10,6 +10,7 @@ mod role;
 pub mod spec;
 pub mod syscall;
 mod tier;
+pub mod traffic;
 
 pub use self::fd::{Fd, Triggers, WaitsFor};
 pub use self::loss::Loss;

@@ -11,38 +11,37 @@ pub mod verdict;
 use crate::domain::dist::Histogram;
 use crate::domain::model::Model;
 use crate::domain::spec::{Log, Spec};
+use crate::domain::traffic::Traffic;
 use crate::domain::{CopySource, Fd, ReadySource, ThreadRole};
-use crate::messages::operation::{Operation, Threads};
+use crate::messages::operation::{Measured, Operation, Threads};
 use crate::messages::requests::requests;
 use crate::messages::signals::signals;
 use crate::messages::strip::strip;
 use crate::messages::verdict::{total_phase1, verdict};
 use crate::records::journal::Journal;
-use crate::rows::calls::{self, Scope};
+use crate::rows::calls::{self, NamedFd, Scope};
 use crate::summary::{Operations, Phase2, Run, Warning};
 
 /// The result of one workload, and what its reader must know.
 pub fn run(spec: &Spec, log: &Log, journal: &mut Journal) -> (Run, Vec<Warning>) {
     journal.sort();
+    let traffic = Traffic::of(spec, log);
     let threads = Threads::of(journal);
-    let transfers = transfer::transfers(journal, spec.model, log);
-    let (operations, copies) = operation::operations(journal, &threads, &transfers, spec, log);
-    let fds: Vec<(i32, Fd)> = log
+    let transfers = transfer::transfers(journal, &traffic);
+    let Measured { operations, copies } = operation::operations(journal, &threads, &transfers, &traffic);
+    let fds: Vec<NamedFd> = log
         .connections
         .iter()
-        .map(|one| (one.fd, Fd { kind: spec.transport.name().to_owned(), name: one.name.clone() }))
+        .map(|one| NamedFd {
+            number: one.fd,
+            file: Fd { kind: spec.transport.name().to_owned(), name: one.name.clone() },
+        })
         .collect();
-    let scope = Scope {
-        from: log.measure_from_ns,
-        to: log.measure_to_ns,
-        app: &log.app_threads,
-        fds: &fds,
-        copies: &copies,
-    };
+    let scope = Scope { measured: traffic.measured, app: traffic.app_threads, fds: &fds, copies: &copies };
     let calls = calls::rows(journal, &scope);
     let app_calls: u64 =
         calls.iter().filter(|row| row.thread_role == ThreadRole::App).map(|row| row.calls).sum();
-    let summary = summarise(&operations, spec, log, journal, app_calls);
+    let summary = summarise(&operations, spec, log, journal, app_calls, &traffic);
     let warnings = warnings(spec, &summary, &operations);
     let run = Run {
         model: spec.model,
@@ -51,13 +50,13 @@ pub fn run(spec: &Spec, log: &Log, journal: &mut Journal) -> (Run, Vec<Warning>)
         size: spec.size,
         interval_ns: spec.interval_ns,
         connections: spec.connections,
-        elapsed_ns: log.measure_to_ns.saturating_sub(log.measure_from_ns),
+        elapsed_ns: traffic.measured.length_ns(),
         meanwhile: spec.meanwhile,
         own_work_units: log.own_work_units,
         app_threads: log.app_threads.clone(),
         calls,
         verdict: verdict(&operations),
-        strip: strip(journal, &threads, &operations, log),
+        strip: strip(journal, &threads, &operations, &traffic),
         operations: summary,
     };
     (run, warnings)
@@ -69,6 +68,7 @@ fn summarise(
     log: &Log,
     journal: &Journal,
     app_calls: u64,
+    traffic: &Traffic<'_>,
 ) -> Operations {
     let complete: Vec<&Operation> = operations.iter().filter(|one| one.bytes() == spec.size).collect();
     let dist =
@@ -86,8 +86,8 @@ fn summarise(
         calls_per_message: app_calls as f64 / messages as f64,
         cpu_ns_per_message: log.cpu_ns / messages,
         joined_to_readiness: has_readiness.then(|| operations.iter().filter(|one| one.joined).count() as u64),
-        signals: (spec.model == Model::Sigio).then(|| signals(journal, log)),
-        requests: requests(journal, operations, spec.model, log),
+        signals: (spec.model == Model::Sigio).then(|| signals(journal, traffic.measured, &log.counters)),
+        requests: requests(journal, operations, traffic, &log.counters),
     }
 }
 

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use iotrace_ebpf::abi::{SIGNAL_GENERATED, UringEvent};
 
-use crate::domain::spec::{Log, Message, Spec};
+use crate::domain::spec::Message;
+use crate::domain::traffic::Traffic;
 use crate::domain::{CopySource, Phase1, ReadySource, Role};
 use crate::messages::transfer::{Place, Transfer};
 use crate::records::copy::{Before, Copies, Seen, seen_in};
@@ -87,51 +88,59 @@ impl<'a> Threads<'a> {
     }
 }
 
-/// The operations of a run, and what its calibration messages say of its copies.
+/// The operations of a program, and what they were measured against.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The counted messages that the records show, in order of sending.
+    pub operations: Vec<Operation>,
+    /// Floors and estimates of copies, from the calibration messages.
+    pub copies: Copies,
+}
+
+/// Makes the operations of `traffic` from what was recorded.
 pub fn operations(
     journal: &Journal,
     threads: &Threads<'_>,
     transfers: &[Transfer],
-    spec: &Spec,
-    log: &Log,
-) -> (Vec<Operation>, Copies) {
-    let mine = by_message(transfers, log);
-    let first = (spec.calibration + spec.warmup) as usize;
+    traffic: &Traffic<'_>,
+) -> Measured {
+    let mine = by_message(transfers, traffic.messages);
+    let first = traffic.uncounted();
     let seen = |messages: &[Vec<Transfer>]| -> Vec<Seen> {
         messages.iter().flatten().map(|transfer| transfer.seen).collect()
     };
-    let calibration = seen(&mine[..(spec.calibration as usize).min(mine.len())]);
-    let reads = log.reference.iter().flat_map(|reference| {
+    let calibration = seen(&mine[..traffic.calibration.min(mine.len())]);
+    let reads = traffic.reference.iter().flat_map(|reference| {
         let calls = journal.calls.iter().filter(|entry| entry.role() == Role::Data);
-        calls.filter(|entry| entry.call.fd == reference.fd && entry.exit() < log.measure_from_ns)
+        calls.filter(|entry| entry.call.fd == reference.fd && entry.exit() < traffic.measured.from_ns)
     });
     let reference = reads.filter_map(|entry| seen_in(&entry.call));
     let copies =
         Copies::of(calibration, seen(mine.get(first..).unwrap_or_default()), reference).exact(journal.exact);
     let signs = Signs::of(journal, transfers);
-    let counted = log.messages.iter().zip(mine).skip(first).enumerate();
+    let counted = traffic.messages.iter().zip(mine).skip(first).enumerate();
     let operations = counted
         .filter(|(_, (_, transfers))| !transfers.is_empty())
         .map(|(index, (message, transfers))| {
-            operation(index as u64, *message, transfers, threads, &signs, &copies, log)
+            operation(index as u64, *message, transfers, threads, &signs, &copies, traffic)
         })
         .collect();
-    (operations, copies)
+    Measured { operations, copies }
 }
 
 /// Gives every transfer to the message during which it ended, per connection.
-fn by_message(transfers: &[Transfer], log: &Log) -> Vec<Vec<Transfer>> {
+fn by_message(transfers: &[Transfer], messages: &[Message]) -> Vec<Vec<Transfer>> {
     let mut lanes: HashMap<u32, Vec<usize>> = HashMap::new();
-    for (index, message) in log.messages.iter().enumerate() {
+    for (index, message) in messages.iter().enumerate() {
         lanes.entry(message.connection).or_default().push(index);
     }
-    let mut mine = vec![Vec::new(); log.messages.len()];
+    let mut mine = vec![Vec::new(); messages.len()];
     for transfer in transfers {
         let Some(lane) = lanes.get(&transfer.connection) else { continue };
-        let position = lane.partition_point(|&index| log.messages[index].have_ns < transfer.end);
+        let position = lane.partition_point(|&index| messages[index].have_ns < transfer.end);
         // A multishot request may be ahead of the application: what is whole gets nothing more.
         if let Some(&index) =
-            lane[position..].iter().find(|&&index| !is_whole(&mine[index], &log.messages[index]))
+            lane[position..].iter().find(|&&index| !is_whole(&mine[index], &messages[index]))
         {
             mine[index].push(*transfer);
         }
@@ -152,10 +161,10 @@ fn operation(
     threads: &Threads<'_>,
     signs: &Signs,
     copies: &Copies,
-    log: &Log,
+    traffic: &Traffic<'_>,
 ) -> Operation {
     let first = transfers[0];
-    let thread = log.connections.get(message.connection as usize).map_or(0, |connection| connection.thread);
+    let thread = traffic.thread_of(message.connection);
     let (ready, ready_source) = signs.ready(&message, &first, thread);
     let come = came(&first, ready, copies);
     let mut phase1 = phase1(threads, thread, message.want_ns, ready);
