@@ -1,5 +1,6 @@
 //! Rows of calls: from the sums that the kernel keeps (`trace`) and from records (`run`).
 
+pub mod booked;
 pub mod calls;
 pub mod longest;
 pub mod processes;

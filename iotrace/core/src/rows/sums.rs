@@ -6,7 +6,7 @@ use iotrace_ebpf::abi::{AGG_BUCKETS, Agg, AggKey, Buckets, ErrorKey, WakeKey};
 use iotrace_ebpf::book::{Distribution, Sums};
 use iotrace_ebpf::hist::{COARSE_ERROR, coarse, coarse_lower, coarse_upper};
 
-use crate::domain::dist::Dist;
+use crate::domain::dist::{Dist, Histogram};
 
 /// Everything summed up so far.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -84,6 +84,13 @@ impl Coarse {
         }
     }
 
+    /// Adds finer counts. No fine bucket has parts in two coarse ones, so this is what counting the values makes.
+    fn add_fine(&mut self, fine: &Histogram) {
+        for (value, count) in fine.lower_edges() {
+            self.0[coarse(value)] += count;
+        }
+    }
+
     fn merge(&mut self, other: &Coarse) {
         for (sum, count) in self.0.iter_mut().zip(other.0.iter()) {
             *sum += count;
@@ -147,6 +154,11 @@ pub fn add_cpu(row: &mut Row, cpu: &Agg) {
     row.combine(cpu, |sum, more| *sum += more, Coarse::add);
 }
 
+/// Adds the sums of a folded stretch of polls, see [`crate::records::journal::Entry::polls`], to a row.
+pub fn add_folded(row: &mut Row, polls: &Sums<Histogram>) {
+    row.combine(polls, |sum, more| *sum += more, Coarse::add_fine);
+}
+
 /// Adds a row to another.
 pub fn merge(row: &mut Row, other: &Row) {
     row.combine(other, |sum, more| *sum += more, Coarse::merge);
@@ -184,6 +196,20 @@ mod tests {
         assert_eq!(delta.rows.len(), 1, "a row without calls in the interval is none");
         assert_eq!(delta.rows[&key], row(&[900]));
         assert_eq!(now.since(&Snapshot::default()), now);
+    }
+
+    #[test]
+    fn fine_buckets_lie_within_coarse_ones() {
+        let values =
+            (0..60).flat_map(|bit| [1u64 << bit, (1 << bit) + 1, (1 << bit) * 15 / 8, (1 << bit) - 1]);
+        let (mut counted, mut added) = (Coarse::default(), Coarse::default());
+        values.clone().for_each(|value| counted.count(value));
+        added.add_fine(&values.collect());
+        assert_eq!(added, counted);
+        for index in 1..iotrace_ebpf::hist::BUCKETS - 1 {
+            let (low, high) = (iotrace_ebpf::hist::lower(index), iotrace_ebpf::hist::upper(index));
+            assert_eq!(coarse(low), coarse(high), "bucket {index}");
+        }
     }
 
     #[test]
