@@ -183,6 +183,8 @@ fn every_kind(page: &Page) {
 struct Both {
     kernel: Snapshot,
     records: Snapshot,
+    /// Sums of the records as they are not: the price of a file is one ns per KiB too high.
+    at_other_prices: Snapshot,
 }
 
 /// Observes a child with both sinks at once; `None` where the verifier has no room for that.
@@ -204,10 +206,13 @@ fn observed(per: Per, by: By) -> Option<Both> {
     let mut observer = attached.ok()?;
     observer.set_floors(FLOORS);
     child.run();
-    let (mut records, mut unknown) = (Snapshot::default(), 0);
+    let (mut records, mut at_other_prices) = (Snapshot::default(), Snapshot::default());
+    let other = Prices { file_per_kib: PRICES.file_per_kib + 1, ..PRICES };
+    let mut unknown = 0;
     observer.drain(|item| match Record::parse(item) {
         Some(Record::Call(call)) => {
             book(&mut records, &call, by, PRICES);
+            book(&mut at_other_prices, &call, by, other);
         }
         Some(_) => {}
         None => unknown += 1,
@@ -216,11 +221,11 @@ fn observed(per: Per, by: By) -> Option<Both> {
     child.leave();
     let loss = observer.loss(unknown);
     assert_eq!((loss.records, loss.map_full, loss.unmatched), (0, 0, 0), "{loss:?}");
-    Some(Both { kernel, records })
+    Some(Both { kernel, records, at_other_prices })
 }
 
 fn assert_same(per: Per, by: By) {
-    let Some(Both { kernel, records }) = observed(per, by) else { return };
+    let Some(Both { kernel, records, at_other_prices }) = observed(per, by) else { return };
     for (key, row) in &kernel.rows {
         let name = syscall::name(key.nr);
         assert_eq!(Some(row), records.rows.get(key), "{name}: the kernel's sums, and those of its records");
@@ -238,6 +243,7 @@ fn assert_same(per: Per, by: By) {
     assert!(sum(&|row| row.sleeps) >= 4 * turns, "{kernel:?}");
     assert!(sum(&|row| row.marked) > turns && sum(&|row| row.windows) > turns, "{kernel:?}");
     assert!(sum(&|row| row.pickups) > turns && sum(&|row| row.parts.copy) > 0, "{kernel:?}");
+    assert_ne!(kernel.rows, at_other_prices.rows, "a price that is off is noticed");
     assert!(!kernel.errors.is_empty() && !kernel.wakes.is_empty(), "{kernel:?}");
 }
 
