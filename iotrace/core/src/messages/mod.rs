@@ -22,7 +22,7 @@ use crate::records::journal::Journal;
 use crate::rows::calls::{self, NamedFd, Scope};
 use crate::summary::{Operations, Phase2, Run, Warning};
 
-/// The result of one workload, and what its reader must know.
+/// The result of one workload, and the warnings its reader must know.
 pub fn run(spec: &Spec, log: &Log, journal: &mut Journal) -> (Run, Vec<Warning>) {
     journal.sort();
     let traffic = Traffic::of(spec, log);
@@ -93,7 +93,7 @@ fn summarise(
 
 fn phase2(operations: &[Operation]) -> Phase2 {
     let sum = |part: &dyn Fn(&Operation) -> u64| operations.iter().map(part).sum::<u64>();
-    // As the least certain of them.
+    // The sum is as certain as its least certain operation.
     let source = operations.iter().map(|one| one.copy_source).max().unwrap_or(CopySource::None);
     let measured = source != CopySource::None;
     Phase2 {
@@ -122,7 +122,7 @@ fn warnings(spec: &Spec, summary: &Operations, operations: &[Operation]) -> Vec<
         warn(
             "messages_not_joined",
             format!(
-                "the kernel's records show {} of {} messages arriving whole; the figures are of those",
+                "the kernel's records show {} of {} messages arriving whole; the figures describe only these",
                 summary.count, spec.messages
             ),
         );

@@ -63,7 +63,7 @@ fn copied_in(operations: &[Operation]) -> CopiedIn {
     places
 }
 
-/// How io_uring served its requests.
+/// How io_uring served its requests, in requests.
 #[derive(Default)]
 struct Served {
     submitted: u64,
@@ -74,8 +74,8 @@ struct Served {
 }
 
 impl Served {
-    /// A request belongs to the measured window when it was completed in it; what it went through on
-    /// the way is known by its user data, of which one request is under way at a time.
+    /// A request belongs to the measured window when it was completed in it; its
+    /// earlier events are found by its user data, which at most one open request has at a time.
     fn of(journal: &Journal, measured: Window) -> Self {
         #[derive(Default)]
         struct Way {

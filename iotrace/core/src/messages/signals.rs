@@ -11,7 +11,7 @@ use crate::domain::traffic::Window;
 use crate::records::journal::Journal;
 use crate::summary::Signals;
 
-/// `SIGIO`
+/// Number of `SIGIO`.
 pub const SIGIO: u32 = 29;
 
 /// Sums up the signals of the measured window. `counters` are the program's own.
@@ -69,7 +69,7 @@ fn generated_to_delivered(generated: &[&SignalRecord], deliveries: &[(u64, u32)]
     times
 }
 
-/// From the delivery to the enter of the first data call of that thread after it.
+/// Times from each delivery to the enter of the next data call of its thread, ns.
 fn delivered_to_read(journal: &Journal, deliveries: &[(u64, u32)]) -> Histogram {
     let mut reads: Vec<(u64, u32)> = journal
         .calls

@@ -30,7 +30,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Whether the application's own thread paid for it.
+    /// Whether the copy took time of the application's own thread.
     pub fn is_app(self) -> bool {
         matches!(self, Place::DataCall | Place::OwnCall | Place::TaskWork)
     }
@@ -39,27 +39,27 @@ impl Place {
 /// One arrival of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer {
-    /// The thread that copied.
+    /// Id of the thread that copied.
     pub tid: u32,
     /// Index of the connection, see [`Traffic::connections`].
     pub connection: u32,
-    /// When the carrier began to be carried out: enter of the call, submission of the request.
+    /// When the call was entered or the request submitted, ns.
     pub enter: u64,
-    /// When its thread was on the CPU for it last: after this it copies.
+    /// When its thread got the CPU for it the last time, ns: it copies after this moment.
     pub on_cpu: u64,
-    /// Start of the copy, or of the window it lies in.
+    /// Start of the copy, or of the window it lies in, ns.
     pub copy_from: u64,
-    /// End of the copy, or of the window.
+    /// End of the copy, or of the window it lies in, ns.
     pub copy_to: u64,
-    /// When the kernel was done: exit of the call, completion of the request.
+    /// When the call returned or the request completed, ns.
     pub end: u64,
-    /// Bytes, where the kernel's records tell.
+    /// Number of bytes; `None` where no record tells.
     pub bytes: Option<u64>,
-    /// What was seen of the copy.
+    /// What the records show of the copy.
     pub seen: Seen,
-    /// Where it ran.
+    /// Where the copy ran.
     pub place: Place,
-    /// Its socket; 0: unknown.
+    /// Address of its socket; 0: not known.
     pub sock: u64,
 }
 
@@ -114,18 +114,18 @@ fn by_call(journal: &Journal, entry: &Entry, traffic: &Traffic<'_>) -> Option<Tr
 /// The request of a user data under way.
 #[derive(Clone, Copy, Default)]
 struct Begun {
-    /// When it was submitted.
+    /// When the request was submitted, ns.
     submitted: u64,
-    /// When it was last started on, or its thread was told to.
+    /// When the kernel last began to carry the request out, or told a thread to, ns.
     started: u64,
-    /// Whether the former: where functions are hooked.
+    /// Whether `started` is when the kernel began: known where functions are hooked.
     issued: bool,
 }
 
 impl Begun {
     fn again(&mut self, at: u64, issued: bool) {
         if self.submitted == 0 {
-            self.submitted = at; // before anyone watched
+            self.submitted = at; // submitted before tracing began
         }
         (self.started, self.issued) = (at, issued);
     }
@@ -139,7 +139,7 @@ struct Pending {
     first: u64,
     last: u64,
     received: VecDeque<(RecvRecord, Option<Seen>, u64, u64)>,
-    /// Latest moment before which this thread was busy with something else.
+    /// The thread worked on another request until this moment, ns.
     busy_until: u64,
 }
 

@@ -5,7 +5,7 @@ use iotrace_ebpf::abi::{
     TaskRecord, UringRecord,
 };
 
-/// One record.
+/// One record of the ring buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record {
     /// A finished call.

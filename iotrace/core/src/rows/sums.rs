@@ -8,14 +8,14 @@ use iotrace_ebpf::hist::{COARSE_ERROR, coarse, coarse_lower, coarse_upper};
 
 use crate::domain::dist::{Dist, Histogram};
 
-/// Everything summed up so far.
+/// Everything that was summed up from the start to one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// By process, syscall and what else tells rows apart.
+    /// Sums of calls by process, syscall and what else tells rows apart.
     pub rows: HashMap<AggKey, Row>,
-    /// Errors other than `EAGAIN`.
+    /// Number of errors other than `EAGAIN`.
     pub errors: HashMap<ErrorKey, u64>,
-    /// Wake-ups that ended sleeps.
+    /// Number of wake-ups that ended sleeps.
     pub wakes: HashMap<WakeKey, u64>,
 }
 
@@ -51,13 +51,13 @@ impl Snapshot {
 /// A call that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// Process.
+    /// Process id.
     pub tgid: u32,
-    /// Thread.
+    /// Thread id.
     pub tid: u32,
     /// Syscall number.
     pub nr: u32,
-    /// When it was entered.
+    /// When the call was entered, ns.
     pub since: u64,
 }
 
@@ -103,12 +103,12 @@ impl Coarse {
         }
     }
 
-    /// Values counted.
+    /// Number of values.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// As a distribution; extremes are edges of buckets, the sum is the exact one.
+    /// The distribution; its extremes are edges of buckets, `sum_ns` is the exact sum.
     pub fn dist(&self, sum_ns: u64) -> Dist {
         let filled = || self.0.iter().enumerate().filter(|(_, count)| **count > 0);
         let count = self.total();
@@ -146,7 +146,7 @@ fn middle(index: usize) -> u64 {
     low + (high - low) / 2
 }
 
-/// A row, all CPUs together.
+/// Sums of a row, all CPUs together.
 pub type Row = Sums<Coarse>;
 
 /// Adds what one CPU summed up to a row.
