@@ -1,15 +1,18 @@
 //! The whole: every call has one record, its parts add up, its edges lie between the clocks of the program, and the
 //! sums of the kernel are those of its records.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
-use iotrace_ebpf::abi::{AGG_WAITS, CallRecord};
+use iotrace_ebpf::abi::CallRecord;
+use iotrace_ebpf::book::Prices;
 
 use super::account::Bracket;
 use super::evidence::{CLOCK_NS, Evidence};
 use super::stage::{self, Stage, Stop, bracket};
 use crate::workload::gettid;
-use iotrace_core::rows::sums::Row;
+use iotrace_core::rows::booked::{By, book_entry};
+use iotrace_core::rows::sums::Snapshot;
 
 /// Number of threads that make calls as fast as they can.
 const THREADS: usize = 3;
@@ -118,7 +121,7 @@ fn edges(evidence: &Evidence) {
 
 /// Checks the records of all scenes: the parts of each call, their order, and the sums.
 fn sums(evidence: &Evidence) {
-    let mut rows: HashMap<(u32, u32), Row> = HashMap::new();
+    let mut summed = Snapshot::default();
     let (mut wrong, mut elapsed, mut disordered) = (0, 0, 0);
     for entry in &evidence.journal.calls {
         let (call, parts) = (&entry.call, &entry.call.parts);
@@ -127,16 +130,7 @@ fn sums(evidence: &Evidence) {
         disordered += u64::from(!in_order(call));
         // Folded polls are left out: there are pauses between them.
         elapsed += u64::from(entry.count == 1 && call.head.at.wrapping_sub(call.enter) != parts.total);
-        let waits = iotrace_core::domain::syscall::role_of(call.nr, call.arg2, call.arg3)
-            == iotrace_core::domain::Role::Completion
-            && iotrace_core::domain::syscall::is(call.nr, iotrace_ebpf::abi::traits::REQUESTS);
-        let nr = if waits { call.nr | AGG_WAITS } else { call.nr };
-        let row = rows.entry((call.head.tid, nr)).or_default();
-        row.calls += entry.count;
-        row.parts.total += parts.total;
-        row.parts.wait += parts.wait;
-        row.parts.lock += parts.lock;
-        row.parts.runq += parts.runq;
+        book_entry(&mut summed, entry, By::Thread, Prices::default());
     }
     evidence.exactly(
         "parts",
@@ -154,13 +148,20 @@ fn sums(evidence: &Evidence) {
         disordered,
     );
     let Some(snapshot) = evidence.summed("sums") else { return };
-    let of = |row: &Row| [row.calls, row.parts.total, row.parts.wait, row.parts.lock, row.parts.runq];
-    let same = |((tid, nr), row): (&(u32, u32), &Row)| {
-        let summed = snapshot.rows.iter().find(|(key, _)| (key.tid, key.nr) == (*tid, *nr));
-        summed.is_some_and(|(_, summed)| of(summed) == of(row))
-    };
-    let differing = rows.iter().filter(|&one| !same(one)).count() + snapshot.rows.len().abs_diff(rows.len());
-    evidence.exactly("sums", "the kernel's sums are those of its records", "rows", 0, differing as u64);
+    let differing = differing(&snapshot.rows, &summed.rows) + differing(&snapshot.errors, &summed.errors);
+    evidence.exactly(
+        "sums",
+        "the kernel's sums are, field by field, those of its records",
+        "rows",
+        0,
+        differing as u64,
+    );
+}
+
+/// Number of keys that only one of the two has, or that have different values.
+fn differing<K: Eq + Hash, V: PartialEq>(one: &HashMap<K, V>, other: &HashMap<K, V>) -> usize {
+    let keys: HashSet<&K> = one.keys().chain(other.keys()).collect();
+    keys.into_iter().filter(|key| one.get(key) != other.get(key)).count()
 }
 
 /// Whether the marks of a call are in the only order in which they can happen.
@@ -188,6 +189,7 @@ mod tests {
     use std::cell::RefCell;
 
     use iotrace_ebpf::abi::{Head, Kind};
+    use iotrace_ebpf::book::Distribution as _;
     use iotrace_ebpf::span::Parts;
 
     use super::*;
@@ -195,9 +197,9 @@ mod tests {
     use iotrace_core::domain::Loss;
     use iotrace_core::records::journal::Journal;
     use iotrace_core::records::record::Record;
-    use iotrace_core::rows::sums::Snapshot;
+    use iotrace_core::rows::sums::Row;
 
-    fn judged(exit: u64, work: u64) -> Vec<(String, bool)> {
+    fn judged(exit: u64, work: u64, summed: impl FnOnce(&Journal) -> Snapshot) -> Vec<(String, bool)> {
         let own =
             Bracket { tid: 1, nr: 7, before_ns: 100_000, after_ns: 110_000, ret: 1, ..Bracket::default() };
         let scene = Scene { name: "whole".into(), to_ns: u64::MAX / 2, calls: vec![own], ..Scene::default() };
@@ -215,7 +217,7 @@ mod tests {
         let evidence = Evidence {
             scene: &scene,
             journal: &journal,
-            sums: Some(&Snapshot::default()),
+            sums: Some(&summed(&journal)),
             loss: &Loss::default(),
             attached: &|_| true,
             checks: RefCell::default(),
@@ -229,12 +231,33 @@ mod tests {
     fn a_mark_outside_its_bracket_and_parts_that_do_not_add_up_are_noticed() {
         let named =
             |checks: &[(String, bool)], name: &str| checks.iter().find(|one| one.0 == name).unwrap().1;
-        let fine = judged(109_000, 8_000);
+        let nothing = |_: &Journal| Snapshot::default();
+        let fine = judged(109_000, 8_000, nothing);
         assert!(named(&fine, "whole/edges") && named(&fine, "whole/parts"), "{fine:?}");
         assert!(!named(&fine, "whole/sums"), "the kernel summed nothing up: {fine:?}");
-        let late = judged(119_000, 18_000);
+        let late = judged(119_000, 18_000, nothing);
         assert!(!named(&late, "whole/edges") && named(&late, "whole/parts"), "{late:?}");
-        let missing = judged(109_000, 7_000);
+        let missing = judged(109_000, 7_000, nothing);
         assert!(!named(&missing, "whole/parts"), "{missing:?}");
+    }
+    #[test]
+    fn one_field_of_the_sums_that_differs_is_noticed() {
+        let kernel = |change: fn(&mut Row)| {
+            move |journal: &Journal| {
+                let mut sums = Snapshot::default();
+                journal.calls.iter().for_each(|entry| {
+                    book_entry(&mut sums, entry, By::Thread, Prices::default());
+                });
+                sums.rows.values_mut().for_each(change);
+                sums
+            }
+        };
+        let passed = |change| {
+            let checks = judged(109_000, 8_000, kernel(change));
+            checks.iter().any(|(name, passed)| name == "whole/sums" && *passed)
+        };
+        assert!(passed(|_| ()));
+        assert!(!passed(|row| row.preempts += 1));
+        assert!(!passed(|row| row.latency.count(9)), "in a distribution");
     }
 }

@@ -12,6 +12,7 @@ mod support;
 #[path = "../support/trace.rs"]
 mod trace;
 
+mod both_sinks;
 mod command;
 mod complete;
 mod counts;

@@ -74,6 +74,11 @@ impl Histogram {
         self.sum
     }
 
+    /// The smallest value of each bucket that is not empty, ns, with the number of values in it.
+    pub fn lower_edges(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.counts.iter().map(|(bucket, count)| (lower(usize::from(*bucket)), *count))
+    }
+
     /// The value at or below which `fraction` of the values lie: the middle of its bucket, held
     /// within the exact extremes. 0 when empty.
     pub fn quantile(&self, fraction: f64) -> u64 {

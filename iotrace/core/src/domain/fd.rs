@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a descriptor is.
+/// The file behind a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fd {
-    /// `tcp`, `udp`, `unix`, `pipe`, ...
+    /// Kind of file: `tcp`, `udp`, `unix`, `pipe`, ...
     pub kind: String,
-    /// Address, path, or how many there are.
+    /// Address or path; `several` where calls used several descriptors of this kind.
     pub name: String,
 }
 
@@ -25,9 +25,9 @@ pub enum WaitsFor {
 /// How the epoll descriptors of a process are triggered, from `/proc/PID/fdinfo`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Triggers {
-    /// Registrations with `EPOLLET`.
+    /// Number of registrations with `EPOLLET`.
     pub edge: u64,
-    /// Without.
+    /// Number of registrations without `EPOLLET`.
     pub level: u64,
 }
 

@@ -17,7 +17,7 @@ pub struct Loss {
     pub unmatched: u64,
     /// Calls that were open when tracing began.
     pub in_flight_start: u64,
-    /// Calls that were open when it ended.
+    /// Calls that were open when tracing ended.
     pub in_flight_stop: u64,
 }
 

@@ -11,6 +11,7 @@ mod role;
 pub mod spec;
 pub mod syscall;
 mod tier;
+pub mod traffic;
 
 pub use self::fd::{Fd, Triggers, WaitsFor};
 pub use self::loss::Loss;

@@ -19,15 +19,15 @@ pub enum ReadySource {
     Peer,
 }
 
-/// Phase 1 over all messages. The three add up to the time from wanting to ready; where a message arrives
+/// Phase 1 over all messages. The three parts add up to the time from the request to readiness; where a message arrives
 /// in pieces, the waits between its pieces are added to `blocked_ns`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Phase1 {
-    /// The thread could not run its own code.
+    /// Time in which the thread could not run its own code.
     pub blocked_ns: u64,
-    /// It spent CPU on calls that return "not yet".
+    /// Time in which the thread spent CPU on calls that return "not yet".
     pub polling_ns: u64,
-    /// It ran its own code, or waited for something else.
+    /// Time in which the thread ran its own code, or waited for something else.
     pub free_ns: u64,
 }
 
@@ -35,10 +35,10 @@ pub struct Phase1 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Meant {
-    /// It could not run its own code.
+    /// The thread could not run its own code.
     Blocked,
-    /// It asked again and again.
+    /// The thread asked again and again.
     Polling,
-    /// It did something else.
+    /// The thread did something else.
     Free,
 }

@@ -120,15 +120,15 @@ pub struct Log {
     pub connections: Vec<Connection>,
     /// One entry a message in order of sending, calibration and warm-up included.
     pub messages: Vec<Message>,
-    /// When the first counted message began to be wanted: its `want_ns` on a single connection. With several,
-    /// when everything uncounted had been had (a counted message may have been wanted before). Nothing counted
-    /// is sent before that.
+    /// When the first counted message was requested: its `want_ns` on a single connection. With several connections,
+    /// when every uncounted message had been delivered (a counted one may have been requested before). No counted
+    /// message is sent before this moment.
     pub measure_from_ns: u64,
-    /// When the last counted message had been had.
+    /// When the last counted message was delivered.
     pub measure_to_ns: u64,
-    /// Units of the application's own work done between those two (0 where it was not free).
+    /// Units of the application's own work done between `measure_from_ns` and `measure_to_ns` (0 where it was not free).
     pub own_work_units: u64,
-    /// CPU time of the whole process (all threads) between those two, from CLOCK_PROCESS_CPUTIME_ID.
+    /// CPU time of the whole process (all threads) between `measure_from_ns` and `measure_to_ns`, from CLOCK_PROCESS_CPUTIME_ID.
     pub cpu_ns: u64,
     /// Counters over the same window.
     pub counters: Counters,
@@ -163,13 +163,13 @@ pub struct Connection {
 pub struct Message {
     /// Index into [`Log::connections`].
     pub connection: u32,
-    /// Right before the send call (peer's clock).
+    /// Right before the send call, by the sender's clock.
     pub sent_ns: u64,
-    /// Right after it.
+    /// Right after the send call, by the sender's clock.
     pub sent_done_ns: u64,
-    /// The reader began to want it: it had the one before, or handed the request over.
+    /// The reader requested the message: it had the one before, or handed an asynchronous request over.
     pub want_ns: u64,
-    /// The reader had all of it.
+    /// All bytes of the message were delivered to the reader.
     pub have_ns: u64,
     /// Bytes received.
     pub bytes: u64,
@@ -188,7 +188,7 @@ pub struct Counters {
     pub readiness_empty: u64,
     /// Runs of the signal handler (or returns of `sigtimedwait`).
     pub handler_runs: u64,
-    /// Of those, the ones that found no data.
+    /// Runs of the signal handler that found no data.
     pub handler_spurious: u64,
     /// Asynchronous requests handed over.
     pub submitted: u64,

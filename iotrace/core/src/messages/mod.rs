@@ -13,38 +13,37 @@ pub mod verdict;
 use crate::domain::dist::Histogram;
 use crate::domain::model::Model;
 use crate::domain::spec::{Log, Spec};
+use crate::domain::traffic::Traffic;
 use crate::domain::{CopySource, Fd, ReadySource, ThreadRole};
-use crate::messages::operation::{Operation, Threads};
+use crate::messages::operation::{Measured, Operation, Threads};
 use crate::messages::requests::requests;
 use crate::messages::signals::signals;
 use crate::messages::strip::strip;
 use crate::messages::verdict::{total_phase1, verdict};
 use crate::records::journal::Journal;
-use crate::rows::calls::{self, Scope};
+use crate::rows::calls::{self, NamedFd, Scope};
 use crate::summary::{Operations, Phase2, Run, Warning};
 
-/// The result of one workload, and what its reader must know.
+/// The result of one workload, and the warnings its reader must know.
 pub fn run(spec: &Spec, log: &Log, journal: &mut Journal) -> (Run, Vec<Warning>) {
     journal.sort();
+    let traffic = Traffic::of(spec, log);
     let threads = Threads::of(journal);
-    let transfers = transfer::transfers(journal, spec.model, log);
-    let (operations, copies) = operation::operations(journal, &threads, &transfers, spec, log);
-    let fds: Vec<(i32, Fd)> = log
+    let transfers = transfer::transfers(journal, &traffic);
+    let Measured { operations, copies } = operation::operations(journal, &threads, &transfers, &traffic);
+    let fds: Vec<NamedFd> = log
         .connections
         .iter()
-        .map(|one| (one.fd, Fd { kind: spec.transport.name().to_owned(), name: one.name.clone() }))
+        .map(|one| NamedFd {
+            number: one.fd,
+            file: Fd { kind: spec.transport.name().to_owned(), name: one.name.clone() },
+        })
         .collect();
-    let scope = Scope {
-        from: log.measure_from_ns,
-        to: log.measure_to_ns,
-        app: &log.app_threads,
-        fds: &fds,
-        copies: &copies,
-    };
+    let scope = Scope { measured: traffic.measured, app: traffic.app_threads, fds: &fds, copies: &copies };
     let calls = calls::rows(journal, &scope);
     let app_calls: u64 =
         calls.iter().filter(|row| row.thread_role == ThreadRole::App).map(|row| row.calls).sum();
-    let summary = summarise(&operations, spec, log, journal, app_calls);
+    let summary = summarise(&operations, spec, log, journal, app_calls, &traffic);
     let warnings = warnings(spec, &summary, &operations);
     let run = Run {
         model: spec.model,
@@ -53,13 +52,13 @@ pub fn run(spec: &Spec, log: &Log, journal: &mut Journal) -> (Run, Vec<Warning>)
         size: spec.size,
         interval_ns: spec.interval_ns,
         connections: spec.connections,
-        elapsed_ns: log.measure_to_ns.saturating_sub(log.measure_from_ns),
+        elapsed_ns: traffic.measured.length_ns(),
         meanwhile: spec.meanwhile,
         own_work_units: log.own_work_units,
         app_threads: log.app_threads.clone(),
         calls,
         verdict: verdict(&operations),
-        strip: strip(journal, &threads, &operations, log),
+        strip: strip(journal, &threads, &operations, &traffic),
         operations: summary,
     };
     (run, warnings)
@@ -71,6 +70,7 @@ fn summarise(
     log: &Log,
     journal: &Journal,
     app_calls: u64,
+    traffic: &Traffic<'_>,
 ) -> Operations {
     let complete: Vec<&Operation> = operations.iter().filter(|one| one.bytes() == spec.size).collect();
     let dist =
@@ -88,14 +88,14 @@ fn summarise(
         calls_per_message: app_calls as f64 / messages as f64,
         cpu_ns_per_message: log.cpu_ns / messages,
         joined_to_readiness: has_readiness.then(|| operations.iter().filter(|one| one.joined).count() as u64),
-        signals: (spec.model == Model::Sigio).then(|| signals(journal, log)),
-        requests: requests(journal, operations, spec.model, log),
+        signals: (spec.model == Model::Sigio).then(|| signals(journal, traffic.measured, &log.counters)),
+        requests: requests(journal, operations, traffic, &log.counters),
     }
 }
 
 fn phase2(operations: &[Operation]) -> Phase2 {
     let sum = |part: &dyn Fn(&Operation) -> u64| operations.iter().map(part).sum::<u64>();
-    // As the least certain of them.
+    // The sum is as certain as its least certain operation.
     let source = operations.iter().map(|one| one.copy_source).max().unwrap_or(CopySource::None);
     let measured = source != CopySource::None;
     Phase2 {
@@ -124,7 +124,7 @@ fn warnings(spec: &Spec, summary: &Operations, operations: &[Operation]) -> Vec<
         warn(
             "messages_not_joined",
             format!(
-                "the kernel's records show {} of {} messages arriving whole; the figures are of those",
+                "the kernel's records show {} of {} messages arriving whole; the figures describe only these",
                 summary.count, spec.messages
             ),
         );

@@ -1,6 +1,6 @@
-//! Operations: each counted message from "the application wants it" to "the application has it".
+//! Operations: each counted message from its request to its delivery to the application.
 //!
-//! The workload says when it wanted and had a message, and the peer when it sent it; everything in
+//! The reader says when it requested a message and had it, and the sender when it sent it; everything in
 //! between comes from the kernel's records. A message counts only if those records show its bytes
 //! arriving.
 
@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use iotrace_ebpf::abi::{SIGNAL_GENERATED, UringEvent};
 
-use crate::domain::spec::{Log, Message, Spec};
+use crate::domain::spec::Message;
+use crate::domain::traffic::Traffic;
 use crate::domain::{CopySource, Phase1, ReadySource, Role};
 use crate::messages::transfer::{Place, Transfer};
 use crate::records::copy::{Before, Copies, Seen, seen_in};
@@ -17,44 +18,44 @@ use crate::records::journal::{Entry, Journal, is_next_poll};
 /// One counted message.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// Which counted message.
+    /// Index among the counted messages.
     pub index: u64,
-    /// What the workload and its peer said of it.
+    /// The account of its reader and of its sender.
     pub message: Message,
-    /// When its first bytes were ready in the kernel.
+    /// When its first bytes were ready in the kernel, ns.
     pub ready: u64,
-    /// How that is known.
+    /// The sign by which the moment of readiness is known.
     pub ready_source: ReadySource,
-    /// When somebody came for it.
+    /// When the read call started, ns: see `came`.
     pub come: u64,
-    /// Phase 1, from wanting to ready.
+    /// Phase 1, from the request to readiness.
     pub phase1: Phase1,
-    /// Phase 2 on the application's own time.
+    /// Phase 2 in the application's own threads, ns.
     pub copy_blocked: u64,
-    /// Phase 2 on somebody else's.
+    /// Phase 2 in helper threads and kernel threads, ns.
     pub copy_free: u64,
     /// How phase 2 is known: as the least certain of its copies.
     pub copy_source: CopySource,
-    /// Phase 2 took no longer than this.
+    /// Upper bound of phase 2, ns.
     pub copy_upper: u64,
     /// Whether a readiness call announced it.
     pub joined: bool,
-    /// What brought it, in order.
+    /// The transfers that brought its bytes, in order of their end.
     pub transfers: Vec<Transfer>,
 }
 
 impl Operation {
-    /// Ready until somebody came.
+    /// Data ready until the read call started, ns.
     pub fn pickup(&self) -> u64 {
         self.come.saturating_sub(self.ready)
     }
 
-    /// Ready until the application had it.
+    /// Data ready until delivered to the application, ns.
     pub fn latency(&self) -> u64 {
         self.message.have_ns.saturating_sub(self.ready)
     }
 
-    /// Bytes that the kernel's records show.
+    /// Number of bytes that the kernel's records show.
     pub fn bytes(&self) -> u64 {
         self.transfers.iter().map(|transfer| transfer.bytes.unwrap_or(self.message.bytes)).sum()
     }
@@ -80,58 +81,66 @@ impl<'a> Threads<'a> {
         calls[first..].iter().copied().take_while(move |entry| entry.enter() < to)
     }
 
-    /// The last call of `tid` that returned before `at`.
+    /// Calls of `tid` that returned before `at`, the last one first.
     pub fn before(&self, tid: u32, at: u64) -> impl Iterator<Item = &'a Entry> {
         let calls = self.0.get(&tid).map_or(&[][..], Vec::as_slice);
         calls[..calls.partition_point(|entry| entry.exit() <= at)].iter().rev().copied()
     }
 }
 
-/// The operations of a run, and what its calibration messages say of its copies.
+/// The operations of a program, and what they were measured against.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The counted messages that the records show, in order of sending.
+    pub operations: Vec<Operation>,
+    /// Floors and estimates of copies, from the calibration messages.
+    pub copies: Copies,
+}
+
+/// Makes the operations of `traffic` from what was recorded.
 pub fn operations(
     journal: &Journal,
     threads: &Threads<'_>,
     transfers: &[Transfer],
-    spec: &Spec,
-    log: &Log,
-) -> (Vec<Operation>, Copies) {
-    let mine = by_message(transfers, log);
-    let first = (spec.calibration + spec.warmup) as usize;
+    traffic: &Traffic<'_>,
+) -> Measured {
+    let mine = by_message(transfers, traffic.messages);
+    let first = traffic.uncounted();
     let seen = |messages: &[Vec<Transfer>]| -> Vec<Seen> {
         messages.iter().flatten().map(|transfer| transfer.seen).collect()
     };
-    let calibration = seen(&mine[..(spec.calibration as usize).min(mine.len())]);
-    let reads = log.reference.iter().flat_map(|reference| {
+    let calibration = seen(&mine[..traffic.calibration.min(mine.len())]);
+    let reads = traffic.reference.iter().flat_map(|reference| {
         let calls = journal.calls.iter().filter(|entry| entry.role() == Role::Data);
-        calls.filter(|entry| entry.call.fd == reference.fd && entry.exit() < log.measure_from_ns)
+        calls.filter(|entry| entry.call.fd == reference.fd && entry.exit() < traffic.measured.from_ns)
     });
     let reference = reads.filter_map(|entry| seen_in(&entry.call));
     let copies =
         Copies::of(calibration, seen(mine.get(first..).unwrap_or_default()), reference).exact(journal.exact);
     let signs = Signs::of(journal, transfers);
-    let counted = log.messages.iter().zip(mine).skip(first).enumerate();
+    let counted = traffic.messages.iter().zip(mine).skip(first).enumerate();
     let operations = counted
         .filter(|(_, (_, transfers))| !transfers.is_empty())
         .map(|(index, (message, transfers))| {
-            operation(index as u64, *message, transfers, threads, &signs, &copies, log)
+            operation(index as u64, *message, transfers, threads, &signs, &copies, traffic)
         })
         .collect();
-    (operations, copies)
+    Measured { operations, copies }
 }
 
 /// Gives every transfer to the message during which it ended, per connection.
-fn by_message(transfers: &[Transfer], log: &Log) -> Vec<Vec<Transfer>> {
+fn by_message(transfers: &[Transfer], messages: &[Message]) -> Vec<Vec<Transfer>> {
     let mut lanes: HashMap<u32, Vec<usize>> = HashMap::new();
-    for (index, message) in log.messages.iter().enumerate() {
+    for (index, message) in messages.iter().enumerate() {
         lanes.entry(message.connection).or_default().push(index);
     }
-    let mut mine = vec![Vec::new(); log.messages.len()];
+    let mut mine = vec![Vec::new(); messages.len()];
     for transfer in transfers {
         let Some(lane) = lanes.get(&transfer.connection) else { continue };
-        let position = lane.partition_point(|&index| log.messages[index].have_ns < transfer.end);
+        let position = lane.partition_point(|&index| messages[index].have_ns < transfer.end);
         // A multishot request may be ahead of the application: what is whole gets nothing more.
         if let Some(&index) =
-            lane[position..].iter().find(|&&index| !is_whole(&mine[index], &log.messages[index]))
+            lane[position..].iter().find(|&&index| !is_whole(&mine[index], &messages[index]))
         {
             mine[index].push(*transfer);
         }
@@ -139,7 +148,7 @@ fn by_message(transfers: &[Transfer], log: &Log) -> Vec<Vec<Transfer>> {
     mine
 }
 
-/// Whether these bring all of the message, as far as the records tell.
+/// Whether `transfers` bring all bytes of the message, as far as the records tell.
 fn is_whole(transfers: &[Transfer], message: &Message) -> bool {
     let bytes: u64 = transfers.iter().filter_map(|transfer| transfer.bytes).sum();
     bytes > 0 && bytes >= message.bytes
@@ -152,15 +161,15 @@ fn operation(
     threads: &Threads<'_>,
     signs: &Signs,
     copies: &Copies,
-    log: &Log,
+    traffic: &Traffic<'_>,
 ) -> Operation {
     let first = transfers[0];
-    let thread = log.connections.get(message.connection as usize).map_or(0, |connection| connection.thread);
+    let thread = traffic.thread_of(message.connection);
     let (ready, ready_source) = signs.ready(&message, &first, thread);
     let come = came(&first, ready, copies);
     let mut phase1 = phase1(threads, thread, message.want_ns, ready);
     // A message that arrives in pieces is waited for again after its first piece. A wait between ready and
-    // that piece is none of it: whoever comes for the data comes late, or the thread waits for another.
+    // that piece does not count: the reading thread is late, or this thread waits for another one.
     let again =
         threads.between(thread, first.end, message.have_ns).filter(|entry| entry.enter() >= first.end);
     phase1.blocked_ns += again.map(|entry| entry.call.parts.wait).sum::<u64>();
@@ -192,7 +201,7 @@ fn operation(
     }
 }
 
-/// When somebody came for the data: entered a call for it, or was switched in inside one. A request is
+/// When the read call started, ns: its thread entered it, or was switched in inside it after data was ready. A request is
 /// carried out at a moment without a mark; the start of its copy is the first that is known.
 fn came(first: &Transfer, ready: u64, copies: &Copies) -> u64 {
     let at = match (first.place, first.seen) {
@@ -205,7 +214,7 @@ fn came(first: &Transfer, ready: u64, copies: &Copies) -> u64 {
     at.min(first.end).max(ready)
 }
 
-/// What a thread did between wanting and ready.
+/// What a thread did between the request and readiness.
 ///
 /// Losing the CPU between two polls is blocked: the thread was about to ask again. Losing it while it runs
 /// its own code is waiting for something else, so it stays free.
@@ -237,14 +246,14 @@ fn phase1(threads: &Threads<'_>, tid: u32, want: u64, ready: u64) -> Phase1 {
     phase
 }
 
-/// Everything that tells when data was ready.
+/// The signs in the records that tell when data was ready.
 struct Signs {
     sockets: HashMap<u64, Vec<u64>>,
     /// The socket of each connection, learned from its transfers.
     of_connection: HashMap<u32, u64>,
     task_adds: HashMap<u64, Vec<u64>>,
     signals: Vec<u64>,
-    /// Wake-ups of each thread.
+    /// Moments of the wake-ups of each thread, ns.
     wakes: HashMap<u32, Vec<u64>>,
 }
 

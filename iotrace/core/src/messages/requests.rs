@@ -5,33 +5,33 @@ use std::collections::HashMap;
 use iotrace_ebpf::abi::{UringEvent, UringRecord};
 
 use crate::domain::dist::Histogram;
-use crate::domain::model::Model;
-use crate::domain::spec::Log;
+use crate::domain::spec::Counters;
+use crate::domain::traffic::{RequestKind, Traffic, Window};
 use crate::messages::operation::Operation;
 use crate::messages::transfer::Place;
 use crate::records::journal::Journal;
 use crate::summary::{CopiedIn, Requests};
 
-/// Sums up the requests of a run; `None` for models without any.
-pub fn requests(journal: &Journal, operations: &[Operation], model: Model, log: &Log) -> Option<Requests> {
-    if !matches!(
-        model,
-        Model::PosixAio | Model::LinuxAio | Model::LinuxAioPoll | Model::IoUring | Model::IoUringSqpoll
-    ) {
-        return None;
-    }
-    let served = model.is_io_uring().then(|| Served::of(journal, log));
+/// Sums up the requests of a program; `None` where it makes none. `counters` are the program's own.
+pub fn requests(
+    journal: &Journal,
+    operations: &[Operation],
+    traffic: &Traffic<'_>,
+    counters: &Counters,
+) -> Option<Requests> {
+    let kind = traffic.requests?;
+    let served = (kind == RequestKind::Uring).then(|| Served::of(journal, traffic.measured));
     // No events at all: the kernel has none, or their tracepoint is missing.
     let recorded = |count: &dyn Fn(&Served) -> u64| served.as_ref().map(count).filter(|&count| count > 0);
     let times = |time: &dyn Fn(&Operation) -> Option<u64>| {
         operations.iter().filter_map(time).collect::<Histogram>().measured()
     };
     // A poll request is complete when the socket is ready; its copy is a data call of its own.
-    let copies = model != Model::LinuxAioPoll;
+    let copies = kind != RequestKind::SubmitPoll;
     let completed = |operation: &Operation| operation.transfers.last().map(|transfer| transfer.end);
     Some(Requests {
-        submitted: recorded(&|served| served.submitted).unwrap_or(log.counters.submitted),
-        completed: recorded(&|served| served.completed).unwrap_or(log.counters.completed),
+        submitted: recorded(&|served| served.submitted).unwrap_or(counters.submitted),
+        completed: recorded(&|served| served.completed).unwrap_or(counters.completed),
         inline: served.as_ref().map(|served| served.inline),
         polled: served.as_ref().map(|served| served.polled),
         worker: served.as_ref().map(|served| served.worker),
@@ -63,7 +63,7 @@ fn copied_in(operations: &[Operation]) -> CopiedIn {
     places
 }
 
-/// How io_uring served its requests.
+/// How io_uring served its requests, in requests.
 #[derive(Default)]
 struct Served {
     submitted: u64,
@@ -74,9 +74,9 @@ struct Served {
 }
 
 impl Served {
-    /// A request belongs to the measured window when it was completed in it; what it went through on
-    /// the way is known by its user data, of which one request is under way at a time.
-    fn of(journal: &Journal, log: &Log) -> Self {
+    /// A request belongs to the measured window when it was completed in it; its
+    /// earlier events are found by its user data, which at most one open request has at a time.
+    fn of(journal: &Journal, measured: Window) -> Self {
         #[derive(Default)]
         struct Way {
             polled: bool,
@@ -85,7 +85,7 @@ impl Served {
         let mut served = Self::default();
         let mut ways: HashMap<u64, Way> = HashMap::new();
         let mut requests: HashMap<u64, u64> = HashMap::new();
-        let inside = |event: &UringRecord| (log.measure_from_ns..=log.measure_to_ns).contains(&event.head.at);
+        let inside = |event: &UringRecord| measured.holds(event.head.at);
         for event in &journal.uring {
             match UringEvent::try_from(event.event) {
                 Ok(UringEvent::Submit) => {

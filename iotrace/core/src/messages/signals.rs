@@ -5,17 +5,18 @@ use iotrace_ebpf::abi::{SIGNAL_DELIVERED, SIGNAL_GENERATED, SignalRecord};
 
 use crate::domain::Role;
 use crate::domain::dist::Histogram;
-use crate::domain::spec::Log;
+use crate::domain::spec::Counters;
 use crate::domain::syscall;
+use crate::domain::traffic::Window;
 use crate::records::journal::Journal;
 use crate::summary::Signals;
 
-/// `SIGIO`
+/// Number of `SIGIO`.
 pub const SIGIO: u32 = 29;
 
-/// Sums up the signals of the measured window.
-pub fn signals(journal: &Journal, log: &Log) -> Signals {
-    let inside = |at: u64| at >= log.measure_from_ns && at <= log.measure_to_ns;
+/// Sums up the signals of the measured window. `counters` are the program's own.
+pub fn signals(journal: &Journal, measured: Window, counters: &Counters) -> Signals {
+    let inside = |at: u64| measured.holds(at);
     let of = |event: u32| move |signal: &&SignalRecord| signal.event == event && inside(signal.head.at);
     let generated: Vec<&SignalRecord> = journal.signals.iter().filter(of(SIGNAL_GENERATED)).collect();
     let with = |result: i32| generated.iter().filter(|signal| signal.result == result).count() as u64;
@@ -30,8 +31,8 @@ pub fn signals(journal: &Journal, log: &Log) -> Signals {
         coalesced: Some(with(2)),
         not_queued: Some(generated.len() as u64 - with(0) - with(2)),
         delivered: Some(deliveries.len() as u64),
-        handler_runs: log.counters.handler_runs,
-        spurious: log.counters.handler_spurious,
+        handler_runs: counters.handler_runs,
+        spurious: counters.handler_spurious,
         ready_to_generated: ready_to_generated.measured(),
         generated_to_delivered: generated_to_delivered(&generated, &deliveries).measured(),
         delivered_to_read: delivered_to_read(journal, &deliveries).measured(),
@@ -68,7 +69,7 @@ fn generated_to_delivered(generated: &[&SignalRecord], deliveries: &[(u64, u32)]
     times
 }
 
-/// From the delivery to the enter of the first data call of that thread after it.
+/// Times from each delivery to the enter of the next data call of its thread, ns.
 fn delivered_to_read(journal: &Journal, deliveries: &[(u64, u32)]) -> Histogram {
     let mut reads: Vec<(u64, u32)> = journal
         .calls

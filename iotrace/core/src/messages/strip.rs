@@ -1,24 +1,29 @@
 //! The picture of one message: what its threads did, moment by moment.
 
-use crate::domain::spec::Log;
+use crate::domain::traffic::Traffic;
 use crate::domain::{ReadySource, syscall};
 use crate::messages::operation::{Operation, Threads};
 use crate::records::journal::{Entry, Journal};
 use crate::summary::{Lane, Mark, Segment, State, Strip};
 
 /// The strip of the operation with the median latency.
-pub fn strip(journal: &Journal, threads: &Threads<'_>, operations: &[Operation], log: &Log) -> Option<Strip> {
+pub fn strip(
+    journal: &Journal,
+    threads: &Threads<'_>,
+    operations: &[Operation],
+    traffic: &Traffic<'_>,
+) -> Option<Strip> {
     let mut by_latency: Vec<&Operation> = operations.iter().collect();
     by_latency.sort_by_key(|operation| operation.latency());
     let operation = *by_latency.get(by_latency.len() / 2)?;
-    let app = log.connections.get(operation.message.connection as usize)?.thread;
+    let app = traffic.connections.get(operation.message.connection as usize)?.thread;
     let mut tids = vec![app];
     for transfer in &operation.transfers {
         if !tids.contains(&transfer.tid) {
             tids.push(transfer.tid);
         }
     }
-    let lanes = tids.into_iter().map(|tid| lane(journal, threads, operation, log, tid)).collect();
+    let lanes = tids.into_iter().map(|tid| lane(journal, threads, operation, traffic, tid)).collect();
     Some(Strip {
         message: operation.index,
         lanes,
@@ -27,7 +32,13 @@ pub fn strip(journal: &Journal, threads: &Threads<'_>, operations: &[Operation],
     })
 }
 
-fn lane(journal: &Journal, threads: &Threads<'_>, operation: &Operation, log: &Log, tid: u32) -> Lane {
+fn lane(
+    journal: &Journal,
+    threads: &Threads<'_>,
+    operation: &Operation,
+    traffic: &Traffic<'_>,
+    tid: u32,
+) -> Lane {
     let (from, to) = (operation.message.want_ns, operation.message.have_ns);
     let mut pieces = Vec::new();
     for entry in threads.between(tid, from, to) {
@@ -48,7 +59,7 @@ fn lane(journal: &Journal, threads: &Threads<'_>, operation: &Operation, log: &L
             syscall: nr.map(syscall::name),
         })
         .collect();
-    Lane { thread_role: journal.thread_role(tid, &log.app_threads), tid, segments }
+    Lane { thread_role: journal.thread_role(tid, traffic.app_threads), tid, segments }
 }
 
 type Piece = (u64, u64, State, Option<u32>);

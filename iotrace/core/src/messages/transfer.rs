@@ -7,8 +7,7 @@ use iotrace_ebpf::abi::traits::{REQUESTS, SUBMIT_READS};
 use iotrace_ebpf::abi::{RecvRecord, UringEvent, UringRecord};
 use iotrace_ebpf::book::{self, Recorded};
 
-use crate::domain::model::Model;
-use crate::domain::spec::Log;
+use crate::domain::traffic::{RequestKind, Traffic};
 use crate::domain::{Role, ThreadRole, syscall};
 use crate::records::copy::{Before, Seen, seen_in};
 use crate::records::journal::{Entry, Journal};
@@ -31,7 +30,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Whether the application's own thread paid for it.
+    /// Whether the copy took time of the application's own thread.
     pub fn is_app(self) -> bool {
         matches!(self, Place::DataCall | Place::OwnCall | Place::TaskWork)
     }
@@ -40,52 +39,51 @@ impl Place {
 /// One arrival of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer {
-    /// The thread that copied.
+    /// Id of the thread that copied.
     pub tid: u32,
-    /// Index of the connection in the workload's log.
+    /// Index of the connection, see [`Traffic::connections`].
     pub connection: u32,
-    /// When the carrier began to be carried out: enter of the call, submission of the request.
+    /// When the call was entered or the request submitted, ns.
     pub enter: u64,
-    /// When its thread was on the CPU for it last: after this it copies.
+    /// When its thread got the CPU for it the last time, ns: it copies after this moment.
     pub on_cpu: u64,
-    /// Start of the copy, or of the window it lies in.
+    /// Start of the copy, or of the window it lies in, ns.
     pub copy_from: u64,
-    /// End of the copy, or of the window.
+    /// End of the copy, or of the window it lies in, ns.
     pub copy_to: u64,
-    /// When the kernel was done: exit of the call, completion of the request.
+    /// When the call returned or the request completed, ns.
     pub end: u64,
-    /// Bytes, where the kernel's records tell.
+    /// Number of bytes; `None` where no record tells.
     pub bytes: Option<u64>,
-    /// What was seen of the copy.
+    /// What the records show of the copy.
     pub seen: Seen,
-    /// Where it ran.
+    /// Where the copy ran.
     pub place: Place,
-    /// Its socket; 0: unknown.
+    /// Address of its socket; 0: not known.
     pub sock: u64,
 }
 
-/// All transfers to the workload's connections, in order of their end.
-pub fn transfers(journal: &Journal, model: Model, log: &Log) -> Vec<Transfer> {
+/// All transfers to the connections of `traffic`, in order of their end.
+pub fn transfers(journal: &Journal, traffic: &Traffic<'_>) -> Vec<Transfer> {
     let mut all: Vec<Transfer> =
-        journal.calls.iter().filter_map(|entry| by_call(journal, entry, model, log)).collect();
-    if model.is_io_uring() {
-        all.extend(by_request(journal, log));
+        journal.calls.iter().filter_map(|entry| by_call(journal, entry, traffic)).collect();
+    if traffic.requests == Some(RequestKind::Uring) {
+        all.extend(by_request(journal, traffic));
     }
     all.sort_by_key(|transfer| transfer.end);
     all
 }
 
-fn by_call(journal: &Journal, entry: &Entry, model: Model, log: &Log) -> Option<Transfer> {
+fn by_call(journal: &Journal, entry: &Entry, traffic: &Traffic<'_>) -> Option<Transfer> {
     let call = &entry.call;
     if call.ret <= 0 {
         return None;
     }
     let (connection, place, bytes) = if entry.role() == Role::Data {
-        let connection = log.connections.iter().position(|connection| connection.fd == call.fd)?;
-        let app = journal.thread_role(call.head.tid, &log.app_threads) == ThreadRole::App;
+        let connection = traffic.connections.iter().position(|connection| connection.fd == call.fd)?;
+        let app = journal.thread_role(call.head.tid, traffic.app_threads) == ThreadRole::App;
         (connection, if app { Place::DataCall } else { Place::Helper }, Some(call.ret as u64))
-    } else if syscall::is(call.nr, SUBMIT_READS) && model == Model::LinuxAio {
-        // Such a workload has one connection; the call's arguments do not name it.
+    } else if syscall::is(call.nr, SUBMIT_READS) && traffic.requests == Some(RequestKind::SubmitRead) {
         let bytes = call.copy_bytes.max(call.recv_bytes);
         (0, Place::OwnCall, (bytes > 0).then_some(bytes))
     } else {
@@ -116,18 +114,18 @@ fn by_call(journal: &Journal, entry: &Entry, model: Model, log: &Log) -> Option<
 /// The request of a user data under way.
 #[derive(Clone, Copy, Default)]
 struct Begun {
-    /// When it was submitted.
+    /// When the request was submitted, ns.
     submitted: u64,
-    /// When it was last started on, or its thread was told to.
+    /// When the kernel last began to carry the request out, or told a thread to, ns.
     started: u64,
-    /// Whether the former: where functions are hooked.
+    /// Whether `started` is when the kernel began: known where functions are hooked.
     issued: bool,
 }
 
 impl Begun {
     fn again(&mut self, at: u64, issued: bool) {
         if self.submitted == 0 {
-            self.submitted = at; // before anyone watched
+            self.submitted = at; // submitted before tracing began
         }
         (self.started, self.issued) = (at, issued);
     }
@@ -141,7 +139,7 @@ struct Pending {
     first: u64,
     last: u64,
     received: VecDeque<(RecvRecord, Option<Seen>, u64, u64)>,
-    /// Latest moment before which this thread was busy with something else.
+    /// The thread worked on another request until this moment, ns.
     busy_until: u64,
 }
 
@@ -165,7 +163,7 @@ impl Step<'_> {
 /// Joins copies, receives and completions of io_uring: a receive owns the copies of its thread before
 /// it, a completion owns the oldest receive of its thread (completions are flushed in the order in
 /// which requests were carried out).
-fn by_request(journal: &Journal, log: &Log) -> Vec<Transfer> {
+fn by_request(journal: &Journal, traffic: &Traffic<'_>) -> Vec<Transfer> {
     let mut steps: Vec<Step<'_>> = journal.copies.iter().map(Step::Copy).collect();
     steps.extend(journal.recvs.iter().map(Step::Recv));
     steps.extend(journal.uring.iter().map(Step::Uring));
@@ -201,7 +199,7 @@ fn by_request(journal: &Journal, log: &Log) -> Vec<Transfer> {
                 Ok(UringEvent::Complete) if event.res > 0 => {
                     let pending = threads.entry(event.head.tid).or_default();
                     let begun = begun.get(&event.user_data).copied().unwrap_or_default();
-                    all.push(pending.complete(event, begun, journal, log));
+                    all.push(pending.complete(event, begun, journal, traffic));
                 }
                 _ => {}
             },
@@ -223,7 +221,13 @@ impl Pending {
         seen
     }
 
-    fn complete(&mut self, event: &UringRecord, begun: Begun, journal: &Journal, log: &Log) -> Transfer {
+    fn complete(
+        &mut self,
+        event: &UringRecord,
+        begun: Begun,
+        journal: &Journal,
+        traffic: &Traffic<'_>,
+    ) -> Transfer {
         let (end_of_window, last_in, nr, tid, sock, marked, first, last) = match self.received.pop_front() {
             Some((recv, seen, first, last)) => {
                 (recv.head.at, recv.last_in, recv.nr, recv.head.tid, recv.sock, seen, first, last)
@@ -245,7 +249,7 @@ impl Pending {
         let window = Seen::Window { upper: end_of_window - on_cpu, before, bytes: event.res as u64 };
         let is_marked = marked.is_some();
         let seen = marked.unwrap_or(window);
-        let place = match journal.thread_role(tid, &log.app_threads) {
+        let place = match journal.thread_role(tid, traffic.app_threads) {
             ThreadRole::Sqpoll => Place::Sqpoll,
             ThreadRole::Worker => Place::Worker,
             ThreadRole::Helper => Place::Helper,

@@ -15,7 +15,7 @@ pub fn verdict(operations: &[Operation]) -> Verdict {
         (phase1.polling_ns, Meant::Polling),
         (phase1.free_ns, Meant::Free),
     ];
-    // max_by_key takes the last of equals; all zero (data was always there) means nobody was blocked.
+    // max_by_key takes the last of equals; all zero (data was always there) means no thread was blocked.
     let phase1 = largest.into_iter().max_by_key(|(ns, _)| *ns).map_or(Meant::Free, |(_, meant)| meant);
     let blocked: u64 = operations.iter().map(|operation| operation.copy_blocked).sum();
     let free: u64 = operations.iter().map(|operation| operation.copy_free).sum();

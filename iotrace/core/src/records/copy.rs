@@ -33,18 +33,18 @@ pub enum Before {
 pub enum Seen {
     /// Marks at both edges.
     Marked {
-        /// Time between the marks, all copies together.
+        /// Time between the marks, all copies together, ns.
         raw: u64,
-        /// Copies.
+        /// Number of copies.
         copies: u64,
     },
     /// Only the window it must lie in.
     Window {
-        /// Length of the window.
+        /// Length of the window, ns: the copy took no longer.
         upper: u64,
         /// What it begins with.
         before: Before,
-        /// Bytes moved; 0: unknown.
+        /// Number of bytes moved; 0: not known.
         bytes: u64,
     },
 }
@@ -52,26 +52,26 @@ pub enum Seen {
 /// The copy of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copied {
-    /// Time in the copy.
+    /// Time in the copy, ns.
     pub ns: u64,
-    /// How it is known.
+    /// How the time is known.
     pub source: CopySource,
-    /// It was not longer than this.
+    /// Upper bound of the time, ns.
     pub upper: u64,
 }
 
 /// What the copies of a run are measured against.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copies {
-    /// Median of a marked one-byte copy.
+    /// Median of a marked one-byte copy, ns.
     marked: Option<u64>,
     /// Whether the marks are function hooks.
     exact: bool,
-    /// Median window around a one-byte message, by what it begins with.
+    /// Median window around a one-byte message, ns, by what it begins with.
     windows: HashMap<Before, u64>,
-    /// The estimate for windows of one kind and size class.
+    /// Estimated copy for windows of one kind and size class, ns.
     estimates: HashMap<(Before, u32), u64>,
-    /// ns per KiB of an ordinary read of the same kind, for windows that begin nowhere in particular.
+    /// ns per KiB of an ordinary read of the same kind, for windows whose start says nothing about the copy.
     reference: Option<u64>,
 }
 
@@ -109,7 +109,7 @@ impl Copies {
         copies
     }
 
-    /// The same, with marks made by function hooks or not.
+    /// These measurements, with the note whether function hooks made the marks.
     #[must_use]
     pub fn exact(self, exact: bool) -> Self {
         Self { exact, ..self }
@@ -138,7 +138,7 @@ impl Copies {
         }
     }
 
-    /// The floor that was subtracted from such a copy.
+    /// The floor that was subtracted from such a copy, ns; `None` where none is known.
     pub fn floor(&self, seen: Seen) -> Option<u64> {
         match seen {
             Seen::Marked { .. } => self.marked,
@@ -146,7 +146,7 @@ impl Copies {
         }
     }
 
-    /// The floor under a window: of its own kind, else the smallest of the others.
+    /// The floor under a window, ns: that of its own kind, else the smallest of the other kinds.
     fn window(&self, before: Before) -> Option<u64> {
         self.windows.get(&before).or_else(|| self.windows.values().min()).copied()
     }

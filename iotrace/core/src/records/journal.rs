@@ -17,8 +17,8 @@ use crate::domain::syscall;
 use crate::domain::{Role, ThreadRole};
 use crate::records::record::Record;
 
-/// Polls further apart than this (time without the CPU not counted) are not one stretch: the thread did
-/// something in between. Shorter, it is the way out of one call, the loop, an interrupt, and the way into
+/// Largest gap between two polls of one stretch, ns, time without the CPU not counted. In a longer gap the thread did
+/// something else. A shorter one is the way out of one call, the loop, an interrupt, and the way into
 /// the next.
 pub const POLL_GAP_NS: u64 = 20_000;
 
@@ -27,31 +27,31 @@ pub const POLL_GAP_NS: u64 = 20_000;
 pub struct Entry {
     /// The call; of a stretch, the first, with `head.at` and `parts` those of all.
     pub call: CallRecord,
-    /// How many.
+    /// Number of calls.
     pub count: u64,
-    /// Of a stretch: time between its polls in which the thread was runnable, but not running.
+    /// Of a stretch: time between its polls in which the thread was runnable, but not running, ns.
     pub lost_cpu: u64,
     /// Of a stretch: the sums of its calls.
     pub polls: Option<Box<Sums<Histogram>>>,
 }
 
 impl Entry {
-    /// When the (first) call was entered.
+    /// When the call (of a stretch: the first) was entered, ns.
     pub fn enter(&self) -> u64 {
         self.call.enter
     }
 
-    /// When the (last) call returned.
+    /// When the call (of a stretch: the last) returned, ns.
     pub fn exit(&self) -> u64 {
         self.call.head.at
     }
 
-    /// What it was for.
+    /// What the call was for.
     pub fn role(&self) -> Role {
         syscall::role_of(self.call.nr, self.call.arg2, self.call.arg3)
     }
 
-    /// Whether it returned "not yet" without having slept.
+    /// Whether the call returned "not yet" without having slept.
     pub fn is_poll(&self) -> bool {
         is_poll(&self.call)
     }
@@ -76,27 +76,27 @@ pub struct Journal {
     pub calls: Vec<Entry>,
     /// Copies outside data calls.
     pub copies: Vec<CopyRecord>,
-    /// Readiness of sockets.
+    /// Moments at which sockets became ready.
     pub ready: Vec<ReadyRecord>,
-    /// Signals.
+    /// Signals generated or delivered.
     pub signals: Vec<SignalRecord>,
-    /// io_uring requests.
+    /// Events of io_uring requests.
     pub uring: Vec<UringRecord>,
     /// Receives outside data calls.
     pub recvs: Vec<RecvRecord>,
     /// Files behind descriptors.
     pub files: Vec<FileRecord>,
-    /// Names of threads when they were first seen.
+    /// Names of threads when they were first seen, by thread id.
     pub names: HashMap<u32, String>,
-    /// Processes of those threads.
+    /// Process ids of threads, by thread id.
     pub processes: HashMap<u32, u32>,
     /// Copies of the exact tier beside marked ones.
     pub beside: Vec<CopyRecord>,
     /// Whether function hooks marked the copies.
     pub exact: bool,
-    /// Items that could not be decoded.
+    /// Number of items that could not be decoded.
     pub unknown: u64,
-    /// The last entry of each thread, to extend a stretch.
+    /// Index of the last entry of each thread in `calls`, to extend a stretch.
     last: HashMap<u32, usize>,
 }
 

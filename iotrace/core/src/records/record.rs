@@ -6,7 +6,7 @@ use iotrace_ebpf::abi::{
 };
 use zerocopy::FromBytes;
 
-/// One record.
+/// One record of the ring buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record {
     /// A finished call.

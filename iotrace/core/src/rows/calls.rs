@@ -5,22 +5,30 @@ use std::collections::BTreeMap;
 use iotrace_ebpf::book::{self, Moved, Outcome, Recorded, Sums};
 
 use crate::domain::dist::Histogram;
+use crate::domain::traffic::Window;
 use crate::domain::{Fd, Role, ThreadRole, syscall};
 use crate::records::copy::{Copies, Seen};
 use crate::records::journal::{Entry, Journal};
 use crate::rows::row::{self, Facts};
 use crate::summary::Call;
 
+/// A descriptor of the application, and the file behind it.
+#[derive(Clone, Debug)]
+pub struct NamedFd {
+    /// The descriptor's number.
+    pub number: i32,
+    /// The file.
+    pub file: Fd,
+}
+
 /// What the rows are made for.
 pub struct Scope<'a> {
-    /// Calls that returned after this ...
-    pub from: u64,
-    /// ... and not after this.
-    pub to: u64,
+    /// Calls that were entered and returned in this window.
+    pub measured: Window,
     /// Threads that run the application's code.
     pub app: &'a [u32],
-    /// The application's descriptors, with what they are.
-    pub fds: &'a [(i32, Fd)],
+    /// The application's descriptors.
+    pub fds: &'a [NamedFd],
     /// What the copies are measured against.
     pub copies: &'a Copies,
 }
@@ -28,7 +36,7 @@ pub struct Scope<'a> {
 impl Scope<'_> {
     /// Whether a call belongs to the scope.
     pub fn holds(&self, entry: &Entry) -> bool {
-        entry.enter() >= self.from && entry.exit() <= self.to
+        entry.enter() >= self.measured.from_ns && entry.exit() <= self.measured.to_ns
     }
 }
 
@@ -80,7 +88,7 @@ impl Booked {
 
     fn count_fd(&mut self, entry: &Entry, scope: &Scope<'_>) {
         let fd = (entry.role() == Role::Data)
-            .then(|| scope.fds.iter().find(|(fd, _)| *fd == entry.call.fd).map(|(_, fd)| fd.clone()))
+            .then(|| scope.fds.iter().find(|fd| fd.number == entry.call.fd).map(|fd| fd.file.clone()))
             .flatten();
         self.fd = Some(match (self.fd.take(), fd) {
             (None, fd) => fd,

@@ -8,20 +8,20 @@ use crate::domain::syscall;
 use crate::records::journal::Entry;
 use crate::summary::LongCall;
 
-/// Calls kept; a page of a terminal or two.
+/// Number of calls kept: one or two pages of a terminal.
 pub const KEPT: usize = 40;
 
 /// The longest calls so far.
 #[derive(Clone, Debug, Default)]
 pub struct Longest {
-    /// By length, then by moment and thread, so that no two are the same.
+    /// Calls by duration, then by enter and thread, so that no two have the same key; each with its process.
     calls: BTreeMap<(u64, u64, u32), (u32, LongCall)>,
-    /// All that were offered.
+    /// Number of calls that were offered.
     seen: u64,
 }
 
 impl Longest {
-    /// Offers a call of a trace that began at `started`.
+    /// Offers a call of a trace that began at `started`, ns.
     pub fn offer(&mut self, entry: &Entry, started: u64) {
         self.seen += entry.count;
         let (call, parts) = (&entry.call, entry.call.parts);
@@ -52,7 +52,7 @@ impl Longest {
         self.calls.insert(key, (call.head.tgid, long));
     }
 
-    /// Those of one process, in order of time.
+    /// The longest calls of one process, in order of time.
     pub fn of(&self, pid: u32) -> Vec<LongCall> {
         let mine = self.calls.values().filter(|(tgid, _)| *tgid == pid);
         let mut calls: Vec<LongCall> = mine.map(|(_, call)| call.clone()).collect();
@@ -60,7 +60,7 @@ impl Longest {
         calls
     }
 
-    /// Calls that were offered.
+    /// Number of calls that were offered.
     pub fn seen(&self) -> u64 {
         self.seen
     }

@@ -1,6 +1,7 @@
 //! Rows of calls: from the sums that the kernel keeps (`trace`) and from records (`run`).
 
 pub mod batch;
+pub mod booked;
 pub mod calls;
 pub mod ledger;
 pub mod longest;

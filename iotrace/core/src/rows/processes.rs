@@ -14,17 +14,17 @@ use crate::summary::{Call, InFlight, Process, Waker};
 /// What is known of threads and files beside the sums.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    /// Threads: name and process.
+    /// Name and process id of each thread, by thread id.
     pub threads: HashMap<u32, (String, u32)>,
-    /// Files by their address.
+    /// Files, by [`AggKey::file`].
     pub files: HashMap<u64, Fd>,
-    /// What their waits are for, where that is known.
+    /// What waits on a file are for, where that is known, by [`AggKey::file`].
     pub waits: HashMap<u64, WaitsFor>,
-    /// Processes whose epoll descriptors were looked at: how they are triggered.
+    /// How epoll registrations are triggered, by process; only processes that were looked at.
     pub triggers: HashMap<u32, Triggers>,
-    /// Threads that ended and whose names were dropped, by process.
+    /// Number of threads that ended and whose names were dropped, by process.
     pub ended_threads: HashMap<u32, u64>,
-    /// Entries that stand for all processes that ended under a name: it, and how many they were.
+    /// Entries that stand for all ended processes of one name: the name, and the number of processes, by entry.
     pub stand_ins: HashMap<u32, (String, u64)>,
     /// Whether function hooks marked the copies.
     pub exact: bool,
@@ -33,29 +33,29 @@ pub struct Names {
 }
 
 impl Names {
-    /// Name of a process: of the thread that leads it, of any other, or none if none was seen.
+    /// Name of a process: that of its leading thread, else of any other thread; `None` if no thread was seen.
     pub fn known(&self, pid: u32) -> Option<&str> {
         let leader = self.threads.get(&pid).map(|(name, _)| name);
         let any = || self.threads.values().find(|(_, tgid)| *tgid == pid).map(|(name, _)| name);
         leader.or_else(any).map(String::as_str)
     }
 
-    /// What to call a process.
+    /// Name of a process in a result: its own, or its number where no name is known.
     pub fn process(&self, pid: u32) -> String {
         self.known(pid).map_or_else(|| format!("process {pid}"), str::to_owned)
     }
 }
 
-/// What is open at the end, and what was already open at the start.
+/// Calls that were open when tracing ended or began.
 #[derive(Clone, Debug, Default)]
 pub struct InFlightCalls {
     /// Open calls of known threads.
     pub open: Vec<Open>,
-    /// Calls that are open since before tracing began: process, thread, number.
+    /// Calls that have been open since before tracing began: process, thread, syscall number.
     pub before: Vec<(u32, u32, u32)>,
-    /// The clock at the end.
+    /// When tracing ended, ns.
     pub now: u64,
-    /// The clock at the start.
+    /// When tracing began, ns.
     pub started: u64,
 }
 
@@ -125,7 +125,7 @@ fn unnamed(fd: i32) -> Fd {
     Fd { kind: "unknown".to_owned(), name: format!("descriptor {fd}, closed before it could be looked at") }
 }
 
-/// Most wakers that are worth a line.
+/// Largest number of wakers shown for a process.
 const WAKERS: usize = 8;
 
 fn wakers(pid: u32, snapshot: &Snapshot, names: &Names) -> Vec<Waker> {
@@ -168,7 +168,7 @@ fn in_flight(pid: u32, calls: &InFlightCalls) -> Vec<InFlight> {
     all
 }
 
-/// Whether a row's waits are for output.
+/// Whether the calls of a row wait for room to write, rather than for data.
 pub fn is_output(call: &Call) -> bool {
     call.direction == Some(Direction::Out)
 }

@@ -2,21 +2,21 @@
 //!
 //! The weight of a model is the number of transfers to the process that came by it:
 //! - a data call that slept is *blocking* I/O;
-//! - a data call that did not, in a process that waits with `select`, `poll` or `epoll_wait`, belongs to
-//!   those, in proportion to the events each returned;
+//! - a data call that did not sleep, in a process that waits with `select`, `poll` or `epoll_wait`, belongs to
+//!   these models, in proportion to the events that each of these calls returned;
 //! - many `EAGAIN` returns beyond one for each such event are *nonblocking* polling;
 //! - requests count as their submit calls return them.
 //!
-//! What is left is data that was there already.
+//! All other transfers found data that was there already.
 
 use crate::domain::Triggers;
 use crate::domain::{Direction, Role};
 use crate::summary::{Call, ModelUse};
 
-/// More `EAGAIN` than this for each read is asking again and again.
+/// A process with more `EAGAIN` returns per read than this polls: it asks again and again.
 const POLLS_PER_READ: f64 = 2.0;
 
-/// What a process's calls say.
+/// Counts of a process's calls by their outcome, in calls.
 struct Counts {
     reads: f64,
     slept: f64,

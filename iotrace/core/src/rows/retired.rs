@@ -7,42 +7,42 @@ use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey};
 
 use crate::rows::sums::{Snapshot, merge};
 
-/// Rows kept one by one; beyond that, ended processes of one name become one entry.
+/// Largest number of rows kept by process; with more, ended processes of one name become one entry.
 pub const ROWS: usize = 1024;
-/// Ids from here on are of entries that stand for several: no process has such a number (`PID_MAX_LIMIT`),
-/// while that of one that ended is soon another's.
+/// First pseudo process id, of entries that stand for several ended processes. It is above `PID_MAX_LIMIT`
+/// (`include/linux/threads.h`), so no process has it, while the kernel soon reuses the id of an ended process.
 pub const STAND_IN: u32 = 1 << 31;
 
-/// Everything that has ended.
+/// Sums of processes that have ended.
 #[derive(Clone, Debug, Default)]
 pub struct Retired {
     sums: Snapshot,
-    /// The entry of each name.
+    /// Id of the merged entry of each name.
     of_name: HashMap<String, u32>,
-    /// Of each entry: its name, and how many processes it stands for.
+    /// Name of each merged entry, and the number of processes it stands for, by its id.
     entries: HashMap<u32, (String, u64)>,
 }
 
 impl Retired {
-    /// Takes over what the kernel had of ended processes.
+    /// Adds the sums that were taken out of the kernel when processes ended.
     pub fn take(&mut self, ended: &Snapshot) {
         self.sums.add(ended);
     }
 
-    /// All sums: of those that live, and of those that ended.
+    /// All sums: `live`, and those of ended processes.
     pub fn with(&self, live: &Snapshot) -> Snapshot {
         let mut all = self.sums.clone();
         all.add(live);
         all
     }
 
-    /// Entries that stand for several: their names, and how many processes each has taken up.
+    /// Merged entries: the name of each, and the number of processes it stands for, by its id.
     pub fn stand_ins(&self) -> &HashMap<u32, (String, u64)> {
         &self.entries
     }
 
-    /// Puts ended processes of one name together if there are too many rows. `printed` is what was told
-    /// already: it must be kept in the same terms. Returns the processes whose entries are gone.
+    /// Merges ended processes of one name if there are too many rows. `printed` holds the sums that were printed
+    /// already; it is merged alike, so that differences can be taken. Returns the processes that were merged.
     pub fn fold(&mut self, name_of: impl Fn(u32) -> String, printed: &mut Snapshot) -> HashSet<u32> {
         if self.sums.rows.len() <= ROWS {
             return HashSet::new();
@@ -64,7 +64,7 @@ impl Retired {
 }
 
 impl Snapshot {
-    /// Adds another.
+    /// Adds the sums of another snapshot.
     pub fn add(&mut self, other: &Snapshot) {
         for (key, row) in &other.rows {
             merge(self.rows.entry(*key).or_default(), row);
@@ -77,8 +77,8 @@ impl Snapshot {
         }
     }
 
-    /// Gives the sums of processes to others; threads and descriptors are told apart no longer, nor are
-    /// wakers.
+    /// Re-keys rows by process, dropping thread, descriptor and waker: `into` has the new id of each process to
+    /// re-key.
     fn rename(&mut self, into: &HashMap<u32, u32>) {
         let row = |key: &AggKey| match into.get(&key.tgid) {
             Some(&tgid) => AggKey { file: 0, tgid, tid: 0, nr: key.nr, fd: -1 },
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(calls(&all), u64::from(many) * 3 + 5);
         assert_eq!(all.errors.values().sum::<u64>(), u64::from(many) + 1);
         assert_eq!(all.wakes.values().sum::<u64>(), 2 * (u64::from(many) + 1));
-        // The last is still there, and is told by itself; the others' wakers are threads that are told apart no longer.
+        // The last is still there, and is told by itself; the wakers of the others are merged.
         let several = all.wakes.keys().filter(|key| key.waker == WakeKey::MANY).count();
         assert_eq!((several, all.wakes.len()), (2, 3));
         assert_eq!(calls(&all.since(&printed)), 5, "what was printed is not printed again");

@@ -10,15 +10,15 @@ use crate::domain::dist::{Dist, Histogram};
 use crate::domain::{CopySource, Direction, Fd, Role, ThreadRole, WaitsFor, syscall};
 use crate::summary::Call;
 
-/// What is known of a row beside its sums.
+/// Facts of a row beside its sums.
 pub struct Facts {
     /// Number of the syscall.
     pub nr: u32,
     /// What its calls were for.
     pub role: Role,
-    /// Whose thread made them.
+    /// Kind of the threads that made the calls.
     pub thread_role: ThreadRole,
-    /// The thread, where rows are told apart by thread.
+    /// Id of the thread, where rows are by thread.
     pub tid: Option<u32>,
     /// The descriptor, where all calls of the row used one.
     pub fd: Option<Fd>,
@@ -34,9 +34,9 @@ pub struct Facts {
 
 /// Distributions as rows keep them.
 pub trait Shown {
-    /// As a result has it; `sum_ns` is the exact sum of its values.
+    /// The distribution as a result shows it; `sum_ns` is the exact sum of its values.
     fn shown(&self, sum_ns: u64) -> Dist;
-    /// How many values it has.
+    /// Number of values.
     fn values(&self) -> u64;
 }
 
@@ -60,7 +60,7 @@ impl Shown for Histogram {
     }
 }
 
-/// The row of a result.
+/// Makes the row of a result.
 pub fn call<D: Shown>(row: &Sums<D>, facts: Facts) -> Call {
     let Facts { nr, role, thread_role, tid, fd, waits_for, errors, exact, copy_floor_ns } = facts;
     let direction: Option<Direction> = syscall::direction(nr);

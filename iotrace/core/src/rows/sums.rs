@@ -6,16 +6,16 @@ use iotrace_ebpf::abi::{AGG_BUCKETS, Agg, AggKey, Buckets, ErrorKey, WakeKey};
 use iotrace_ebpf::book::{Distribution, Sums};
 use iotrace_ebpf::hist::{COARSE_ERROR, coarse, coarse_lower, coarse_upper};
 
-use crate::domain::dist::Dist;
+use crate::domain::dist::{Dist, Histogram};
 
-/// Everything summed up so far.
+/// Everything that was summed up from the start to one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// By process, syscall and what else tells rows apart.
+    /// Sums of calls by process, syscall and what else tells rows apart.
     pub rows: HashMap<AggKey, Row>,
-    /// Errors other than `EAGAIN`.
+    /// Number of errors other than `EAGAIN`.
     pub errors: HashMap<ErrorKey, u64>,
-    /// Wake-ups that ended sleeps.
+    /// Number of wake-ups that ended sleeps.
     pub wakes: HashMap<WakeKey, u64>,
 }
 
@@ -51,13 +51,13 @@ impl Snapshot {
 /// A call that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// Process.
+    /// Process id.
     pub tgid: u32,
-    /// Thread.
+    /// Thread id.
     pub tid: u32,
     /// Syscall number.
     pub nr: u32,
-    /// When it was entered.
+    /// When the call was entered, ns.
     pub since: u64,
 }
 
@@ -101,6 +101,13 @@ impl Coarse {
         }
     }
 
+    /// Adds finer counts. No fine bucket has parts in two coarse ones, so this is what counting the values makes.
+    fn add_fine(&mut self, fine: &Histogram) {
+        for (value, count) in fine.lower_edges() {
+            self.0[coarse(value)] += count;
+        }
+    }
+
     fn merge(&mut self, other: &Coarse) {
         for (sum, count) in self.0.iter_mut().zip(other.0.iter()) {
             *sum += count;
@@ -113,12 +120,12 @@ impl Coarse {
         }
     }
 
-    /// Values counted.
+    /// Number of values.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// As a distribution; extremes are edges of buckets, the sum is the exact one.
+    /// The distribution; its extremes are edges of buckets, `sum_ns` is the exact sum.
     pub fn dist(&self, sum_ns: u64) -> Dist {
         let filled = || self.0.iter().enumerate().filter(|(_, count)| **count > 0);
         let count = self.total();
@@ -156,12 +163,17 @@ fn middle(index: usize) -> u64 {
     low + (high - low) / 2
 }
 
-/// A row, all CPUs together.
+/// Sums of a row, all CPUs together.
 pub type Row = Sums<Coarse>;
 
 /// Adds what one CPU summed up to a row.
 pub fn add_cpu(row: &mut Row, cpu: &Agg) {
     row.combine(cpu, |sum, more| *sum += more, Coarse::add);
+}
+
+/// Adds the sums of a folded stretch of polls, see [`crate::records::journal::Entry::polls`], to a row.
+pub fn add_folded(row: &mut Row, polls: &Sums<Histogram>) {
+    row.combine(polls, |sum, more| *sum += more, Coarse::add_fine);
 }
 
 /// Adds a row to another.
@@ -201,6 +213,20 @@ mod tests {
         assert_eq!(delta.rows.len(), 1, "a row without calls in the interval is none");
         assert_eq!(delta.rows[&key], row(&[900]));
         assert_eq!(now.since(&Snapshot::default()), now);
+    }
+
+    #[test]
+    fn fine_buckets_lie_within_coarse_ones() {
+        let values =
+            (0..60).flat_map(|bit| [1u64 << bit, (1 << bit) + 1, (1 << bit) * 15 / 8, (1 << bit) - 1]);
+        let (mut counted, mut added) = (Coarse::default(), Coarse::default());
+        values.clone().for_each(|value| counted.count(value));
+        added.add_fine(&values.collect());
+        assert_eq!(added, counted);
+        for index in 1..iotrace_ebpf::hist::BUCKETS - 1 {
+            let (low, high) = (iotrace_ebpf::hist::lower(index), iotrace_ebpf::hist::upper(index));
+            assert_eq!(coarse(low), coarse(high), "bucket {index}");
+        }
     }
 
     #[test]

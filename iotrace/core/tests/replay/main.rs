@@ -4,6 +4,7 @@
 
 mod asynchronous;
 mod calls;
+mod foreign;
 mod pieces;
 mod tape;
 mod uring;
