@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 /// A distribution of times in ns.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Dist {
-    /// Values.
+    /// Number of values.
     pub count: u64,
-    /// Their exact sum.
+    /// Exact sum of the values.
     pub sum_ns: u64,
     /// The smallest, exact (0 when `count` is 0).
     pub min_ns: u64,
@@ -50,7 +50,7 @@ impl Histogram {
         self.sum = self.sum.saturating_add(value);
     }
 
-    /// Adds all values of another.
+    /// Adds all values of another histogram.
     pub fn merge(&mut self, other: &Histogram) {
         if other.count == 0 {
             return;
@@ -64,12 +64,12 @@ impl Histogram {
         self.sum = self.sum.saturating_add(other.sum);
     }
 
-    /// Values so far.
+    /// Number of values so far.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Their exact sum.
+    /// Exact sum of the values so far.
     pub fn sum(&self) -> u64 {
         self.sum
     }

@@ -18,13 +18,13 @@ pub struct Spec {
     pub model: Model,
     /// What carries the messages.
     pub transport: Transport,
-    /// Counted messages.
+    /// Number of counted messages.
     pub messages: u64,
     /// Bytes per counted or warm-up message.
     pub size: u64,
     /// Time between two sends, in ns. 0: as fast as the reader takes them.
     pub interval_ns: u64,
-    /// Connections the reader watches.
+    /// Number of connections that the reader watches.
     pub connections: u32,
     /// How many of them carry messages, in turn.
     pub active: u32,
@@ -39,12 +39,12 @@ pub struct Spec {
     pub meanwhile: Option<Meanwhile>,
     /// Loopback port to bind (tcp, udp); 0 lets the kernel choose.
     pub port: u16,
-    /// What only studies set.
+    /// Settings that only studies make.
     #[serde(default)]
     pub tuning: Tuning,
 }
 
-/// What only studies set. All default: the workload as `run` runs it.
+/// Settings that only studies make. By default the workload is as `run` runs it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tuning {
     /// The CPU that the reader and its helpers keep to; the sender then keeps off it, if there is another.
@@ -57,7 +57,7 @@ pub struct Tuning {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ring {
-    /// The default set-up.
+    /// The default set-up of the kernel.
     #[default]
     Plain,
     /// `IORING_SETUP_COOP_TASKRUN`: task work waits for the thread's next call (from 5.19).
@@ -93,7 +93,7 @@ impl Spec {
 pub enum Report {
     /// The workload ran to its end.
     Done(Box<Log>),
-    /// It could not run; nothing was measured.
+    /// The workload could not run; nothing was measured.
     Failed(Failure),
 }
 
@@ -110,9 +110,9 @@ pub struct Failure {
 /// The workload's own account of its run, from its own clock and counters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Log {
-    /// The reading process.
+    /// Id of the reading process.
     pub pid: u32,
-    /// The sending process.
+    /// Id of the sending process.
     pub peer_pid: u32,
     /// Threads that run the application's code (blocking with several connections has one for each).
     pub app_threads: Vec<u32>,
@@ -130,7 +130,7 @@ pub struct Log {
     pub own_work_units: u64,
     /// CPU time of the whole process (all threads) between `measure_from_ns` and `measure_to_ns`, from CLOCK_PROCESS_CPUTIME_ID.
     pub cpu_ns: u64,
-    /// Counters over the same window.
+    /// Counters over the time between `measure_from_ns` and `measure_to_ns`.
     pub counters: Counters,
     /// What a traced call that returns at once took, ns: against an untraced one, the cost of tracing it.
     pub empty_call_ns: Option<u64>,
@@ -147,14 +147,14 @@ pub struct Reference {
     pub bytes: u64,
 }
 
-/// One connection.
+/// One connection of a reader.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Connection {
     /// The descriptor the reader uses.
     pub fd: i32,
     /// `127.0.0.1:40112`, `socketpair`, `pipe`.
     pub name: String,
-    /// The thread that serves it.
+    /// Id of the thread that serves the connection.
     pub thread: u32,
 }
 
@@ -171,7 +171,7 @@ pub struct Message {
     pub want_ns: u64,
     /// All bytes of the message were delivered to the reader.
     pub have_ns: u64,
-    /// Bytes received.
+    /// Number of bytes received.
     pub bytes: u64,
 }
 

@@ -26,7 +26,7 @@ pub struct Operation {
     pub ready: u64,
     /// The sign by which the moment of readiness is known.
     pub ready_source: ReadySource,
-    /// When the read call started, ns: see `came`.
+    /// When the read call started, ns: its enter, or its last switch-in where it slept until data was ready.
     pub come: u64,
     /// Phase 1, from the request to readiness.
     pub phase1: Phase1,

@@ -36,7 +36,7 @@ impl Place {
     }
 }
 
-/// One arrival of bytes.
+/// One arrival of bytes in the memory of the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer {
     /// Id of the thread that copied.
