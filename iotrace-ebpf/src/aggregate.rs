@@ -1,4 +1,5 @@
-//! Sums in the kernel: nothing to lose, and nothing to read while the target runs.
+//! Adds finished calls to sums in the kernel. Unlike records, sums cannot overrun a buffer, and user space need not
+//! read them while the target runs.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use iotrace_ebpf::abi::traits::{REQUESTS, enter_waits};
@@ -10,23 +11,23 @@ use crate::file;
 use crate::maps::{ERRORS, MIN_NS, NEW_ROW, PER, PER_KIB, ROWS, WAKES, count};
 use crate::task::Task;
 
-/// What a finished call was, beside what its thread still knows.
+/// What a finished call was, beside what the state of its thread still holds. Times are `CLOCK_MONOTONIC` in ns.
 pub struct Closed {
-    /// Enter.
+    /// When the call began.
     pub enter: u64,
-    /// Exit.
+    /// When it ended.
     pub exit: u64,
     /// What it returned.
     pub ret: i64,
     /// Where its time went, floors not yet subtracted.
     pub parts: Parts,
-    /// Last switch-in.
+    /// When its thread was switched in last, in or before the call.
     pub last_in: u64,
-    /// The wake-up that ended its last sleep.
+    /// When the wake-up was that ended its last sleep; 0: it did not sleep.
     pub woken: u64,
 }
 
-/// A finished call: what its thread knows of it, and how it closed.
+/// A finished call as [`book`] reads it: the state of its thread, and how it ended.
 #[derive(Clone, Copy)]
 struct Done<'a> {
     task: &'a Task,
@@ -79,7 +80,7 @@ fn row(key: &AggKey, task: &Task) -> Option<&'static mut Agg> {
     }
     // SAFETY: the template is only ever read.
     let template = NEW_ROW.get_ptr(0).map(|template| unsafe { &*template })?;
-    // Another CPU may have been faster: then its row is there, which is as good.
+    // The insert fails where another CPU has made the row meanwhile, and the look-up below finds that one.
     if ROWS.insert(key, template, u64::from(BPF_NOEXIST)).is_ok() && key.file != 0 {
         file::announce(task);
     }

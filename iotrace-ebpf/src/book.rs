@@ -8,8 +8,8 @@ use crate::abi::traits::{COUNT, IN, MESSAGES, OUT, PAST, READINESS, SOCKET, SUBM
 use crate::abi::{CallRecord, WakeKey};
 use crate::span::Parts;
 
-/// A finished call, as the books look at it. The kernel's lies in the state of its thread, that of user space in a
-/// record; each field is read only where it is needed.
+/// A finished call. In the kernel it lies in the state of its thread, in user space in a record; each field is read
+/// only where it is needed.
 pub trait Finished {
     /// What the syscall is: bits of [`crate::abi::traits`].
     fn traits(&self) -> u32;
@@ -35,11 +35,11 @@ pub trait Finished {
     fn floors(&self) -> u64;
     /// The last `sock_recv_length` in it, ns; 0: none.
     fn recv_at(&self) -> u64;
-    /// Bytes that those counted.
+    /// Bytes that `sock_recv_length` counted in it.
     fn recv_bytes(&self) -> u64;
     /// Its socket, where a mark named one; 0: none did.
     fn sock(&self) -> u64;
-    /// How long data had been ready when it came for it, ns, plus one; 0: not known.
+    /// How long data had been ready when the call started, ns, plus one; 0: not known.
     fn pickup(&self) -> u64;
 }
 
@@ -65,7 +65,7 @@ pub struct Sums<D> {
     pub marked: u64,
     /// Calls that moved data without marks.
     pub windows: u64,
-    /// What all copies together cannot have been longer than, ns: marks as they are, and windows.
+    /// Upper bound of all copies together, ns: marked copies without floors subtracted, and windows.
     pub bound_ns: u64,
     /// Sleeps for data.
     pub sleeps: u64,
@@ -79,13 +79,13 @@ pub struct Sums<D> {
     pub errors: u64,
     /// Calls that return a count and returned 0.
     pub empty: u64,
-    /// Of those, the ones that had slept.
+    /// Calls that return a count, slept, and returned 0.
     pub empty_slept: u64,
     /// Calls the kernel will enter again.
     pub restarts: u64,
-    /// Calls that came for data whose moment of readiness is known.
+    /// Calls that read data whose time of readiness is known.
     pub pickups: u64,
-    /// How long it had been ready, ns.
+    /// How long that data had been ready when those calls started, all together, ns.
     pub pickup_ns: u64,
     /// Wait plus run queue of each call.
     pub phase1: D,
@@ -93,7 +93,7 @@ pub struct Sums<D> {
     pub phase2: D,
     /// Enter to exit of each call.
     pub latency: D,
-    /// Data ready until a call came for it, of each pickup.
+    /// From data ready to the start of the read call, of each pickup.
     pub pickup: D,
 }
 
@@ -140,7 +140,7 @@ impl<D> Sums<D> {
 pub enum Outcome {
     /// With a count, bytes, or simply well.
     Done(u64),
-    /// It returns a count, and nothing came.
+    /// With a count of 0: timed out, or nothing was there.
     Empty,
     /// `EAGAIN`
     Again,
@@ -323,7 +323,7 @@ pub fn waker(call: &impl Finished, tid: Option<u32>, by_socket: bool) -> u32 {
 pub struct Recorded<'a> {
     /// The record.
     pub call: &'a CallRecord,
-    /// See [`Finished::traits`].
+    /// Traits of its syscall, as in [`Finished::traits`].
     pub traits: u32,
 }
 

@@ -1,4 +1,4 @@
-//! The file behind a descriptor, and what tells a reused descriptor from the one before.
+//! Finds the file behind a descriptor, and tells it from other files that had the same descriptor or address.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
 use iotrace_ebpf::abi::kernel::{family, file_type};
@@ -9,8 +9,8 @@ use crate::task::{Task, current_address, now, peek, read};
 
 /// Address of the `struct file` behind descriptor `fd` of the current thread; 0: there is none.
 ///
-/// `current->files->fdt->fd[fd]`, as `fget` finds it. Nothing is held: a descriptor closed by another
-/// thread at this moment may be missed.
+/// `current->files->fdt->fd[fd]`, as `fget` (`fs/file.c`) finds it, but without a reference: a descriptor that another
+/// thread closes at this moment may not be found.
 #[inline(always)]
 pub fn of_descriptor(fd: i32) -> u64 {
     if fd < 0 {
@@ -25,9 +25,9 @@ pub fn of_descriptor(fd: i32) -> u64 {
     peek(array + fd as u64 * 8)
 }
 
-/// What tells the file at an address from others that had the address before: the slab gives that of a
-/// closed file to the next one at once. Inodes of sockets and pipes have numbers of their own; eventfd, epoll
-/// and the like share one inode, and differ by their operations.
+/// A number that tells the file at an address from earlier files at that address, which the slab allocator gives to the
+/// next file at once. Inodes of sockets and pipes have numbers of their own; eventfd, epoll and the like share one
+/// inode and differ by their operations.
 #[inline(always)]
 pub fn id(file: u64) -> u64 {
     if file == 0 {
@@ -47,7 +47,7 @@ fn mix(hash: u64, value: u64) -> u64 {
     (hash.rotate_left(29) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// Tells user space what a file is that was seen for the first time.
+/// Sends user space the description of a file that is seen for the first time.
 #[inline(never)]
 pub fn announce(task: &Task) {
     let file = task.file;

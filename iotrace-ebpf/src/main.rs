@@ -1,7 +1,8 @@
 //! The probes. Built for the BPF target only; on the host this binary is empty.
 //!
-//! One file a family under [`probes`]; [`threads`] has the state of each thread, [`task`] who belongs to the target, [`maps`] everything that
-//! outlives a probe run, [`sink`] and [`aggregate`] the two ways out.
+//! [`probes`] has one file for each family of tracepoints. [`threads`] stores the state of each thread, [`task`]
+//! decides which threads belong to the target, [`maps`] declares all maps and constants, and [`sink`] and [`aggregate`]
+//! are the two ways out: records and sums.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
@@ -22,8 +23,8 @@ mod threads;
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
 
-/// Reached by no path: a bounds check or an overflow that survives would end here, and the verifier
-/// refuses a loop without end, so it would be found when the object is loaded.
+/// Not reachable in a program that loads: a bounds check or overflow check that the compiler kept would lead here, and
+/// the verifier refuses an endless loop.
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

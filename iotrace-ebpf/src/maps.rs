@@ -12,35 +12,35 @@ use iotrace_ebpf::abi::{
 use iotrace_ebpf::span::Window;
 use iotrace_ebpf::thread::{SETS, Task, WAYS};
 
-/// How the target is recognised, see `abi::mode`.
+/// How threads of the target are recognised: bits of `abi::mode`.
 #[unsafe(no_mangle)]
 pub static MODE: Global<u32> = Global::new(mode::ONE);
 
-/// Where closed spans go, see `abi::sinks`.
+/// Where finished calls go: bits of `abi::sinks`.
 #[unsafe(no_mangle)]
 pub static SINKS: Global<u32> = Global::new(sinks::RECORDS);
 
-/// By what rows are told apart, see `abi::per`.
+/// What each row of [`ROWS`] stands for: process, thread or descriptor, a number of `abi::per`.
 #[unsafe(no_mangle)]
 pub static PER: Global<u32> = Global::new(0);
 
-/// Mode `ONE`: the process.
+/// Mode `ONE`: id of the process that is observed.
 #[unsafe(no_mangle)]
 pub static TARGET_TGID: Global<u32> = Global::new(0);
 
-/// iotrace itself: left out of mode `ALL`.
+/// Process id of iotrace itself, which the modes `ALL`, `COMM` and `CGROUP` leave out.
 #[unsafe(no_mangle)]
 pub static SELF_TGID: Global<u32> = Global::new(0);
 
-/// Mode `COMM`: the name, padded with zeros.
+/// Mode `COMM`: name of the threads that are observed, padded with zeros.
 #[unsafe(no_mangle)]
 pub static TARGET_COMM: Global<[u64; 2]> = Global::new([0; 2]);
 
-/// Mode `CGROUP`: id of the cgroup.
+/// Mode `CGROUP`: id of the cgroup that is observed, with those below it.
 #[unsafe(no_mangle)]
 pub static TARGET_CGROUP: Global<u64> = Global::new(0);
 
-/// Mode `CGROUP`: its depth below the root.
+/// Mode `CGROUP`: depth of that cgroup below the root.
 #[unsafe(no_mangle)]
 pub static CGROUP_LEVEL: Global<u32> = Global::new(0);
 
@@ -52,19 +52,20 @@ pub static TRACED: Global<[u8; MAX_SYSCALL]> = Global::new([0; MAX_SYSCALL]);
 #[unsafe(no_mangle)]
 pub static TRAITS: Global<[u32; MAX_SYSCALL]> = Global::new([0; MAX_SYSCALL]);
 
-/// Only calls at least this long are counted, ns.
+/// Calls shorter than this are not added to the sums, ns.
 #[unsafe(no_mangle)]
 pub static MIN_NS: Global<u64> = Global::new(0);
 
-/// 1: the kernel may skip a probe, because a preempted thread is in the middle of it (from 7.0).
+/// 1: `__bpf_trace_run` leaves preemption on (from 7.0), so the kernel skips a probe that a preempted thread is in the
+/// middle of on this CPU.
 #[unsafe(no_mangle)]
 pub static PREEMPTIBLE: Global<u32> = Global::new(0);
 
-/// When observing began, for calls that were open then.
+/// When observing began, `CLOCK_MONOTONIC` in ns: the earliest start that is known of a call that was open then.
 #[unsafe(no_mangle)]
 pub static STARTED: Global<u64> = Global::new(0);
 
-/// ns per KiB of a copy without marks: out of a socket, and out of or into a file or pipe.
+/// Estimated cost of a copy that no marks time, ns per KiB: first out of a socket, then out of or into a file or pipe.
 #[unsafe(no_mangle)]
 pub static PER_KIB: Global<[u64; 2]> = Global::new([0; 2]);
 
@@ -72,7 +73,8 @@ pub static PER_KIB: Global<[u64; 2]> = Global::new([0; 2]);
 #[unsafe(no_mangle)]
 pub static SIGNALS: Global<u64> = Global::new(0);
 
-/// Exact tier: its copies are records beside those that tracepoints mark, to compare the two.
+/// 1: copies that function hooks time become records of their own, beside the copies that tracepoints mark, so that the
+/// two can be compared.
 #[unsafe(no_mangle)]
 pub static BESIDE: Global<u32> = Global::new(0);
 
@@ -84,15 +86,15 @@ pub static OFFSETS: Global<[u32; FIELDS]> = Global::new([0; FIELDS]);
 #[unsafe(no_mangle)]
 pub static FAULT: Global<u32> = Global::new(0);
 
-/// By how much it shifts its mark, ns, in two's complement.
+/// By how much [`FAULT`] shifts its mark, ns, in two's complement.
 #[unsafe(no_mangle)]
 pub static FAULT_NS: Global<u64> = Global::new(0);
 
-/// Which thread is where: [`mark_of`](iotrace_ebpf::thread::mark_of) its id, in sets of [`WAYS`]; 0: nobody.
+/// Which thread is where: [`mark_of`](iotrace_ebpf::thread::mark_of) its id, in sets of [`WAYS`]; 0: the place is free.
 #[map]
 pub static PLACES: Array<[u64; WAYS]> = Array::with_max_entries(SETS, 0);
 
-/// Threads of the target, at the place their id has in [`PLACES`].
+/// State of the threads of the target, at the place that their id has in [`PLACES`].
 #[map]
 pub static TASKS: Array<Task> = Array::with_max_entries(SETS * WAYS as u32, 0);
 
@@ -100,11 +102,11 @@ pub static TASKS: Array<Task> = Array::with_max_entries(SETS * WAYS as u32, 0);
 #[map]
 pub static CLAIMS: HashMap<u32, u32> = HashMap::with_max_entries(SETS * WAYS as u32, 0);
 
-/// Threads whose set is full.
+/// State of the threads that found all [`WAYS`] places of their set in [`PLACES`] taken.
 #[map]
 pub static OVERFLOW: HashMap<u32, Task> = HashMap::with_max_entries(4096, 0);
 
-/// Whether any thread ever found its set full: spares everybody else the look-up.
+/// 1 as soon as any thread is in [`OVERFLOW`]: until then no look-up there is needed.
 #[map]
 pub static OVERFLOWN: Array<u32> = Array::with_max_entries(1, 0);
 
@@ -116,8 +118,8 @@ pub static NEW_TASK: Array<Task> = Array::with_max_entries(1, 0);
 #[map]
 pub static TGIDS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, 0);
 
-/// Whether any process whose id ends like this ever was in [`TGIDS`]: spares nearly everybody else the look-up
-/// there, which is a call and a hash.
+/// 1 where a process whose id has these low bits was ever in [`TGIDS`]. Processes that are not observed mostly stop
+/// here, without the helper call and the hash of a look-up in [`TGIDS`].
 #[map]
 pub static MAYBE_TGIDS: Array<u8> = Array::with_max_entries(MAYBE, 0);
 
@@ -133,7 +135,7 @@ pub static SOCKS: HashMap<u64, SockState> = HashMap::with_max_entries(16_384, 0)
 #[map]
 pub static RINGS: HashMap<u64, u32> = HashMap::with_max_entries(1024, 0);
 
-/// The last `sk_data_ready` on this CPU: the wake-up that follows it in the same context is its doing.
+/// The last `sk_data_ready` on this CPU: a wake-up that follows in the same context is attributed to it.
 #[map]
 pub static LAST_READY: PerCpuArray<LastReady> = PerCpuArray::with_max_entries(1, 0);
 
@@ -153,11 +155,12 @@ pub static ERRORS: PerCpuHashMap<ErrorKey, u64> = PerCpuHashMap::with_max_entrie
 #[map]
 pub static WAKES: PerCpuHashMap<WakeKey, u64> = PerCpuHashMap::with_max_entries(WAKES_ROOM, 0);
 
-/// Floors under marked copies, see `Floor`; calibrated after loading.
+/// Least time that the marks of a copy measure without any copy, ns, by what ends it (`probes::copy::Floor`);
+/// user space sets it after calibration.
 #[map]
 pub static FLOORS: Array<u64> = Array::with_max_entries(FLOORS_OF as u32, 0);
 
-/// Copies that are open beside the marked ones, by thread; see [`BESIDE`].
+/// Copies that a function hook has seen begin, by thread id; used where [`BESIDE`] is 1.
 #[map]
 pub static BESIDES: HashMap<u32, Beside> = HashMap::with_max_entries(256, 0);
 
@@ -169,15 +172,15 @@ pub static RECORDS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(STATS, 0);
 
-/// See [`LAST_READY`].
+/// The value of [`LAST_READY`]: which socket, and when.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct LastReady {
-    /// The socket.
+    /// Address of the `struct sock`.
     pub sock: u64,
-    /// When.
+    /// When `sk_data_ready` was, ns.
     pub at: u64,
-    /// `current` then.
+    /// Address of the `task_struct` that was current then.
     pub task: u64,
 }
 
@@ -195,12 +198,12 @@ pub fn list(tgid: u32) {
     if TGIDS.insert(tgid, 0, 0).is_err() {
         count(Stat::TargetsFull);
     } else if let Some(maybe) = MAYBE_TGIDS.get_ptr_mut(tgid & (MAYBE - 1)) {
-        // SAFETY: whoever writes it writes the same.
+        // SAFETY: one byte, and every writer writes the same value.
         unsafe { *maybe = 1 };
     }
 }
 
-/// See [`BESIDES`].
+/// The value of [`BESIDES`]: a copy that a function hook has seen begin.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Beside {
@@ -216,12 +219,12 @@ pub fn count(stat: Stat) {
     add(stat, 1);
 }
 
-/// Adds to a counter.
+/// Adds to a loss counter.
 #[inline(always)]
 pub fn add(stat: Stat, value: u64) {
     if let Some(counter) = COUNTERS.get_ptr_mut(stat as u32) {
-        // SAFETY: the slot belongs to this CPU; a probe nested in an interrupt may at worst lose one
-        // count between load and store.
+        // SAFETY: the slot belongs to this CPU. A probe in an interrupt between load and store loses one count, which
+        // is cheaper than an atomic addition for every count.
         unsafe { *counter += value };
     }
 }

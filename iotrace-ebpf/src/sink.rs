@@ -1,4 +1,4 @@
-//! The way out: fixed-size records through one ring buffer.
+//! Sends records of fixed size to user space through one ring buffer.
 
 use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use iotrace_ebpf::abi::Stat;

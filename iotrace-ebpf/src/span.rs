@@ -1,8 +1,8 @@
 //! One call of one thread, enter to exit: every nanosecond in exactly one place.
 //!
-//! The span is a state machine fed with moments; it has no clock of its own. Whoever feeds it runs on
-//! the thread's CPU (enter, exit, switches, copies). Only the wake-up happens elsewhere: its moment is
-//! kept outside the span by the waker and handed in when the thread is switched in again.
+//! A [`Span`] is a state machine without a clock: each method is told the time. All of its events (enter, exit,
+//! switches, copies) happen on the thread's CPU. Only the wake-up happens on the waker's CPU:
+//! [`crate::thread::Task::wake`] keeps its time, and [`Span::switch_in`] receives it.
 
 use core::mem::offset_of;
 
@@ -47,7 +47,7 @@ pub fn zero(field: &mut u64) {
     unsafe { core::ptr::from_mut(field).write_volatile(0) };
 }
 
-/// A closed copy window.
+/// A copy between two marks. Times are `CLOCK_MONOTONIC` in ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
     not(target_arch = "bpf"),
@@ -55,25 +55,25 @@ pub fn zero(field: &mut u64) {
 )]
 #[repr(C)]
 pub struct Window {
-    /// The start mark.
+    /// Time of the start mark.
     pub begin: u64,
-    /// The end mark.
+    /// Time of the end mark; 0 while the copy is open.
     pub end: u64,
-    /// Time switched out in between.
+    /// Time switched out between the marks, ns.
     pub off: u64,
     /// Bytes copied, as the start mark announced them.
     pub bytes: u64,
 }
 
 impl Window {
-    /// Time in the copy, less time switched out.
+    /// Time in the copy without the time switched out, ns.
     #[inline(always)]
     pub fn length(&self) -> u64 {
         self.end.saturating_sub(self.begin).saturating_sub(self.off)
     }
 }
 
-/// Where the time of a finished call went; the five parts add up to `total`.
+/// Where the time of a finished call went, in ns; the five parts add up to `total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
     not(target_arch = "bpf"),
@@ -83,15 +83,15 @@ impl Window {
 pub struct Parts {
     /// Enter to exit.
     pub total: u64,
-    /// Asleep for data.
+    /// Asleep in an interruptible sleep: for data, a timer or a completion.
     pub wait: u64,
-    /// Asleep for anything else.
+    /// Asleep in any other sleep: for a lock, a page fault or a disk.
     pub lock: u64,
     /// Runnable, not running.
     pub runq: u64,
     /// Copying (between the marks, floor not yet subtracted).
     pub copy: u64,
-    /// The rest, on the CPU.
+    /// On the CPU and not in a marked copy.
     pub work: u64,
 }
 
@@ -105,13 +105,13 @@ pub struct Parts {
 pub struct Span {
     /// When the open call was entered; 0: none is open.
     pub enter: u64,
-    /// Asleep for data so far.
+    /// Asleep for data so far in the open call, ns.
     pub wait: u64,
-    /// Asleep for anything else so far.
+    /// Asleep for anything else so far in the open call, ns.
     pub lock: u64,
-    /// Runnable but not running so far.
+    /// Runnable but not running so far in the open call, ns.
     pub runq: u64,
-    /// Copied so far.
+    /// In marked copies so far in the open call, ns.
     pub copy: u64,
     /// When the thread was switched out last.
     pub out: u64,
@@ -123,7 +123,7 @@ pub struct Span {
     pub first_out: u64,
     /// Start of the first copy in this call; 0: none.
     pub copy_first: u64,
-    /// End of the last.
+    /// End of the last copy in this call; 0: none.
     pub copy_last: u64,
     /// Bytes of the copies in this call.
     pub copy_bytes: u64,
@@ -203,8 +203,8 @@ impl Span {
         self.off = why as u32;
     }
 
-    /// The thread is seen to run. If the switch that brought it back was not seen, it is put at this moment,
-    /// the latest that it can have been: the sleep is exact, its way to the CPU is too long. Says whether so.
+    /// The thread is seen to run. If its switch-in was not seen, it is assumed to be at `now`, the latest possible
+    /// time: then the sleep is exact and the time on the run queue too long. Returns whether the switch-in was missed.
     #[inline(always)]
     pub fn runs(&mut self, now: u64, waking: u64) -> bool {
         let unseen = self.off != Off::Running as u32;
@@ -221,7 +221,7 @@ impl Span {
         let off = self.off;
         self.off = Off::Running as u32;
         if off == Off::Running as u32 {
-            return; // switched out before anyone was watching
+            return; // the switch-out was before the probes were attached
         }
         let out = self.out;
         let away = now.saturating_sub(out);
@@ -259,13 +259,13 @@ impl Span {
         }
     }
 
-    /// Time away from the CPU so far, in the open call or since the last one: grows, until a call begins.
+    /// Time off the CPU in the open call, or since the last call ended, ns. It starts anew when a call begins.
     #[inline(always)]
     pub fn away(&self) -> u64 {
         self.wait + self.lock + self.runq + self.idle_runq + self.idle_sleep
     }
 
-    /// A copy of `bytes` begins; a copy that is still open has ended here, and is returned.
+    /// A copy of `bytes` begins. A copy that is still open ends now, and is returned.
     #[inline(always)]
     pub fn copy_begin(&mut self, now: u64, bytes: u64) -> Option<Window> {
         let before = self.copy_end(now);

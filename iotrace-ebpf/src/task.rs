@@ -17,7 +17,7 @@ use crate::sink;
 use crate::threads;
 pub use crate::threads::find;
 
-/// The clock of every mark.
+/// The time of every mark: `CLOCK_MONOTONIC` in ns.
 #[inline(always)]
 pub fn now() -> u64 {
     // SAFETY: no arguments, no preconditions.
@@ -30,8 +30,8 @@ pub fn mark(kind: u32, at: u64) -> u64 {
     if FAULT.load() == kind { at.wrapping_add(FAULT_NS.load()) } else { at }
 }
 
-/// Whether a deliberate fault that is to strike one time in eight strikes now. Not by the clock, which may know
-/// nothing but multiples of some number.
+/// True one time in eight, at random, for the fault `abi::fault::SKIP_EXIT`. Low bits of the clock are not random: its
+/// resolution may be a multiple of eight.
 #[inline(always)]
 pub fn by_chance() -> bool {
     // SAFETY: no arguments, no preconditions.
@@ -45,7 +45,7 @@ pub fn current_address() -> u64 {
     unsafe { bpf_get_current_task() }
 }
 
-/// The current thread, if it belongs to the target; made known if it is not yet.
+/// The state of the current thread, if it belongs to the target. A thread that is seen for the first time gets one.
 #[inline(always)]
 pub fn current() -> Option<&'static mut Task> {
     let pid_tgid = bpf_get_current_pid_tgid();
@@ -59,14 +59,15 @@ pub fn current() -> Option<&'static mut Task> {
     }
 }
 
-/// The current thread, if it is known already.
+/// The state of the current thread, if it has one; a thread that is seen for the first time gets none.
 #[inline(always)]
 pub fn current_known() -> Option<&'static mut Task> {
     let pid_tgid = bpf_get_current_pid_tgid();
     if excluded(pid_tgid) { None } else { find(pid_tgid as u32) }
 }
 
-/// With one process for a target, a comparison with a constant spares everybody else the look-up.
+/// Whether the current thread cannot belong to the target: with a single process observed, one comparison with a
+/// constant tells, without a look-up.
 #[inline(always)]
 pub fn excluded(pid_tgid: u64) -> bool {
     MODE.load() == mode::ONE && (pid_tgid >> 32) as u32 != TARGET_TGID.load()
@@ -98,7 +99,7 @@ fn in_cgroup() -> bool {
     ancestor != 0 && ancestor == TARGET_CGROUP.load()
 }
 
-/// Makes a thread of the target known and tells user space its name.
+/// Makes a state for a thread of the target, and sends its name to user space.
 #[inline(never)]
 fn introduce(pid_tgid: u64) -> Option<&'static mut Task> {
     let task = threads::insert(pid_tgid as u32)?;
@@ -108,7 +109,7 @@ fn introduce(pid_tgid: u64) -> Option<&'static mut Task> {
     Some(task)
 }
 
-/// Tells user space the current thread's name.
+/// Sends the current thread's name to user space.
 #[inline(always)]
 pub fn announce(task: &Task) {
     sink::emit(TaskRecord {
@@ -118,7 +119,7 @@ pub fn announce(task: &Task) {
     });
 }
 
-/// The current thread's name. In words: bytes would be set and copied in a loop.
+/// The current thread's name, as two words: the compiler would copy bytes in a loop.
 #[inline(always)]
 fn comm() -> [u64; 2] {
     let mut words = [0u64; 2];
@@ -129,8 +130,8 @@ fn comm() -> [u64; 2] {
 
 /// The `sk_data_ready` that came right before this moment on this CPU in the same context, if any.
 ///
-/// `sock_def_readable` calls the tracepoint and then wakes the sleepers, all in one go: another
-/// `current`, or 20 us in between, means that something else is waking.
+/// `sock_def_readable` (`net/core/sock.c`, 6.3 and later) calls the tracepoint and then wakes the sleepers. Another
+/// current thread, or 20 us in between, means that something else wakes.
 #[inline(always)]
 pub fn just_ready(now: u64) -> Option<LastReady> {
     // SAFETY: the slot belongs to this CPU.
@@ -154,7 +155,7 @@ pub fn tid_of(ctx: &BtfTracePointContext, n: usize) -> u32 {
     field_of(ctx, n, Field::TaskPid)
 }
 
-/// The same for any field of four bytes of the structure that argument `n` points to.
+/// A field of four bytes of the structure that argument `n` points to, by a plain load as in [`tid_of`].
 #[inline(always)]
 pub fn field_of(ctx: &BtfTracePointContext, n: usize, field: Field) -> u32 {
     let object: *const u8 = ctx.arg(n);

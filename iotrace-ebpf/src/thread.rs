@@ -36,19 +36,19 @@ pub struct Task {
     pub wake: Wake,
     /// Third argument of the open call.
     pub arg2: u64,
-    /// Its fourth argument.
+    /// Fourth argument of the open call.
     pub arg3: u64,
-    /// The last `sock_recv_length` in this call.
+    /// When the last `sock_recv_length` in this call was, ns; 0: none.
     pub recv_at: u64,
-    /// Bytes those counted.
+    /// Bytes that `sock_recv_length` counted in this call.
     pub recv_bytes: u64,
     /// The socket of the last mark that named one, in this call.
     pub sock: u64,
     /// The skb of the open copy.
     pub skb: u64,
-    /// Floors of the marked copies in this call.
+    /// Floors of the marked copies in this call, ns.
     pub floors: u64,
-    /// How long data had been ready when this call came for it, plus one; 0: not known.
+    /// How long data had been ready when this call started, ns, plus one; 0: not known.
     pub pickup: u64,
     /// Address of the `struct file` of the open call (`--per fd`).
     pub file: u64,
@@ -56,19 +56,19 @@ pub struct Task {
     pub file_id: u64,
     /// Number of the open call.
     pub nr: u32,
-    /// Its first argument.
+    /// First argument of the open call.
     pub fd: i32,
-    /// What it is: bits of [`crate::abi::traits`].
+    /// Traits of the open call: bits of [`crate::abi::traits`]; 0 before the first.
     pub traits: u32,
     /// Thread id.
     pub tid: u32,
     /// Process id.
     pub tgid: u32,
-    /// 1: the first probe at the end of the last call has run (only where it may be skipped).
+    /// 1: `sys_exit` has run for the call that ends now; used where the kernel may skip it (`PREEMPTIBLE`).
     pub ended: u32,
-    /// Exact tier: which function opened the copy (`probes/exact.rs`); says nothing while none is open.
+    /// Exact tier: the function that opened the copy (`By` in `probes/exact.rs`); meaningless while no copy is open.
     pub copying: u32,
-    /// Spare.
+    /// Always 0.
     pub reserved: u32,
 }
 

@@ -1,8 +1,9 @@
-//! Where the state of threads lies: found by thread id, without a helper call, on every kernel.
+//! Stores the state of threads, found by thread id without a helper call.
 //!
-//! A hash map would cost a call, a hash and a walk at every enter, exit, switch and wake-up (and task
-//! storage came in 5.11); here it is four ids that lie side by side, and an array index. Ids are given out
-//! in order, so they spread evenly. A thread whose set is full goes into a hash map after all.
+//! A hash map would cost a helper call, a hash and a walk at every enter, exit, switch and wake-up, and storage per
+//! task (`BPF_MAP_TYPE_TASK_STORAGE`) serves tracing programs only from 5.11. Here a look-up compares four ids that lie
+//! side by side in `PLACES` and indexes an array. The kernel gives out thread ids in order, so they spread evenly over
+//! the sets. A thread whose set is full lives in `OVERFLOW`.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use iotrace_ebpf::abi::Stat;
@@ -10,7 +11,7 @@ use iotrace_ebpf::thread::{Task, WAYS, mark_of, set_of};
 
 use crate::maps::{CLAIMS, NEW_TASK, OVERFLOW, OVERFLOWN, PLACES, TASKS, count};
 
-/// The thread with this id, if it is known.
+/// The state of the thread with this id, if it has one.
 #[inline(always)]
 pub fn find(tid: u32) -> Option<&'static mut Task> {
     let set = set_of(tid);
@@ -34,7 +35,7 @@ pub fn find(tid: u32) -> Option<&'static mut Task> {
     TASKS.get_ptr_mut(set * WAYS as u32 + way).map(|task| unsafe { &mut *task })
 }
 
-/// A thread that found its set full is elsewhere, even if its set has room by now.
+/// The state of a thread that found its set full: it stays in `OVERFLOW`, even if its set has room by now.
 #[inline(always)]
 fn overflown(tid: u32) -> Option<&'static mut Task> {
     // SAFETY: one word that changes once.
@@ -45,7 +46,7 @@ fn overflown(tid: u32) -> Option<&'static mut Task> {
     OVERFLOW.get_ptr_mut(tid).map(|task| unsafe { &mut *task })
 }
 
-/// Makes room for a thread, zeroed.
+/// Makes a zeroed state for a thread; `None` (and counted) where neither its set nor `OVERFLOW` has room.
 #[inline(always)]
 pub fn insert(tid: u32) -> Option<&'static mut Task> {
     // SAFETY: the template is only ever read.
@@ -54,13 +55,13 @@ pub fn insert(tid: u32) -> Option<&'static mut Task> {
     let marks = PLACES.get_ptr_mut(set)?;
     for way in 0..WAYS {
         let place = set * WAYS as u32 + way as u32;
-        // SAFETY: as in `find`; a place belongs to whoever claimed it.
+        // SAFETY: as in `find`; a place belongs to the one caller whose insert succeeded.
         unsafe {
             if (*marks)[way] == 0 && CLAIMS.insert(place, 0, u64::from(BPF_NOEXIST)).is_ok() {
-                // By a helper: an assignment is a loop over its bytes, which the verifier walks in every
-                // program that can get here.
+                // By a helper: the compiler turns an assignment into a loop over bytes, and the verifier follows
+                // every round of it in every program that can get here.
                 TASKS.set(place, template, 0).ok()?;
-                // Last: from here on others find it.
+                // Last, because `find` succeeds from here on.
                 (*marks)[way] = mark_of(tid);
                 return TASKS.get_ptr_mut(place).map(|task| &mut *task);
             }
@@ -71,14 +72,14 @@ pub fn insert(tid: u32) -> Option<&'static mut Task> {
         return None;
     }
     if let Some(flag) = OVERFLOWN.get_ptr_mut(0) {
-        // SAFETY: whoever writes it writes the same.
+        // SAFETY: one word, and every writer writes the same value.
         unsafe { *flag = 1 };
     }
     // SAFETY: as in `find`.
     OVERFLOW.get_ptr_mut(tid).map(|task| unsafe { &mut *task })
 }
 
-/// Forgets a thread.
+/// Removes the state of a thread, if it has one.
 #[inline(always)]
 pub fn remove(tid: u32) {
     let set = set_of(tid);
@@ -88,12 +89,12 @@ pub fn remove(tid: u32) {
         unsafe {
             if (*marks)[way] == mark_of(tid) {
                 (*marks)[way] = 0;
-                // Its place was claimed when it came.
+                // It cannot fail: `insert` made the claim.
                 let _ = CLAIMS.remove(set * WAYS as u32 + way as u32);
                 return;
             }
         }
     }
-    // Nothing to do where it is not there either.
+    // It fails for a thread that never had a state.
     let _ = OVERFLOW.remove(tid);
 }

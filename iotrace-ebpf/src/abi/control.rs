@@ -64,7 +64,7 @@ pub enum Field {
     FileOps,
 }
 
-/// Kinds of marks that end a copy, each with a floor.
+/// Number of kinds of marks that end a copy; each has a floor.
 pub const FLOORS_OF: usize = 5;
 
 /// Number of [`Field`]s.
@@ -72,7 +72,7 @@ pub const FIELDS: usize = Field::FileOps as usize + 1;
 
 /// How a thread is found to belong to the target; bits of a mask.
 pub mod mode {
-    /// The one process of `TARGET_TGID`: a comparison with a constant.
+    /// The one process `TARGET_TGID`, found by comparison with a constant.
     pub const ONE: u32 = 1;
     /// Every thread but iotrace's own.
     pub const ALL: u32 = 2;
@@ -84,7 +84,7 @@ pub mod mode {
     pub const COMM: u32 = 16;
     /// Threads in a cgroup of the unified hierarchy, or below it.
     pub const CGROUP: u32 = 32;
-    /// Children of listed processes belong to the target, too.
+    /// Children of listed processes are added to the list.
     pub const FOLLOW: u32 = 64;
 }
 
@@ -96,7 +96,7 @@ pub mod sinks {
     pub const AGGREGATES: u32 = 2;
 }
 
-/// By what rows are told apart.
+/// What a row of the sums stands for.
 pub mod per {
     /// Process.
     pub const PROCESS: u32 = 0;
@@ -106,24 +106,24 @@ pub mod per {
     pub const FD: u32 = 2;
 }
 
-/// Deliberate faults, one at a time: they show that `iotrace selftest` notices. [`fault::NONE`] is a constant
-/// like any other, so the verifier drops all of this from probes that are meant to be right.
+/// Deliberate faults, one at a time, to show that `iotrace selftest` notices them. The kind is a constant in `.rodata`,
+/// so with [`fault::NONE`] the verifier drops their code.
 pub mod fault {
-    /// None.
+    /// No fault.
     pub const NONE: u32 = 0;
     /// The enter of every call is shifted.
     pub const ENTER: u32 = 1;
-    /// The exit.
+    /// The exit of every call is shifted.
     pub const EXIT: u32 = 2;
-    /// The moment a thread leaves the CPU.
+    /// The time at which a thread leaves the CPU is shifted.
     pub const OUT: u32 = 3;
-    /// The moment it gets it.
+    /// The time at which a thread gets the CPU is shifted.
     pub const IN: u32 = 4;
-    /// The wake-up.
+    /// The time of every wake-up is shifted.
     pub const WAKING: u32 = 5;
-    /// The start of a marked copy.
+    /// The start of every marked copy is shifted.
     pub const COPY: u32 = 6;
-    /// Readiness of a socket.
+    /// The time at which data became ready on a socket is shifted.
     pub const READY: u32 = 7;
     /// About one exit in eight is not seen.
     pub const SKIP_EXIT: u32 = 8;
@@ -132,7 +132,7 @@ pub mod fault {
 /// Syscall numbers below this can be traced.
 pub const MAX_SYSCALL: usize = 512;
 
-/// Bytes of the filter before the list of processes, by the end of their ids; a power of two.
+/// Bytes of the filter before the list of processes, indexed by the low bits of the process id; a power of two.
 pub const MAYBE: u32 = 4096;
 
 /// Indices of the loss counters.
@@ -151,15 +151,15 @@ pub enum Stat {
     InFlightStart = 4,
     /// Threads that ended inside a call.
     EndedInCall = 5,
-    /// Sleeps without a wake-up between out and in.
+    /// Sleeps without a wake-up between switch-out and switch-in.
     Unwoken = 6,
     /// Rows that found no room.
     RowsFull = 7,
     /// Processes that found no room in the target.
     TargetsFull = 8,
-    /// Time those of `InFlightStart` took at least.
+    /// Least total time of the calls of `InFlightStart`, ns: from the start of observing to their exit.
     InFlightStartNs = 9,
-    /// Times a thread was seen running that had not been seen to be switched in.
+    /// Threads seen running whose switch-in was missed.
     SwitchUnseen = 10,
 }
 

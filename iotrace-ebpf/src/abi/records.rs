@@ -61,15 +61,15 @@ pub struct Head {
     pub kind: u32,
     /// The thread the record is about.
     pub tid: u32,
-    /// Its process.
+    /// Process of that thread.
     pub tgid: u32,
-    /// Spare.
+    /// Always 0.
     pub reserved: u32,
-    /// When it happened (calls: the exit).
+    /// When it happened, ns; of a call: its exit.
     pub at: u64,
 }
 
-/// Who ended a sleep.
+/// The wake-up that ended a sleep. Times are in ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
     not(target_arch = "bpf"),
@@ -77,19 +77,19 @@ pub struct Head {
 )]
 #[repr(C)]
 pub struct Wake {
-    /// When (`sched_waking`).
+    /// When `sched_waking` was; 0: there was none.
     pub at: u64,
-    /// The socket whose `sk_data_ready` came right before it on the same CPU; 0: none did.
+    /// The socket whose `sk_data_ready` came right before the wake-up on the same CPU; 0: none did.
     pub sock: u64,
-    /// When that `sk_data_ready` was.
+    /// When that `sk_data_ready` was; 0: there was none.
     pub ready: u64,
-    /// The thread in whose context the wake-up ran; 0: idle (an interrupt).
+    /// The thread in whose context the wake-up ran; 0: the idle task, so an interrupt.
     pub tid: u32,
-    /// Spare.
+    /// Always 0.
     pub reserved: u32,
 }
 
-/// One finished call.
+/// One finished call. Times are in ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
     not(target_arch = "bpf"),
@@ -97,45 +97,45 @@ pub struct Wake {
 )]
 #[repr(C)]
 pub struct CallRecord {
-    /// Thread; `at` is the exit.
+    /// The thread; `at` is the exit of the call.
     pub head: Head,
-    /// When it was entered.
+    /// When the call was entered.
     pub enter: u64,
-    /// Where its time went.
+    /// Where the time of the call went.
     pub parts: Parts,
     /// What `sys_exit` returned, the kernel-internal restart codes included.
     pub ret: i64,
     /// Syscall number.
     pub nr: u32,
-    /// First argument.
+    /// First argument: mostly a descriptor.
     pub fd: i32,
     /// Third argument: length, event count, `min_complete`.
     pub arg2: u64,
     /// Fourth argument: flags.
     pub arg3: u64,
-    /// First sleep for data.
+    /// When it first went to sleep for data; 0: it did not.
     pub first_out: u64,
-    /// Last switch-in, if it was switched in inside the call, else the enter.
+    /// When the thread was switched in last inside the call; `enter` if it was not.
     pub last_in: u64,
-    /// Start of the first copy.
+    /// Start of the first marked copy; 0: none.
     pub copy_first: u64,
-    /// End of the last copy.
+    /// End of the last marked copy; 0: none.
     pub copy_last: u64,
-    /// Bytes between the marks.
+    /// Bytes of the marked copies.
     pub copy_bytes: u64,
-    /// The last `sock_recv_length`.
+    /// When the last `sock_recv_length` was; 0: there was none.
     pub recv_at: u64,
-    /// The socket of that, or of the copy's end mark.
+    /// The socket that `sock_recv_length` or the end mark of a copy named; 0: none did.
     pub sock: u64,
     /// The wake-up that ended the last sleep (`at` is 0 if there was none).
     pub wake: Wake,
-    /// Sleeps for data.
+    /// Number of sleeps for data.
     pub sleeps: u32,
-    /// Other sleeps.
+    /// Number of other sleeps.
     pub locks: u32,
-    /// Preemptions.
+    /// Number of preemptions.
     pub preempts: u32,
-    /// Copies.
+    /// Number of marked copies.
     pub copies: u32,
     /// Bytes that `sock_recv_length` counted.
     pub recv_bytes: u64,
@@ -143,7 +143,7 @@ pub struct CallRecord {
     pub before_runq: u64,
     /// Between the thread's last call and this one: asleep, in an untraced call or a fault.
     pub before_sleep: u64,
-    /// How long data had been ready when this call came for it, ns, plus one; 0: not known.
+    /// How long data had been ready when this call started, ns, plus one; 0: not known.
     pub pickup: u64,
     /// Floors of the marked copies, ns; 0 where none were set.
     pub floors: u64,
@@ -158,13 +158,13 @@ pub struct CallRecord {
 )]
 #[repr(C)]
 pub struct PollRecord {
-    /// Thread; `at` is the exit.
+    /// The thread; `at` is the exit of the call.
     pub head: Head,
-    /// When it was entered.
+    /// When the call was entered.
     pub enter: u64,
     /// Syscall number.
     pub nr: u32,
-    /// First argument.
+    /// First argument: mostly a descriptor.
     pub fd: i32,
 }
 
@@ -194,15 +194,15 @@ impl PollRecord {
 )]
 #[repr(C)]
 pub struct CopyRecord {
-    /// The thread that copied; `at` is the end.
+    /// The thread that copied; `at` is the end of the copy.
     pub head: Head,
     /// The copy.
     pub window: Window,
-    /// Its socket, where the end mark names one.
+    /// The socket, where the end mark names one; 0: it does not.
     pub sock: u64,
-    /// The open call, or `u32::MAX` outside any.
+    /// Syscall number of the open call; `u32::MAX` where none is open.
     pub nr: u32,
-    /// Spare.
+    /// Always 0.
     pub reserved: u32,
 }
 
@@ -214,7 +214,7 @@ pub struct CopyRecord {
 )]
 #[repr(C)]
 pub struct ReadyRecord {
-    /// The thread in whose context it ran.
+    /// The thread in whose context `sk_data_ready` ran.
     pub head: Head,
     /// The socket.
     pub sock: u64,
@@ -230,7 +230,7 @@ pub struct ReadyRecord {
 pub struct SignalRecord {
     /// The thread the signal is for.
     pub head: Head,
-    /// The signal.
+    /// Number of the signal.
     pub signal: u32,
     /// [`SIGNAL_GENERATED`] or [`SIGNAL_DELIVERED`].
     pub event: u32,
@@ -240,7 +240,7 @@ pub struct SignalRecord {
     pub group: i32,
     /// The socket whose `sk_data_ready` came right before it on the same CPU; 0: none did.
     pub sock: u64,
-    /// When that was.
+    /// When that `sk_data_ready` was, ns; 0: there was none.
     pub ready: u64,
 }
 
@@ -275,11 +275,11 @@ pub struct RecvRecord {
     pub head: Head,
     /// The socket.
     pub sock: u64,
-    /// When the thread was switched in last.
+    /// When the thread was switched in last, ns.
     pub last_in: u64,
-    /// Bytes or negative error.
+    /// Bytes received, or a negative error.
     pub ret: i32,
-    /// The open call, or `u32::MAX`.
+    /// Syscall number of the open call; `u32::MAX` where none is open.
     pub nr: u32,
 }
 

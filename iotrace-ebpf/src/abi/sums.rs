@@ -2,7 +2,7 @@
 
 use crate::book::Sums;
 
-/// What is summed up under one row.
+/// The key of a row of sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(
     not(target_arch = "bpf"),
@@ -50,9 +50,9 @@ pub struct ErrorKey {
     pub errno: u64,
 }
 
-/// Room for rows of errors. Where nothing is summed up there is room for one.
+/// Most rows of the map of errors. Where nothing is summed up, the map has one.
 pub const ERRORS_ROOM: u32 = 1024;
-/// Room for rows of wake-ups, likewise.
+/// Most rows of the map of wake-ups. Where nothing is summed up, the map has one.
 pub const WAKES_ROOM: u32 = 4096;
 
 /// Who woke the threads of a process, and how often.
@@ -69,14 +69,15 @@ pub struct WakeKey {
     pub nr: u32,
     /// The thread in whose context the wake-up ran; 0: an idle CPU, so an interrupt; or [`WakeKey::TIMER`].
     pub waker: u32,
-    /// Whether `sk_data_ready` came right before it.
+    /// 1: `sk_data_ready` came right before the wake-up; 0: it did not.
     pub by_socket: u32,
 }
 
 impl WakeKey {
-    /// A [`WakeKey::waker`] of user space: several that are told apart no longer.
+    /// A [`WakeKey::waker`] that only user space uses: the merged wakers of ended processes.
     pub const MANY: u32 = u32::MAX;
-    /// A [`WakeKey::waker`]: the timer of a call that timed out, whosoever's context its interrupt borrowed.
+    /// A [`WakeKey::waker`]: the timer of a call that timed out. The thread that its interrupt disturbed is not the
+    /// cause.
     pub const TIMER: u32 = u32::MAX - 1;
 
     /// The waker, if it is one thread.
@@ -93,23 +94,22 @@ impl WakeKey {
 )]
 #[repr(C)]
 pub struct SockState {
-    /// Since when data has waited in it; 0: none does.
+    /// Since when data has waited in it, ns; 0: it has none.
     pub ready: u64,
-    /// The last `sk_data_ready`; 0: there was none.
+    /// When the last `sk_data_ready` was, ns; 0: there was none.
     pub last: u64,
     /// Where its data waits; one of [`queues`].
     pub queues: u32,
-    /// Whether a read has left it empty, so that all data since then is known from its sign.
+    /// 1: a read has left it empty since it is known, so `sk_data_ready` was seen of all data that came later.
     pub emptied: u32,
 }
 
-/// Where data waits that a socket has received, and so what tells that it is there no longer.
+/// The queues in which a socket keeps received data; their lengths tell whether any is left.
 pub mod queues {
-    /// Elsewhere, as far as is known.
+    /// Not known.
     pub const OTHER: u32 = 0;
     /// In `sk_receive_queue` (TCP, AF_UNIX).
     pub const RECEIVE: u32 = 1;
-    /// There, or in the reader's own queue, which takes over all that is there at once (UDP:
-    /// `__skb_recv_udp`).
+    /// In `sk_receive_queue`, or in `reader_queue`, to which `__skb_recv_udp` moves all of it at once (UDP).
     pub const UDP: u32 = 2;
 }

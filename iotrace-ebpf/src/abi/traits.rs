@@ -30,12 +30,12 @@ pub const SUBMIT_READS: u32 = 1 << 12;
 /// Takes a signal, and returns `EAGAIN` where none came (`rt_sigtimedwait`).
 pub const SIGNAL: u32 = 1 << 13;
 
-/// What the probes look up before anything else, of every call of everybody: a byte a number, so that its place is
-/// found by an addition. 0: not traced.
+/// The table that the probes look up first, for every call of every process: one byte for each syscall number. 0: the
+/// syscall is not traced.
 pub mod traced {
-    /// Traced.
+    /// Every call is traced.
     pub const YES: u8 = 1;
-    /// Traced in those of its operations that wait: above [`YES`], so that one comparison tells.
+    /// Only operations that wait are traced. Greater than [`YES`], so that one comparison tells the two apart.
     pub const WAITS: u8 = 2;
 }
 
@@ -54,7 +54,7 @@ pub fn enter_waits(min_complete: u64, flags: u64) -> bool {
 }
 
 /// Whether a `futex` operation, its second argument, waits: `FUTEX_WAIT` or `FUTEX_WAIT_BITSET` under
-/// `FUTEX_CMD_MASK`. The others wake, and nobody waits in them.
+/// `FUTEX_CMD_MASK`. No other operation waits.
 #[inline(always)]
 pub fn futex_waits(operation: u64) -> bool {
     matches!(operation & 0x7f, 0 | 9)

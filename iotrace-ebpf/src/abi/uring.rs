@@ -46,18 +46,18 @@ impl TryFrom<u32> for UringEvent {
 pub struct UringRecord {
     /// The thread in whose context it happened.
     pub head: Head,
-    /// The ring.
+    /// Address of the ring, `struct io_ring_ctx`.
     pub ctx: u64,
-    /// The request; 0 where the tracepoint does not tell.
+    /// Address of the request, `struct io_kiocb`; 0 where the tracepoint does not name it.
     pub req: u64,
-    /// Its user data.
+    /// User data of the request.
     pub user_data: u64,
-    /// Result (complete), mask (task add), else 0.
+    /// Completion: the result. Task add: the poll mask. Otherwise 0.
     pub res: i64,
-    /// When the thread was switched in last.
+    /// When the thread was switched in last, ns.
     pub last_in: u64,
     /// [`UringEvent`] as a number.
     pub event: u32,
-    /// The open call, or `u32::MAX`.
+    /// Syscall number of the open call; `u32::MAX` where none is open.
     pub nr: u32,
 }

@@ -1,9 +1,9 @@
-//! A second chance for what must not be missed, where tracepoint programs can be preempted.
+//! Second programs on the tracepoints whose events must not be missed, for kernels that preempt tracepoint programs.
 //!
-//! From 7.0 `__bpf_trace_run` no longer turns preemption off, and the kernel skips a program that a preempted
-//! thread is in the middle of on this CPU. These programs hang on the same tracepoints by perf, where
-//! `perf_trace_*` still turns it off (`include/trace/perf.h`), so no thread can be in the middle of them. That
-//! way costs more, so it comes second, and does only what was not done.
+//! From 7.0 `__bpf_trace_run` (`kernel/trace/bpf_trace.c`) leaves preemption on, and the kernel skips a program that a
+//! preempted thread is in the middle of on this CPU. The programs here attach to the same tracepoints by perf, where
+//! `perf_trace_*` (`include/trace/perf.h`) still turns preemption off, so the kernel never skips them. Perf costs more,
+//! so these programs run second, and act only on events that the first program missed.
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
@@ -15,13 +15,13 @@ use super::syscall::{entered, exited_again};
 use crate::maps::{is_listed, list};
 use crate::task::current_address;
 
-/// `CLONE_THREAD`: the new one is a thread of the same process.
+/// `CLONE_THREAD` (`include/uapi/linux/sched.h`): the new task is a thread of the same process.
 const CLONE_THREAD: u64 = 0x1_0000;
 
 /// A field of the event at `offset`, as `events/*/*/format` has it: part of the kernel's user interface.
 #[inline(always)]
 fn field<T: Copy>(ctx: &TracePointContext, offset: usize) -> T {
-    // SAFETY: the verifier checks the offset against what any event has; the kernel fills in the fields.
+    // SAFETY: the verifier checks the offset against the size of the event; the kernel fills in the fields.
     unsafe { ctx.as_ptr().cast::<u8>().add(offset).cast::<T>().read() }
 }
 

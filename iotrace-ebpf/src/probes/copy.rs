@@ -1,9 +1,10 @@
 //! The edges of the copy out of a socket buffer.
 //!
-//! Start: `skb_copy_datagram_iovec`. End: `tcp_rcv_space_adjust` (TCP: the first statement after each
-//! buffer was copied), `consume_skb` (AF_UNIX, and UDP up to 6.12: the copied buffer is freed), or the
-//! end of the receive. Start marks read the clock last, end marks as soon as they know that the thread is
-//! traced: everybody else pays for no clock, and what finding the thread takes is part of the floor.
+//! Start: `skb_copy_datagram_iovec`. End: `tcp_rcv_space_adjust` (TCP: `tcp_recvmsg_locked` calls it right after each
+//! buffer was copied), `consume_skb` (AF_UNIX, and UDP up to 6.17: the copied buffer is freed; since commit
+//! 6471658dc66c in 6.18 UDP buffers are freed elsewhere), or the end of the receive. Start marks read the clock last.
+//! End marks read it as soon as the thread is known to be traced, so that other threads pay for no clock; the time that
+//! finding the thread takes is part of the floor.
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -50,7 +51,7 @@ pub fn consume_skb(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// What ended a copy, and so how much of it is the marks themselves; indices of `FLOORS`.
+/// What ended a copy. Each kind of mark costs a different time, which `FLOORS` holds by these indices.
 #[derive(Clone, Copy)]
 pub enum Floor {
     /// `tcp_rcv_space_adjust`
@@ -65,12 +66,12 @@ pub enum Floor {
     HookedDatagram = 4,
 }
 
-/// Closes the open copy, if there is one. A copy that no data call accounts for is recorded by itself.
+/// Closes the open copy, if there is one. A copy outside a data call becomes a record of its own.
 #[inline(always)]
 pub fn ended(task: &mut Task, at: u64, sock: u64, floor: Floor) {
     let Some(window) = task.span.copy_end(at) else { return };
     if sinks_to(sinks::AGGREGATES) {
-        // SAFETY: one word, written by user space between two calls at most.
+        // SAFETY: one aligned word, which user space alone writes.
         task.floors += FLOORS.get_ptr(floor as u32).map_or(0, |floor| unsafe { *floor });
     }
     if sinks_to(sinks::RECORDS) && (!task.span.is_open() || !moves_in(task.traits)) {

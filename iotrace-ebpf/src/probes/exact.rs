@@ -1,9 +1,9 @@
-//! The exact tier: a copy from the entry to the return of the very function that does it.
+//! The exact tier: a copy lasts from the entry to the return of the function that copies.
 //!
-//! Loaded only where asked for, since not every kernel lets programs hook functions. Marks go into the same
-//! span as those of tracepoints, or, to compare the two ([`BESIDE`]), into records of their own. The start
-//! reads the clock last; the end reads it before it looks for its thread, so that little but the dispatch of
-//! the programs lies in the window.
+//! Loaded only on request, since not every kernel lets programs hook functions. The marks go into the same span as
+//! those of tracepoints, or, where the two are compared ([`BESIDE`]), into records of their own. The start reads the
+//! clock last, and the end reads it before it looks for its thread, so that little but the dispatch of the programs
+//! lies in the window.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::{fentry, fexit};
@@ -17,11 +17,11 @@ use crate::maps::{BESIDE, BESIDES, Beside};
 use crate::sink;
 use crate::task::{Task, arg, current, excluded, find, mark, now};
 
-/// What copies. One may call another: then the inner one is the copy.
+/// The functions that copy. Where one calls the other, the inner one is the copy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
-    /// UDP, between taking a datagram from its queue and giving its buffer back. A small one is copied by code
-    /// of `lib/`, where the kernel has no places for hooks.
+    /// UDP, between taking a datagram from its queue and giving its buffer back. Code of `lib/iov_iter.c`, which is
+    /// built without hooks, copies a small datagram.
     Datagram = 1,
     /// `skb_copy_datagram_iter`: one socket buffer.
     Buffer = 2,
@@ -33,7 +33,7 @@ pub fn skb_copy_entry(ctx: FEntryContext) -> i32 {
     begins(By::Buffer, u64::from(arg(&ctx, 3) as u32))
 }
 
-/// The same, on its way back.
+/// Return of `skb_copy_datagram_iter`.
 #[fexit(function = "skb_copy_datagram_iter")]
 pub fn skb_copy_return(_: FExitContext) -> i32 {
     ends(By::Buffer, 0)
@@ -51,7 +51,7 @@ pub fn datagram_entry(ctx: FExitContext) -> i32 {
     dequeued(arg(&ctx, 4))
 }
 
-/// A datagram was taken from its queue, if one was there: its copy is next.
+/// Begins the copy of a datagram that was taken from its queue; a null pointer says that there was none.
 #[inline(always)]
 fn dequeued(skb: u64) -> i32 {
     if skb == 0 { 0 } else { begins(By::Datagram, 0) }
@@ -69,7 +69,7 @@ pub fn uring_recv_entry(ctx: FEntryContext) -> i32 {
     of_request(UringEvent::Issue, arg(&ctx, 0), 0)
 }
 
-/// The same of a read.
+/// `(struct io_kiocb *req, unsigned int issue_flags)`: io_uring begins a read. No tracepoint says so.
 #[fentry(function = "io_read")]
 pub fn uring_read_entry(ctx: FEntryContext) -> i32 {
     of_request(UringEvent::Issue, arg(&ctx, 0), 0)
@@ -82,7 +82,7 @@ fn begins(by: By, bytes: u64) -> i32 {
         begins_beside(task, by, bytes);
         return 0;
     }
-    // What is open still was the outer one, or its end was not seen: neither is a copy.
+    // A copy that is still open is of the outer function, or its end was missed: it is dropped.
     zero(&mut task.span.open.begin);
     task.copying = by as u32;
     task.span.copy_begin(mark(fault::COPY, now()), bytes);
@@ -116,7 +116,7 @@ fn begins_beside(task: &Task, by: By, bytes: u64) {
     let window = Window { begin: 0, end: 0, off: task.span.away(), bytes };
     let _ = BESIDES.insert(task.tid, Beside { window, by: by as u64 }, 0);
     if let Some(open) = BESIDES.get_ptr_mut(task.tid) {
-        // SAFETY: the entry is of this thread alone.
+        // SAFETY: only the thread itself reads and writes its entry.
         unsafe { (*open).window.begin = now() };
     }
 }

@@ -1,4 +1,4 @@
-//! Programs that do nothing: what the tracepoints themselves cost. Only `iotrace floor` loads them.
+//! Programs that do nothing, to measure what the tracepoints themselves cost. Only `iotrace floor` attaches them.
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;

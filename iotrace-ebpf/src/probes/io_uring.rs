@@ -96,7 +96,7 @@ pub(super) fn of_request(kind: UringEvent, req: u64, res: i64) -> i32 {
     event(kind, read(req, Field::ReqCtx), req, read(req, Field::ReqUserData), res)
 }
 
-/// Records an event of a ring that the target submits to, in whatever context it happens.
+/// Sends a record of an event of a ring that the target submits to. It may happen in the context of any thread.
 #[inline(always)]
 fn event(event: UringEvent, ring: u64, req: u64, user_data: u64, res: i64) -> i32 {
     if !sinks_to(sinks::RECORDS) {

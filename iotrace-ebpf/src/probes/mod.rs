@@ -1,4 +1,4 @@
-//! One file a family of tracepoints.
+//! The programs, one file for each family of tracepoints.
 
 mod again;
 mod copy;

@@ -17,7 +17,7 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
     readied(arg(&ctx, 0), || field_of(&ctx, 0, Field::SockQlen))
 }
 
-/// Data was queued on a socket.
+/// Notes that data was queued on a socket, and sends a record of it.
 #[inline(always)]
 pub(super) fn readied(sock: u64, receive_queue: impl FnOnce() -> u32) -> i32 {
     let at = mark(fault::READY, now());
@@ -29,7 +29,7 @@ pub(super) fn readied(sock: u64, receive_queue: impl FnOnce() -> u32) -> i32 {
     // SAFETY: the value stays valid while the probe runs; a reader that drains the socket at this very
     // moment may clear `ready`, and then this data counts as taken by it.
     let state = unsafe { &mut *state };
-    // A reader on another CPU may have taken the data already: it is queued before it is said to be there.
+    // A reader on another CPU may have taken the data already, since it is queued before `sk_data_ready`.
     if state.ready == 0 && (state.queues == queues::OTHER || has_data(sock, state, receive_queue())) {
         state.ready = at;
     }
@@ -50,10 +50,10 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     received(arg(&ctx, 1) as i32, || arg(&ctx, 0), |_| field_of(&ctx, 0, Field::SockQlen))
 }
 
-/// A receive has returned.
+/// Notes that a receive has returned: what it read, and the end of its copy.
 #[inline(always)]
 pub(super) fn received(ret: i32, sock: impl FnOnce() -> u64, receive_queue: impl FnOnce(u64) -> u32) -> i32 {
-    // Nothing came: only a record, or a copy that failed, has a use for that.
+    // No data: of use only to records, which tell of failed copies too.
     if ret <= 0 && !sinks_to(sinks::RECORDS) {
         return 0;
     }
@@ -80,8 +80,8 @@ pub(super) fn received(ret: i32, sock: impl FnOnce() -> u64, receive_queue: impl
     0
 }
 
-/// Somebody came for data that was ready: how long had it waited? What is left in the queue has been
-/// there since the last time data arrived, at the latest.
+/// A call reads from a socket: notes how long the data had been ready when that call started. Data that it leaves
+/// behind has been there at least since the last `sk_data_ready`.
 #[inline(always)]
 fn picked_up(task: &mut Task, sock: u64, state: &mut SockState, receive_queue: u32) {
     if state.ready != 0 && task.span.is_open() {
@@ -89,13 +89,13 @@ fn picked_up(task: &mut Task, sock: u64, state: &mut SockState, receive_queue: u
         let come = if enter >= state.ready || last_in < enter { enter } else { last_in };
         task.pickup = come.saturating_sub(state.ready) + 1;
     } else if state.emptied != 0 && state.last != 0 && task.span.is_open() {
-        // Taken before the kernel said, as it does here, that it was there: nobody was late.
+        // The kernel queues data before it calls `sk_data_ready`, and the reader took it in between: no delay.
         task.pickup = 1;
     }
     left(sock, state, receive_queue);
 }
 
-/// Notes what a read leaves behind.
+/// Notes whether a read has left data in the socket.
 #[inline(always)]
 fn left(sock: u64, state: &mut SockState, receive_queue: u32) {
     if has_data(sock, state, receive_queue) {

@@ -1,4 +1,4 @@
-//! `sched_switch`, `sched_waking`, `sched_process_exit`: where a thread's time goes while it does not run.
+//! `sched_switch` and `sched_waking`, which tell why a thread does not run, and the life of threads: fork, exec, exit.
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -32,7 +32,7 @@ pub fn sched_switch_3(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn switch(prev: u32, next: u32, why: Off) -> i32 {
-    // One reading for both sides, and none where neither is of the target.
+    // Both sides share one reading of the clock; without a thread of the target there is none.
     let mut at = 0;
     if let Some(task) = find(prev) {
         at = now();
@@ -84,7 +84,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// `(struct task_struct *p, pid_t old_pid, ...)`: the thread has another name now, and its process another
-/// program. A thread that did not lead the process has taken over the id of the one that did.
+/// program. A thread other than the leader takes over the id of the leader (`de_thread`, `fs/exec.c`).
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let (before, now) = (arg(&ctx, 1) as u32, tid_of(&ctx, 0));
@@ -97,15 +97,15 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `(struct task_struct *p, ...)`: the id may name another thread soon, and another process once the last
-/// thread is gone.
+/// `(struct task_struct *p, ...)`: the kernel may give the id to another thread from here on, and the id of the process
+/// once its last thread has ended.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     ended(arg(&ctx, 0), tid_of(&ctx, 0));
     0
 }
 
-/// Forgets a thread, and its process with the last one.
+/// Removes the state of a thread, and its process from the target with the last thread.
 #[inline(always)]
 pub fn ended(address: u64, tid: u32) {
     if let Some(task) = find(tid) {
@@ -116,7 +116,7 @@ pub fn ended(address: u64, tid: u32) {
     }
     if MODE.load() & mode::TGIDS != 0 {
         let tgid: u32 = read(address, Field::TaskTgid);
-        // do_exit has counted this thread out already.
+        // `do_exit` (`kernel/exit.c`) has subtracted this thread from `signal->live` already.
         if is_listed(tgid) && read::<u32>(read(address, Field::TaskSignal), Field::SignalLive) == 0 {
             let _ = TGIDS.remove(tgid);
         }

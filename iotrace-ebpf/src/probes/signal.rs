@@ -14,7 +14,7 @@ fn watched(signal: u32) -> bool {
 }
 
 /// `(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)`: emitted by
-/// the sender, after it woke the thread. `task` is the receiver; `current` may be anybody.
+/// the sender, after it woke the thread. `task` is the receiver; `current` may be any thread.
 #[btf_tracepoint(function = "signal_generate")]
 pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
     let signal = arg(&ctx, 0) as u32;

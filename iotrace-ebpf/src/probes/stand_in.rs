@@ -1,4 +1,4 @@
-//! Before 6.3, where functions can be hooked: what stands in for `sk_data_ready` and `sock_recv_length`.
+//! Function hooks that replace the tracepoints `sk_data_ready` and `sock_recv_length` on kernels before 6.3.
 
 use aya_ebpf::macros::{fentry, fexit};
 use aya_ebpf::programs::{FEntryContext, FExitContext};
@@ -7,7 +7,8 @@ use iotrace_ebpf::abi::Field;
 use super::ready::{readied, received};
 use crate::task::{arg, read};
 
-/// `(struct sock *sk)`: called for every kind of socket but those that a kernel user has taken over.
+/// `(struct sock *sk)`: the default `sk->sk_data_ready` (`net/core/sock.c`), which only sockets used inside the kernel
+/// replace.
 #[fentry(function = "sock_def_readable")]
 pub fn sock_def_readable(ctx: FEntryContext) -> i32 {
     readied(arg(&ctx, 0), || read(arg(&ctx, 0), Field::SockQlen))

@@ -32,7 +32,7 @@ fn register(regs: *const u8, offset: usize) -> u64 {
     unsafe { regs.add(offset).cast::<u64>().read() }
 }
 
-/// Begins a call. `again`: after another probe that may have done so already.
+/// Begins a call. `again`: called by the second program, after one that may have begun the call already.
 #[inline(always)]
 pub fn entered(nr: u64, again: bool, argument: impl Fn(usize) -> u64) -> i32 {
     let traced = traced(nr);
@@ -82,7 +82,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     exited(arg(&ctx, 1) as i64, task)
 }
 
-/// The same by perf, after it.
+/// `sys_exit` by perf, which runs after [`sys_exit`]: ends the call if that program was skipped.
 #[inline(always)]
 pub fn exited_again(nr: u64, ret: i64) -> i32 {
     let traced = traced(nr);
@@ -90,7 +90,7 @@ pub fn exited_again(nr: u64, ret: i64) -> i32 {
         return 0;
     }
     let Some(task) = current_known() else { return 0 };
-    // What the operation of a futex was is not told here.
+    // The event has no arguments of the call, so a futex that does not wait cannot be told here.
     if task.ended == 0 && traced == YES {
         unmatched(task);
     }
@@ -98,8 +98,8 @@ pub fn exited_again(nr: u64, ret: i64) -> i32 {
     exited(ret, task)
 }
 
-/// A call that ends without having begun was skipped as it began. A thread that never entered a traced call
-/// has its enter before the probes.
+/// Counts a call whose enter was skipped: it ends, and no call is open. A thread without any traced call so far entered
+/// it before the probes were attached, and is not counted.
 #[inline(always)]
 fn unmatched(task: &Task) {
     if !task.span.is_open() && task.traits != 0 {
@@ -107,7 +107,7 @@ fn unmatched(task: &Task) {
     }
 }
 
-/// Ends a call, unless that has been done.
+/// Ends the open call, if there is one.
 #[inline(always)]
 fn exited(ret: i64, task: &mut Task) -> i32 {
     if !task.span.is_open() {
@@ -133,8 +133,7 @@ fn exited(ret: i64, task: &mut Task) -> i32 {
     0
 }
 
-/// A thread of the target that is seen for the first time as it leaves a call: it was in it when
-/// observing began.
+/// Counts a call that was open when observing began: its thread is seen for the first time as it leaves the call.
 #[inline(always)]
 fn first_exit() -> i32 {
     if current().is_some() {

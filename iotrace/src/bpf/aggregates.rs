@@ -28,8 +28,8 @@ struct Value<T>(T);
 unsafe impl<T: FromBytes + Copy + 'static> Pod for Value<T> {}
 
 impl Observer {
-    /// Everything the probes have summed up so far. The probes go on meanwhile: a call that ends while
-    /// this reads is in this snapshot or in the next.
+    /// All sums of the probes so far. The probes keep running: a call that ends during this read is in this snapshot or
+    /// in the next.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot { rows: self.rows(), errors: self.errors(), wakes: self.wakes() }
     }
@@ -66,20 +66,20 @@ impl Observer {
         })
     }
 
-    /// Rows that are taken.
+    /// Keys of all rows in the kernel.
     pub fn rows_taken(&self) -> Vec<AggKey> {
         let map =
             self.map("ROWS").and_then(|map| PerCpuHashMap::<_, Key<AggKey>, Value<Agg>>::try_from(map).ok());
         map.map_or_else(Vec::new, |map| map.keys().flatten().map(|key| key.0).collect())
     }
 
-    /// Takes what there is of processes that have ended out of the kernel: nobody adds to it any more.
+    /// Moves the sums of processes that have ended out of the kernel, as no probe adds to them any more.
     pub fn retire(&mut self, ended: &HashSet<u32>) -> Snapshot {
         let mut snapshot = self.snapshot();
         snapshot.rows.retain(|key, _| ended.contains(&key.tgid));
         snapshot.errors.retain(|key, _| ended.contains(&key.row.tgid));
         snapshot.wakes.retain(|key, _| ended.contains(&key.tgid));
-        // An entry that cannot be removed would be counted twice: it stays where it is.
+        // An entry that cannot be removed stays in the kernel only, or it would be counted twice.
         if let Some(Ok(mut map)) =
             self.map_mut("ROWS").map(PerCpuHashMap::<_, Key<AggKey>, Value<Agg>>::try_from)
         {
@@ -112,7 +112,7 @@ impl Observer {
         calls
     }
 
-    /// Threads at the places that are taken.
+    /// State of all threads that have a place in `TASKS`.
     fn threads(&self) -> Vec<Task> {
         let taken = self.map("CLAIMS").and_then(|map| BpfHashMap::<_, u32, u32>::try_from(map).ok());
         let tasks = self.map("TASKS").and_then(|map| Array::<_, Value<Task>>::try_from(map).ok());

@@ -18,22 +18,22 @@ pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_
 /// Why nothing can be observed.
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// No BTF.
+    /// BTF of the kernel cannot be read.
     #[error("{0}. iotrace needs a kernel with CONFIG_DEBUG_INFO_BTF=y; nothing can be measured without it")]
     Btf(#[from] BtfError),
-    /// The object itself was refused.
+    /// The kernel refused to create the maps of the object.
     #[error("the kernel refused iotrace's maps: {0}. `iotrace doctor` says what is missing here")]
     Object(String),
-    /// A probe that nothing works without.
+    /// A probe that every question needs cannot be attached.
     #[error(
         "cannot attach to {probe} ({why}); without it {lost} is lost. `iotrace doctor` says what is missing here"
     )]
     Required {
-        /// Its name.
+        /// Name of the probe.
         probe: &'static str,
-        /// The reason.
+        /// Why the kernel or this build refused it.
         why: String,
-        /// What it feeds.
+        /// What is not measured without it.
         lost: &'static str,
     },
     /// The exact tier was asked for, and this kernel does not let programs hook its functions.
@@ -44,12 +44,12 @@ pub enum LoadError {
     NoObject,
 }
 
-/// An optional probe that is not there.
+/// An optional probe that is not attached.
 #[derive(Clone, Debug)]
 pub struct Missing {
-    /// Which.
+    /// The probe.
     pub probe: &'static Probe,
-    /// Why.
+    /// Why it is not attached.
     pub why: String,
 }
 
@@ -66,7 +66,7 @@ impl fmt::Display for Missing {
 pub struct Refused {
     /// The function.
     pub function: &'static str,
-    /// What the kernel said.
+    /// The answer of the kernel.
     pub why: String,
 }
 
@@ -74,8 +74,10 @@ pub struct Refused {
 pub const REMEDY: &str = "Function hooks need a kernel with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y (Debian, Fedora, Ubuntu have it), and no lockdown that forbids them; without them --tier tracepoint measures the copy \
      by tracepoints";
 
-/// The variant of a probe that fits this kernel, or why none does. Functions are hooked only where the
-/// exact tier may be used.
+/// The variant of a probe that fits this kernel. Function hooks are left out where only tracepoints are asked for.
+///
+/// # Errors
+/// No variant fits; the text says why.
 pub fn choose(btf: &Btf, probe: &'static Probe, tier: Wish) -> Result<&'static Variant, String> {
     let mut seen = None;
     let allowed = |variant: &&Variant| tier != Wish::Tracepoint || !variant.hook.is_function();
@@ -92,7 +94,7 @@ pub fn choose(btf: &Btf, probe: &'static Probe, tier: Wish) -> Result<&'static V
     })
 }
 
-/// aya's view of the kernel's BTF, read once: that takes tens of milliseconds, and each run attaches twice.
+/// aya's view of the kernel's BTF, read once: that takes tens of milliseconds, and a run attaches twice.
 pub(super) fn kernel_btf() -> Result<&'static aya::Btf, LoadError> {
     static BTF: OnceLock<Result<aya::Btf, String>> = OnceLock::new();
     let btf = BTF.get_or_init(|| aya::Btf::from_sys_fs().map_err(|error| with_causes(&error)));

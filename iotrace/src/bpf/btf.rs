@@ -1,4 +1,4 @@
-//! What iotrace asks of the running kernel's BTF: where a field lies, and what a tracepoint's arguments are.
+//! Reads the running kernel's BTF: offsets of fields, and arguments of tracepoints and functions.
 //!
 //! Neither aya nor rustc relocates field accesses of Rust programs, so the offsets are looked up here
 //! and passed to the probes as constants. Format: `Documentation/bpf/btf.rst`.
@@ -12,10 +12,10 @@ use crate::host::check::VMLINUX;
 /// Why BTF could not be read.
 #[derive(Debug, Error)]
 pub enum BtfError {
-    /// The file is not there.
+    /// The file cannot be read.
     #[error("cannot read {VMLINUX}: {0}")]
     Read(#[from] std::io::Error),
-    /// It is not what it should be.
+    /// The file is not valid BTF, or newer than this build.
     #[error("{VMLINUX} is not BTF that iotrace can read: {0}")]
     Format(&'static str),
 }
@@ -25,7 +25,7 @@ pub enum BtfError {
 pub enum Arg {
     /// A pointer.
     Pointer,
-    /// A number of so many bytes (an enum or a bool too).
+    /// An integer, enum or bool of so many bytes.
     Number(u32),
 }
 
@@ -56,12 +56,18 @@ const TYPE_TAG: u32 = 18;
 const ENUM64: u32 = 19;
 
 impl Btf {
-    /// Reads the running kernel's.
+    /// Reads the running kernel's BTF.
+    ///
+    /// # Errors
+    /// The file is missing, or is not BTF that this build can read.
     pub fn of_kernel() -> Result<Self, BtfError> {
         Self::parse(std::fs::read(Path::new(VMLINUX))?)
     }
 
     /// Indexes a BTF blob of this machine's byte order.
+    ///
+    /// # Errors
+    /// The blob is cut off, is not BTF, or has a kind of type that this build does not know.
     pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
         const SHORT: BtfError = BtfError::Format("it ends too early");
         let word = |at: usize| u32_at(&data, at).ok_or(SHORT);

@@ -1,5 +1,5 @@
-//! The exact tier: hooks on the functions that copy. Not every kernel takes them, and nothing tells but
-//! trying; so they are tried first, and what they replace is attached only where they are refused.
+//! The exact tier: hooks on the functions that copy. Whether a kernel accepts them shows only when they are attached,
+//! so they are tried first, and the tracepoints that they replace are attached only where they are refused.
 
 use aya::Ebpf;
 
@@ -10,28 +10,28 @@ use super::probes::{Group, PROBES, Probe, Variant};
 use super::settings::{Settings, Wish};
 use iotrace_core::domain::{ProbeId, Tier};
 
-/// Groups of function hooks, the one that the others add to first.
+/// The groups of function hooks. The first must be attached for the others to be of use.
 pub const GROUPS: [Group; 3] = [Group::ExactSockets, Group::ExactDatagrams, Group::ExactUring];
 
 /// A probe that is attached, and how.
 pub type Attached = (&'static Probe, &'static Variant);
 
-/// What came of trying.
+/// What was attached of the function hooks.
 pub struct Outcome {
     /// Hooks that are attached.
     pub attached: Vec<Attached>,
-    /// Hooks that are not, where that is worth a warning.
+    /// Hooks that were refused, where the user is to be warned.
     pub missing: Vec<Missing>,
     /// Groups that are still to be attached.
     pub groups: Vec<Group>,
-    /// The first refusal.
+    /// The first refusal; `None` where there was none, or no hook was tried.
     pub refused: Option<Refused>,
 }
 
 /// Tries the function hooks among the groups of `settings`.
 ///
 /// # Errors
-/// Where nothing less than the exact tier was asked for.
+/// A hook is refused and `--tier exact` was asked for.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     btf: &Btf,
@@ -48,7 +48,7 @@ pub(super) fn attach(
             Ok(attached) => outcome.attached.extend(attached),
             Err(refused) if settings.tier == Wish::Exact => return Err(LoadError::Exact(refused)),
             Err(refused) => {
-                // Who compares the two must know; who takes what there is has the header's word for it.
+                // With `Auto` the header of the result names the tier; a comparison of both needs a warning.
                 if settings.tier == Wish::Both {
                     let missing = |probe| Missing { probe, why: refused.why.clone() };
                     outcome.missing.extend(probes(group).map(missing));
@@ -62,7 +62,7 @@ pub(super) fn attach(
         }
     }
     if tier(&outcome.attached, settings.tier) == Tier::Exact {
-        // Their marks would only make the copies longer.
+        // The marks of tracepoints inside a hooked function would only make its copies longer.
         outcome.groups.retain(|group| !matches!(group, Group::Copy | Group::CopyUnix));
     }
     Ok(outcome)
@@ -72,7 +72,7 @@ fn probes(group: Group) -> impl Iterator<Item = &'static Probe> {
     PROBES.iter().filter(move |probe| probe.group == group)
 }
 
-/// All hooks of a group or none: half a pair marks nothing.
+/// Attaches all hooks of a group, or none: a copy needs both its start and its end.
 fn attach_group(
     ebpf: &mut Ebpf,
     btf: &Btf,
@@ -103,12 +103,12 @@ pub fn is_whole(group: Group, has: impl Fn(ProbeId) -> bool) -> bool {
     probes(group).all(|probe| has(probe.id))
 }
 
-/// Which hooks time the copy, with these attached.
+/// What times copies when these hooks are attached.
 pub(super) fn tier(attached: &[Attached], wish: Wish) -> Tier {
     if has_sockets(attached) && wish != Wish::Both { Tier::Exact } else { Tier::Tracepoint }
 }
 
-/// The group that all others add to.
+/// Whether the hooks of socket buffers are attached, without which the other groups are of no use.
 fn has_sockets(attached: &[Attached]) -> bool {
     attached.iter().any(|(probe, _)| probe.group == Group::ExactSockets)
 }

@@ -1,5 +1,5 @@
-//! An empty program at each end of every syscall: the least that observing calls can cost, and the
-//! yardstick of `cargo xtask bench`.
+//! An empty program at the enter and exit of every syscall: the least that observing calls can cost. `cargo xtask
+//! bench` compares iotrace with it.
 
 use aya::{Ebpf, EbpfLoader};
 
@@ -22,7 +22,7 @@ impl Floor {
     /// Attaches the pair.
     ///
     /// # Errors
-    /// Where iotrace itself cannot attach either.
+    /// The kernel refuses the object or one of the two programs.
     pub fn attach() -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);

@@ -1,4 +1,4 @@
-//! What a program can be attached to, and how.
+//! The kinds of places that a program can be attached to, and how it is attached.
 
 use aya::programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, TracePoint};
 
@@ -17,17 +17,17 @@ pub enum Hook {
     Return,
 }
 
-/// What a program expects of the arguments there.
+/// The arguments that a program expects at its hook.
 #[derive(Debug)]
 pub enum Shape {
-    /// Exactly these.
+    /// These arguments and no others.
     Exactly(&'static [Arg]),
-    /// These, and maybe more that the program does not read.
+    /// These arguments first; the program does not read any that follow.
     Begins(&'static [Arg]),
 }
 
 impl Shape {
-    /// Whether `args` will do.
+    /// Whether a program of this shape can read `args`.
     pub fn fits(&self, args: &[Arg]) -> bool {
         match self {
             Shape::Exactly(wanted) => args == *wanted,
@@ -61,9 +61,9 @@ impl Hook {
         done.map_err(|error| with_causes(&error))
     }
 
-    /// Takes a program off again.
+    /// Detaches and unloads a program.
     pub(super) fn detach(self, program: &mut Program) {
-        // It was loaded a moment ago; at worst it goes on marking what nobody reads.
+        // A program that cannot be unloaded goes on marking copies that are not closed, which does no harm.
         let _ = match self {
             Hook::Tracepoint => <&mut BtfTracePoint>::try_from(program).and_then(BtfTracePoint::unload),
             Hook::Perf(_) => <&mut TracePoint>::try_from(program).and_then(TracePoint::unload),
@@ -97,7 +97,7 @@ fn leave(program: &mut Program, name: &str, btf: &aya::Btf) -> Result<(), Progra
     program.attach().map(drop)
 }
 
-/// Lines of the verifier's log that say why; the hundreds before them say how it came there.
+/// Lines at the end of the verifier's log that are shown: they name the cause, and hundreds before them the way to it.
 const LOG_LINES: usize = 6;
 
 /// An error and its causes in one line, the verifier's log cut to its end.

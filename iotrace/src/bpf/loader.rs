@@ -1,4 +1,4 @@
-//! Loads the object, attaches what a question needs, and reads what comes out.
+//! Loads the object, attaches the probes of the groups asked for, and reads their records and counters.
 
 use std::cell::RefCell;
 
@@ -66,24 +66,24 @@ impl Observer {
         Ok(Self { ebpf, records, attached, missing, refused, tier })
     }
 
-    /// Hands over every record that is there.
+    /// Calls `each` with every record that is in the ring buffer.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8])) {
         while let Some(item) = self.records.next() {
             each(&item);
         }
     }
 
-    /// Optional probes that are not there.
+    /// Optional probes that are not attached.
     pub fn missing(&self) -> &[Missing] {
         &self.missing
     }
 
-    /// Which hooks time the copy.
+    /// What times copies.
     pub fn tier(&self) -> Tier {
         self.tier
     }
 
-    /// Why function hooks do not, where they were tried.
+    /// Why function hooks do not time copies, where they were tried.
     pub fn refused(&self) -> Option<&Refused> {
         self.refused.as_ref()
     }
@@ -126,8 +126,8 @@ impl Observer {
         values.map_or(0, |per_cpu| per_cpu.iter().sum())
     }
 
-    /// What the probes could not tell so far, with `unknown` records that arrived and could not be read. Calls
-    /// that are open still are not among those in flight.
+    /// Losses so far, with `unknown` records that arrived and could not be read. Calls that are still open are not
+    /// among `in_flight_stop`.
     pub fn loss(&self, unknown: u64) -> Loss {
         Loss {
             records: self.count(Stat::RecordsLost) + unknown,
@@ -142,13 +142,14 @@ impl Observer {
         }
     }
 
-    /// Probe runs the kernel skipped and nothing made up for; `None` where it does not count them.
+    /// Probe runs that the kernel skipped and no second program made up for; `None` where the kernel does not count
+    /// them (before 5.12).
     pub fn recursion_misses(&self) -> Option<u64> {
         self.attached.iter().map(|(probe, variant)| self.lost_runs(probe, variant)).sum()
     }
 
-    /// Of a probe with a second chance at most what the one or the other was skipped for; of calls nothing,
-    /// since one that both missed is counted as unmatched.
+    /// Skipped runs of one probe. With a second program, an event is lost at most as often as the less skipped of the
+    /// two was skipped. Calls count 0, since a call that both missed is counted as unmatched.
     fn lost_runs(&self, probe: &Probe, variant: &Variant) -> Option<u64> {
         if probe.again_of.is_some() {
             return Some(0);
@@ -175,8 +176,8 @@ impl Observer {
     }
 }
 
-/// Whether this kernel runs programs of tracepoints with preemption on: `__bpf_trace_run` did so from 7.0.
-/// Nothing in BTF tells, so this is by version; too early costs time, too late is counted as loss.
+/// Whether this kernel runs programs of tracepoints with preemption on, as `__bpf_trace_run` does from 7.0. BTF does
+/// not tell, so this goes by version. A wrong yes costs time; a wrong no shows as losses.
 pub fn programs_are_preemptible() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     release.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 7)

@@ -1,4 +1,4 @@
-//! All contact with the kernel's BPF: the only module that knows aya.
+//! Loads, attaches and reads the probes. The only module that imports aya.
 
 pub mod aggregates;
 pub mod attach;

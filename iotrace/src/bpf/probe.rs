@@ -1,4 +1,4 @@
-//! What a row of the probe table says.
+//! The types of the probe table.
 
 use iotrace_core::domain::ProbeId;
 

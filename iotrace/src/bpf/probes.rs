@@ -214,7 +214,7 @@ pub const PROBES: &[Probe] = &[
         group: Group::CopyUnix,
         required: false,
         since: "2.6.30",
-        feeds: "the end of an AF_UNIX copy (UDP's too, up to 6.12)",
+        feeds: "the end of an AF_UNIX copy (UDP's too, up to 6.17)",
         lost: "AF_UNIX copies end with the receive",
         variants: &[only("consume_skb", Begins(&[P]))],
     },

@@ -16,7 +16,7 @@ struct Attr {
     info: u64,
 }
 
-/// How large a program is once the kernel has taken it.
+/// The size of a loaded program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// Instructions after the verifier has dropped what is never reached and inlined helpers.
@@ -25,7 +25,7 @@ pub struct Size {
     pub machine_bytes: u32,
 }
 
-/// What the kernel says of a program, and how many bytes of it are filled in.
+/// `struct bpf_prog_info` of a program, and how many bytes of it the kernel has filled in.
 fn info(program: BorrowedFd<'_>) -> Option<([u64; 64], usize)> {
     let mut info = [0u64; 64];
     let mut attr = Attr {

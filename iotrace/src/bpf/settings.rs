@@ -1,4 +1,4 @@
-//! What the probes are told before they are loaded: whom to observe, what of it, and where it goes.
+//! Constants and map sizes that are set before the probes are loaded: the target, the syscalls, and the sinks.
 
 use iotrace_ebpf::abi::{FIELDS, Field, MAX_SYSCALL, fault, mode, per, sinks};
 
@@ -6,7 +6,7 @@ use super::btf::Btf;
 use super::probes::Group;
 use iotrace_core::domain::{ProbeId, syscall};
 
-/// Whom to observe: any of these.
+/// The target: threads that match any of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Whom {
     /// Processes, with all their threads.
@@ -17,14 +17,14 @@ pub struct Whom {
     pub comm: Option<String>,
     /// Threads in this cgroup of the unified hierarchy or below: its id, and its depth below the root.
     pub cgroup: Option<(u64, u32)>,
-    /// Everybody but iotrace.
+    /// Every thread except those of iotrace.
     pub all: bool,
-    /// Children of `tgids`, too.
+    /// Also children of `tgids`.
     pub follow: bool,
 }
 
 impl Whom {
-    /// One process, as it is.
+    /// One process with all its threads, without its children.
     pub fn process(pid: u32) -> Self {
         Self { tgids: vec![pid], ..Self::default() }
     }
@@ -60,7 +60,7 @@ impl Whom {
     }
 }
 
-/// By what the rows of the aggregates are told apart.
+/// What a row of the sums stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Per {
     /// Process.
@@ -86,14 +86,14 @@ impl Per {
 /// A deliberate fault of the probes: shows that `iotrace selftest` notices. The default is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fault {
-    /// Which, a constant of `abi::fault`.
+    /// A constant of `abi::fault`.
     pub kind: u32,
     /// By how much a mark is shifted, ns.
     pub shift_ns: i64,
 }
 
 impl Fault {
-    /// What they are called.
+    /// Names of the kinds on the command line.
     pub const NAMES: [(&str, u32); 8] = [
         ("enter", fault::ENTER),
         ("exit", fault::EXIT),
@@ -105,14 +105,14 @@ impl Fault {
         ("skip-exit", fault::SKIP_EXIT),
     ];
 
-    /// The one with this name.
+    /// The fault of this name; `None` if there is none.
     pub fn named(name: &str, shift_ns: i64) -> Option<Self> {
         let (_, kind) = Self::NAMES.into_iter().find(|(known, _)| *known == name)?;
         Some(Self { kind, shift_ns })
     }
 }
 
-/// Which hooks are to time the copy.
+/// Which hooks were asked for to time copies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wish {
     /// Function hooks where the kernel takes them, else tracepoints.
@@ -126,12 +126,12 @@ pub enum Wish {
     Both,
 }
 
-/// Everything.
+/// Constants and map sizes set before loading.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whom to observe.
+    /// The target.
     pub whom: Whom,
-    /// Which probes.
+    /// Groups of probes to attach.
     pub groups: Vec<Group>,
     /// Bits of `abi::sinks`.
     pub sinks: u32,
@@ -153,7 +153,7 @@ pub struct Settings {
     pub tier: Wish,
     /// Probes not to attach, so that a result without them can be seen. A second chance goes with its first.
     pub without: Vec<ProbeId>,
-    /// What is to go wrong.
+    /// A deliberate fault, for tests of the self-test.
     pub fault: Fault,
 }
 

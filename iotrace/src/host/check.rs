@@ -1,4 +1,4 @@
-//! What must be true of the machine before anything is loaded, each with its remedy.
+//! Conditions that the machine must meet before probes are loaded, each with its remedy.
 
 use std::fs;
 
@@ -10,23 +10,23 @@ use iotrace_core::summary::Host;
 /// The file in which the kernel shows its own BTF.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Something without which nothing can be observed.
+/// A condition that is not met, so that nothing can be observed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Missing {
-    /// Neither root nor capabilities.
+    /// iotrace runs neither as root nor with the capabilities named here.
     #[error(
         "iotrace may not load BPF programs: it lacks {0}. Run it with sudo, or once: \
          sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(which iotrace). \
-         `iotrace doctor`, `schema` and `--help` work without"
+         `iotrace doctor`, `iotrace schema` and `--help` need no privileges"
     )]
     Capabilities(String),
-    /// `lockdown=confidentiality`.
+    /// The kernel is locked down to confidentiality.
     #[error(
         "the kernel is locked down to confidentiality (/sys/kernel/security/lockdown): no program may read \
          kernel memory, so nothing can be observed. Boot with lockdown=integrity or without lockdown"
     )]
     Lockdown,
-    /// No BTF.
+    /// The kernel shows no BTF.
     #[error(
         "{VMLINUX} is missing: this kernel was built without CONFIG_DEBUG_INFO_BTF, and \
          iotrace finds tracepoint arguments by it. Use a distribution kernel (Debian, Fedora, Ubuntu have it)"
@@ -39,7 +39,10 @@ const SYS_ADMIN: u64 = 1 << 21;
 const PERFMON: u64 = 1 << 38;
 const BPF: u64 = 1 << 39;
 
-/// What stands in the way of observing, if anything does.
+/// Checks capabilities, lockdown and BTF.
+///
+/// # Errors
+/// The first condition that is not met.
 pub fn prerequisites() -> Result<(), Missing> {
     capabilities(effective_capabilities())?;
     if lockdown() == "confidentiality" {
@@ -80,7 +83,7 @@ pub fn lockdown() -> String {
     chosen.unwrap_or("unknown").to_owned()
 }
 
-/// The machine, as the result names it, and what timed the copies.
+/// The description of the machine for the result; `tier` is what timed the copies.
 pub fn host(tier: Tier) -> Host {
     let word = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     Host {

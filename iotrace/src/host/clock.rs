@@ -1,4 +1,4 @@
-//! The clocks that figures are taken from.
+//! Clocks of this machine and this process.
 
 /// CLOCK_MONOTONIC in ns: the clock of the probes (`bpf_ktime_get_ns`).
 pub fn monotonic_ns() -> u64 {

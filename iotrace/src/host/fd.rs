@@ -1,4 +1,4 @@
-//! What a descriptor is called: by what the probes read of its file and, while it is open, by its link in `/proc`.
+//! Names descriptors, by what the probes read of the file and, while it is open, by its link in `/proc/PID/fd`.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,7 +9,7 @@ use iotrace_core::domain::{Fd, WaitsFor};
 use iotrace_ebpf::abi::FileRecord;
 use iotrace_ebpf::abi::kernel::{family, file_type, protocol};
 
-/// What a file is, from what the probes read of it and, if it is still open, from its link.
+/// Kind and name of a file, from what the probes read of it and, if it is still open, from its link.
 pub fn describe(file: &FileRecord) -> Fd {
     let mine = link_of(file);
     let fd = |kind: &str, name: String| Fd { kind: kind.to_owned(), name };
@@ -24,7 +24,7 @@ pub fn describe(file: &FileRecord) -> Fd {
         }
         file_type::BLOCK => fd("block device", named()),
         file_type::DIRECTORY => fd("directory", named()),
-        // Newer kernels give the inode of eventfd and the like the type of a file.
+        // Newer kernels give the inode of eventfd and the like the type of a regular file.
         file_type::REGULAR if mine.is_some() || !is_anonymous(file) => fd("file", named()),
         _ if !is_anonymous(file) => fd("anonymous", format!("descriptor {}", file.fd)),
         // eventfd, timerfd, signalfd, epoll, io_uring and others share one inode: `[eventfd]`.
@@ -44,7 +44,7 @@ fn link_of(file: &FileRecord) -> Option<String> {
     // A name is cut to fit, and a removed file's link says so.
     let last = link.rsplit('/').next()?;
     let fits = link.starts_with('/') && (last.starts_with(&name) || name == "/");
-    // The link again, last: else it might be of one file and the number of another.
+    // The link is read again, since the descriptor may have become another file between the two reads.
     let same = fits && fs::metadata(&entry).is_ok_and(|data| data.ino() == file.inode);
     (same && read()? == link).then_some(link)
 }
@@ -66,7 +66,7 @@ fn gone(file: &FileRecord) -> String {
     if name.is_empty() { format!("inode {}", file.inode) } else { name }
 }
 
-/// TCP ports that anybody listens on here.
+/// TCP ports in state LISTEN in the network namespace of iotrace.
 pub fn listening_ports() -> HashSet<u16> {
     // State 0A is TCP_LISTEN; the local address is `HEX:PORT`, proc_net_tcp(5).
     let listening = |line: &str| {
@@ -78,8 +78,8 @@ pub fn listening_ports() -> HashSet<u16> {
     tables.iter().flat_map(|table| table.lines().skip(1).filter_map(listening)).collect()
 }
 
-/// What a wait on a file is for: on a TCP connection that was accepted, the next request; on one that was
-/// made, a reply. Where both ends are of one port nobody can tell, and it counts as accepted.
+/// What a wait on a file is for: on an accepted TCP connection the next request, on one that this host opened a reply;
+/// `None` on any other file. A local port in state LISTEN is taken as the sign of an accepted connection.
 pub fn waits_for(file: &FileRecord, listening: &HashSet<u16>) -> Option<WaitsFor> {
     let connected = matches!(file.family, family::INET | family::INET6)
         && file.protocol == protocol::TCP

@@ -1,4 +1,4 @@
-//! What is observed: a command that iotrace starts, held until the probes are attached.
+//! Starts a command that waits before its `execve` until the probes are attached.
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -12,17 +12,17 @@ use nix::sys::signal::{SigHandler, Signal, kill, raise, signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Gid, Pid, Uid, fork, geteuid, pipe2, read, setgid, setgroups, setuid, write};
 
-/// Whom a command runs as.
+/// The user and group that a command runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// User.
+    /// User id.
     pub uid: u32,
-    /// Group; also the only supplementary group.
+    /// Group id, which is also the only supplementary group.
     pub gid: u32,
 }
 
 impl Identity {
-    /// The user behind sudo, if iotrace runs as root by way of sudo.
+    /// The user who called sudo, if iotrace runs as root by sudo; `None` otherwise.
     pub fn behind_sudo() -> Option<Self> {
         if !geteuid().is_root() {
             return None;
@@ -45,14 +45,14 @@ pub struct Held {
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// By itself, with this status.
+    /// With this exit status.
     Exited(i32),
-    /// By this signal.
+    /// Killed by the signal of this number.
     Signaled(i32),
 }
 
 impl Ended {
-    /// Makes it the end of this process: its code, or its signal.
+    /// Ends this process in the same way: returns the exit status, or raises the signal.
     pub fn pass_on(self) -> ExitCode {
         match self {
             Ended::Exited(code) => ExitCode::from(code as u8),
@@ -74,7 +74,8 @@ impl Held {
     /// open across the `execve`, under the number it has now.
     ///
     /// # Errors
-    /// Of `pipe2` and `fork`. That the command cannot be executed shows at [`Held::release`].
+    /// `argv` has a zero byte, or `pipe2` or `fork` failed. A command that cannot be executed is an error of
+    /// [`Held::release`].
     pub fn spawn(argv: &[&OsStr], identity: Option<Identity>, keep: Option<&OwnedFd>) -> io::Result<Self> {
         let words: Vec<CString> =
             argv.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?;
@@ -103,7 +104,7 @@ impl Held {
     /// Lets the child execute its command.
     ///
     /// # Errors
-    /// What `execve` (or taking the identity) failed with: `NotFound`, `PermissionDenied`, ...
+    /// `execve` or the change of user failed: `NotFound`, `PermissionDenied`, ...
     pub fn release(self) -> io::Result<Running> {
         let running = Running { pid: self.pid, reaped: false };
         write(&self.gate, &[1])?;
@@ -115,7 +116,7 @@ impl Held {
     }
 }
 
-/// A child that runs. Dropping it kills it, if it still does, and reaps it.
+/// A child that executes its command. Dropping this kills the child, if it still runs, and reaps it.
 #[derive(Debug)]
 pub struct Running {
     pid: Pid,
@@ -149,7 +150,7 @@ impl Running {
         }
     }
 
-    /// Lets it go on by itself.
+    /// Lets the child go on alone: it is neither killed nor reaped.
     pub fn leave(mut self) {
         self.reaped = true;
     }

@@ -1,43 +1,42 @@
-//! What `/proc` tells of targets: who is there, what is open, what it is called.
+//! What `/proc` tells of processes and threads: which exist, their names, and the descriptors they have open.
 
 use std::fs;
 
 use iotrace_core::domain::Triggers;
 
-/// Every process.
+/// Ids of all processes that `/proc` shows.
 pub fn processes() -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Threads of a process; empty when it is gone.
+/// Ids of the threads of a process; empty when it is gone.
 pub fn threads(pid: u32) -> Vec<u32> {
     let entries = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Name of a thread.
+/// The name of a thread (`/proc/TID/comm`, at most 15 bytes); `None` when it is gone.
 pub fn comm(tid: u32) -> Option<String> {
     fs::read_to_string(format!("/proc/{tid}/comm")).ok().map(|name| name.trim_end().to_owned())
 }
 
-/// The process that a thread belongs to.
+/// Id of the process that a thread belongs to; `None` when it is gone.
 pub fn process_of(tid: u32) -> Option<u32> {
     status(tid, "Tgid:")?.parse().ok()
 }
 
-/// Whether a process has come to its end (a zombie has).
+/// Whether a process or thread has ended; a zombie has.
 pub fn is_gone(pid: u32) -> bool {
     status(pid, "State:").is_none_or(|state| state.starts_with(['Z', 'X']))
 }
 
-/// Whether all threads of a process have come to their end. One that led the others may be a zombie while
-/// they go on.
+/// Whether all threads of a process have ended: the first thread may be a zombie while the others run.
 pub fn has_ended(pid: u32) -> bool {
     is_gone(pid) && threads(pid).into_iter().all(is_gone)
 }
 
-/// The number a process has in its own, innermost pid namespace, if that is not ours.
+/// The id of a process in its innermost pid namespace, if that is not the namespace of iotrace.
 pub fn namespaced(pid: u32) -> Option<u32> {
     let numbers = status(pid, "NSpid:")?;
     let mut numbers = numbers.split_whitespace();
