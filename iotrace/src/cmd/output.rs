@@ -59,7 +59,8 @@ impl Sink for Printer<'_> {
 
     fn begin(&mut self, begun: &Begun<'_>) {
         if self.args.verbose {
-            eprintln!("{}: attached in {:.0?}: {}", begun.about, begun.took, begun.attached.join(" "));
+            let of = begun.workload.map_or(String::new(), |workload| format!("{workload}: "));
+            eprintln!("{of}attached in {:.0?}: {}", begun.took, begun.attached.join(" "));
             say_refused(begun.refused);
         }
         if self.says_begin {
