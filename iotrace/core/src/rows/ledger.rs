@@ -6,7 +6,7 @@ use iotrace_ebpf::abi::WakeKey;
 
 use crate::records::journal::Journal;
 use crate::rows::batch::{Batch, Closes, Closing, Facts};
-use crate::rows::processes::{InFlightCalls, Names, processes};
+use crate::rows::processes::{InFlightCalls, Names, Thread, processes};
 use crate::rows::retired::Retired;
 use crate::rows::sums::Snapshot;
 use crate::summary::{Document, Host, Warning};
@@ -79,7 +79,7 @@ impl Ledger {
         }
         let wakers: HashSet<u32> = self.live.wakes.keys().filter_map(WakeKey::thread).collect();
         let threads = self.names.threads.iter();
-        let droppable = threads.filter(|(tid, (_, pid))| *tid != pid && !wakers.contains(tid));
+        let droppable = threads.filter(|(tid, thread)| **tid != thread.pid && !wakers.contains(tid));
         droppable.map(|(tid, _)| *tid).collect()
     }
 
@@ -105,7 +105,7 @@ impl Ledger {
         records.into_iter().for_each(|record| journal.add(record));
         for (tid, name) in journal.names {
             let pid = journal.processes.get(&tid).copied().unwrap_or(tid);
-            self.names.threads.insert(tid, (name, pid));
+            self.names.threads.insert(tid, Thread { name, pid });
         }
         for entry in &journal.calls {
             self.names.longest.offer(entry, self.opening.started);
@@ -114,7 +114,8 @@ impl Ledger {
 
     fn take_names(&mut self, facts: &Facts) {
         for thread in &facts.threads {
-            self.names.threads.insert(thread.tid, (thread.name.clone(), thread.pid));
+            let (name, pid) = (thread.name.clone(), thread.pid);
+            self.names.threads.insert(thread.tid, Thread { name, pid });
         }
         for file in &facts.files {
             self.names.waits.extend(file.waits_for.map(|what| (file.file, what)));
@@ -136,7 +137,7 @@ impl Ledger {
         let ended: HashSet<u32> = facts.ended_processes.iter().copied().collect();
         // One whose number has been given out again keeps its name.
         let gone: HashSet<u32> = folded.intersection(&ended).copied().collect();
-        self.names.threads.retain(|_, (_, pid)| !gone.contains(pid));
+        self.names.threads.retain(|_, thread| !gone.contains(&thread.pid));
         self.names.ended_threads.retain(|pid, _| !gone.contains(pid));
         self.names.triggers.retain(|pid, _| !gone.contains(pid));
         if !facts.files_in_use.is_empty() {
@@ -149,7 +150,7 @@ impl Ledger {
     /// Drops the names of threads that have ended; they are still counted.
     fn drop_names(&mut self, facts: &Facts) {
         for tid in &facts.ended_threads {
-            if let Some((_, pid)) = self.names.threads.remove(tid) {
+            if let Some(Thread { pid, .. }) = self.names.threads.remove(tid) {
                 *self.names.ended_threads.entry(pid).or_default() += 1;
             }
         }
@@ -174,7 +175,7 @@ impl Ledger {
     fn document(&self, sums: &Snapshot, at: u64, elapsed_ns: u64, closing: &Closing) -> Document {
         let open = InFlightCalls {
             open: closing.open.clone(),
-            before: closing.before.iter().map(|one| (one.pid, one.tid, one.nr)).collect(),
+            before: closing.before.clone(),
             now: at,
             started: self.opening.started,
         };

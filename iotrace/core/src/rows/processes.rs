@@ -5,17 +5,28 @@ use std::collections::{BTreeMap, HashMap};
 use iotrace_ebpf::abi::{AGG_WAITS, AggKey, WakeKey};
 
 use crate::domain::{Direction, Fd, Role, ThreadRole, Triggers, WaitsFor, syscall};
+use crate::rows::batch::Since;
 use crate::rows::longest::Longest;
 use crate::rows::recognise;
+use crate::rows::retired::StandIn;
 use crate::rows::row::{self, Facts};
 use crate::rows::sums::{Open, Row, Snapshot};
 use crate::summary::{Call, InFlight, Process, Waker};
+
+/// A thread that was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// What it is called.
+    pub name: String,
+    /// Its process.
+    pub pid: u32,
+}
 
 /// What is known of threads and files beside the sums.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     /// Name and process id of each thread, by thread id.
-    pub threads: HashMap<u32, (String, u32)>,
+    pub threads: HashMap<u32, Thread>,
     /// Files, by [`AggKey::file`].
     pub files: HashMap<u64, Fd>,
     /// What waits on a file are for, where that is known, by [`AggKey::file`].
@@ -25,7 +36,7 @@ pub struct Names {
     /// Number of threads that ended and whose names were dropped, by process.
     pub ended_threads: HashMap<u32, u64>,
     /// Entries that stand for all ended processes of one name: the name, and the number of processes, by entry.
-    pub stand_ins: HashMap<u32, (String, u64)>,
+    pub stand_ins: HashMap<u32, StandIn>,
     /// Whether function hooks marked the copies.
     pub exact: bool,
     /// The longest calls, where calls are recorded one by one.
@@ -35,8 +46,8 @@ pub struct Names {
 impl Names {
     /// Name of a process: that of its leading thread, else of any other thread; `None` if no thread was seen.
     pub fn known(&self, pid: u32) -> Option<&str> {
-        let leader = self.threads.get(&pid).map(|(name, _)| name);
-        let any = || self.threads.values().find(|(_, tgid)| *tgid == pid).map(|(name, _)| name);
+        let leader = self.threads.get(&pid).map(|thread| &thread.name);
+        let any = || self.threads.values().find(|thread| thread.pid == pid).map(|thread| &thread.name);
         leader.or_else(any).map(String::as_str)
     }
 
@@ -52,7 +63,7 @@ pub struct InFlightCalls {
     /// Open calls of known threads.
     pub open: Vec<Open>,
     /// Calls that have been open since before tracing began: process, thread, syscall number.
-    pub before: Vec<(u32, u32, u32)>,
+    pub before: Vec<Since>,
     /// When tracing ended, ns.
     pub now: u64,
     /// When tracing began, ns.
@@ -65,7 +76,7 @@ pub fn processes(snapshot: &Snapshot, names: &Names, open: &InFlightCalls) -> Ve
     for (key, row) in &snapshot.rows {
         by_process.entry(key.tgid).or_default().push((key, row));
     }
-    for pid in open.open.iter().map(|call| call.tgid).chain(open.before.iter().map(|call| call.0)) {
+    for pid in open.open.iter().map(|call| call.tgid).chain(open.before.iter().map(|call| call.pid)) {
         by_process.entry(pid).or_default();
     }
     let mut all: Vec<Process> =
@@ -87,9 +98,9 @@ fn process(
     let triggers = names.triggers.get(&pid).copied().unwrap_or_default();
     Process {
         pid: if stand_in.is_some() { 0 } else { pid },
-        comm: stand_in.map_or_else(|| names.process(pid), |entry| entry.0.clone()),
-        processes: stand_in.map_or(1, |entry| entry.1),
-        threads: names.threads.values().filter(|(_, tgid)| *tgid == pid).count() as u64
+        comm: stand_in.map_or_else(|| names.process(pid), |entry| entry.name.clone()),
+        processes: stand_in.map_or(1, |entry| entry.processes),
+        threads: names.threads.values().filter(|thread| thread.pid == pid).count() as u64
             + names.ended_threads.get(&pid).copied().unwrap_or(0),
         models: recognise::models(&calls, triggers),
         calls,
@@ -133,7 +144,7 @@ fn wakers(pid: u32, snapshot: &Snapshot, names: &Names) -> Vec<Waker> {
     let mut wakers: Vec<Waker> = mine
         .map(|(key, &wakes)| Waker {
             comm: match (key.waker, key.thread().map(|tid| names.threads.get(&tid))) {
-                (_, Some(Some((name, _)))) => name.clone(),
+                (_, Some(Some(thread))) => thread.name.clone(),
                 (_, Some(None)) => "unknown".to_owned(),
                 (WakeKey::MANY, None) => "several".to_owned(),
                 (WakeKey::TIMER, None) => "timer".to_owned(),
@@ -157,7 +168,7 @@ fn in_flight(pid: u32, calls: &InFlightCalls) -> Vec<InFlight> {
         at_least_ns: calls.now.saturating_sub(call.since),
         since_before: false,
     });
-    let before = calls.before.iter().filter(|call| call.0 == pid).map(|&(_, tid, nr)| InFlight {
+    let before = calls.before.iter().filter(|call| call.pid == pid).map(|&Since { tid, nr, .. }| InFlight {
         tid,
         syscall: syscall::name(nr),
         at_least_ns: calls.now.saturating_sub(calls.started),
@@ -188,7 +199,8 @@ mod tests {
     #[test]
     fn rows_of_a_process_come_together_the_longest_first() {
         let snapshot = Snapshot { rows: [sums(45, 100), sums(232, 900)].into(), ..Snapshot::default() };
-        let names = Names { threads: [(7, ("server".to_owned(), 7))].into(), ..Names::default() };
+        let names =
+            Names { threads: [(7, Thread { name: "server".to_owned(), pid: 7 })].into(), ..Names::default() };
         let all = processes(&snapshot, &names, &InFlightCalls::default());
         assert_eq!(all.len(), 1);
         assert_eq!((all[0].comm.as_str(), all[0].threads), ("server", 1));
@@ -213,8 +225,12 @@ mod tests {
 
     #[test]
     fn a_process_that_only_waits_is_there_too() {
-        let open =
-            InFlightCalls { before: vec![(9, 9, 0)], now: 5_000, started: 1_000, ..Default::default() };
+        let open = InFlightCalls {
+            before: vec![Since { pid: 9, tid: 9, nr: 0 }],
+            now: 5_000,
+            started: 1_000,
+            ..Default::default()
+        };
         let all = processes(&Snapshot::default(), &Names::default(), &open);
         assert_eq!(all[0].in_flight[0].at_least_ns, 4_000);
         assert!(all[0].in_flight[0].since_before && all[0].calls.is_empty());

@@ -13,6 +13,15 @@ pub const ROWS: usize = 1024;
 /// (`include/linux/threads.h`), so no process has it, while the kernel soon reuses the id of an ended process.
 pub const STAND_IN: u32 = 1 << 31;
 
+/// An entry that stands for all processes that ended under one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandIn {
+    /// The name.
+    pub name: String,
+    /// How many processes it stands for.
+    pub processes: u64,
+}
+
 /// Sums of processes that have ended.
 #[derive(Clone, Debug, Default)]
 pub struct Retired {
@@ -20,7 +29,7 @@ pub struct Retired {
     /// Id of the merged entry of each name.
     of_name: HashMap<String, u32>,
     /// Name of each merged entry, and the number of processes it stands for, by its id.
-    entries: HashMap<u32, (String, u64)>,
+    entries: HashMap<u32, StandIn>,
 }
 
 impl Retired {
@@ -37,7 +46,7 @@ impl Retired {
     }
 
     /// Merged entries: the name of each, and the number of processes it stands for, by its id.
-    pub fn stand_ins(&self) -> &HashMap<u32, (String, u64)> {
+    pub fn stand_ins(&self) -> &HashMap<u32, StandIn> {
         &self.entries
     }
 
@@ -54,7 +63,7 @@ impl Retired {
             let name = name_of(pid);
             let next = STAND_IN + self.of_name.len() as u32;
             let entry = *self.of_name.entry(name.clone()).or_insert(next);
-            self.entries.entry(entry).or_insert((name, 0)).1 += 1;
+            self.entries.entry(entry).or_insert(StandIn { name, processes: 0 }).processes += 1;
             into.insert(pid, entry);
         }
         self.sums.rename(&into);
@@ -163,7 +172,8 @@ mod tests {
         let several = all.wakes.keys().filter(|key| key.waker == WakeKey::MANY).count();
         assert_eq!((several, all.wakes.len()), (2, 3));
         assert_eq!(calls(&all.since(&printed)), 5, "what was printed is not printed again");
-        let stood_for = |retired: &Retired| retired.stand_ins().values().map(|entry| entry.1).sum::<u64>();
+        let stood_for =
+            |retired: &Retired| retired.stand_ins().values().map(|entry| entry.processes).sum::<u64>();
         assert_eq!(stood_for(&retired), u64::from(many));
         // Later ones join the entry of their name, whatever ids they have: these are used again.
         for pid in 1..=many {
@@ -173,6 +183,6 @@ mod tests {
         let all = retired.with(&Snapshot::default());
         assert_eq!((all.rows.len(), calls(&all)), (2, u64::from(many) * 4));
         assert_eq!(stood_for(&retired), 2 * u64::from(many));
-        assert!(retired.stand_ins().values().all(|entry| entry.1 == u64::from(many)));
+        assert!(retired.stand_ins().values().all(|entry| entry.processes == u64::from(many)));
     }
 }
