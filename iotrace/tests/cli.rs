@@ -207,7 +207,7 @@ fn the_doctor_needs_no_privileges() {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let finding: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
     assert_eq!((finding["ok"].as_bool(), finding["command"].as_str()), (Some(false), Some("doctor")));
-    let rows = finding["checks"].as_array().expect("a list");
+    let rows = finding["findings"].as_array().expect("a list");
     assert!(rows.len() > 10, "{finding}");
     for row in rows {
         let remedy = row["remedy"].as_str();

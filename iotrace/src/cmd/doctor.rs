@@ -27,7 +27,7 @@ pub fn main(args: &DoctorArgs) -> Result<(), Failure> {
     findings.extend(rows);
     let ok = findings.iter().all(|finding| finding.status != Standing::Missing);
     let mut document = Document::new("doctor", check::host(tier), Loss::NOTHING, Overhead::default(), 0);
-    document.complete = ok;
+    document.ok = Some(ok);
     document.findings = findings;
     let format = match args.format {
         DoctorFormat::Table => Format::Table,

@@ -5,6 +5,9 @@ use crate::host::check;
 use crate::session::error::Failure;
 
 /// Attaches, says so, and waits for a signal: its default action is the end, and the kernel detaches.
+///
+/// # Errors
+/// Where the programs cannot be attached.
 pub fn main() -> Result<(), Failure> {
     check::prerequisites()?;
     let _floor = Floor::attach()?;

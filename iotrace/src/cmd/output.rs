@@ -16,6 +16,9 @@ use iotrace_core::summary::Document;
 const WIDTH: usize = 100;
 
 /// Checks before measuring that `-o` can be written: a long run must not end in nothing.
+///
+/// # Errors
+/// Where it cannot be written.
 pub fn check(args: &OutputArgs) -> Result<(), Failure> {
     let Some(path) = &args.output else { return Ok(()) };
     if is_special(path) {
@@ -56,7 +59,8 @@ impl Sink for Printer<'_> {
 
     fn begin(&mut self, begun: &Begun<'_>) {
         if self.args.verbose {
-            eprintln!("{}: attached in {:.0?}: {}", begun.about, begun.took, begun.attached.join(" "));
+            let of = begun.workload.map_or(String::new(), |workload| format!("{workload}: "));
+            eprintln!("{of}attached in {:.0?}: {}", begun.took, begun.attached.join(" "));
             say_refused(begun.refused);
         }
         if self.says_begin {
@@ -81,6 +85,9 @@ fn say_refused(refused: Option<&Refused>) {
 }
 
 /// Writes the result where it was asked for.
+///
+/// # Errors
+/// Of writing it. A reader that went away is none.
 pub fn write(document: &Document, args: &OutputArgs) -> Result<(), Failure> {
     let format = if args.is_timeline() { Format::Timeline } else { args.format };
     let options = Options { unit: args.unit, color: colored(args), width: WIDTH };
@@ -95,12 +102,18 @@ pub fn write(document: &Document, args: &OutputArgs) -> Result<(), Failure> {
 }
 
 /// Draws the figure of a study into a file.
+///
+/// # Errors
+/// Of writing the file.
 pub fn figure(document: &Document, path: &Path) -> Result<(), Failure> {
     to_file(path, |out| report::svg(document, out))
 }
 
 /// Writes the whole after its intervals: in JSON a line like theirs, the last one, so that all of the output
 /// is one document a line; unless it goes to a file of its own.
+///
+/// # Errors
+/// Of writing it.
 pub fn after_intervals(document: &Document, args: &OutputArgs) -> Result<(), Failure> {
     if args.format != Format::Json || args.output.is_some() {
         return write(document, args);
@@ -110,6 +123,9 @@ pub fn after_intervals(document: &Document, args: &OutputArgs) -> Result<(), Fai
 
 /// Writes what happened in an interval: a report, or one line of JSON. Goes to the terminal even with
 /// `-o`, which gets the whole result in the end.
+///
+/// # Errors
+/// Of writing it.
 pub fn interval(document: &Document, args: &OutputArgs) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if args.format == Format::Json {
@@ -182,6 +198,9 @@ fn colored(args: &OutputArgs) -> bool {
 }
 
 /// Prints the JSON Schema of the JSON output.
+///
+/// # Errors
+/// Of writing it. A reader that went away is none.
 pub fn schema() -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(&report::schema()).unwrap_or_default();
     match writeln!(io::stdout(), "{text}") {

@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const ROWS: u32 = 512;
 
 /// Plays, compares, prints; fails if a check did.
+///
+/// # Errors
+/// Where nothing can be checked here, or a figure is off.
 pub fn main(args: &SelftestArgs) -> Result<(), Failure> {
     let mut scenes: Vec<String> = selftest::names()
         .into_iter()
@@ -217,6 +220,9 @@ fn document(
 }
 
 /// `iotrace act`: the observed side, started by the other one and held until the probes are attached.
+///
+/// # Errors
+/// Where the control pipe is not open, or cannot be written.
 pub fn act(args: &ActArgs) -> Result<(), Failure> {
     // SAFETY: F_GETFD only asks whether the number is an open descriptor.
     if args.control < 3 || unsafe { libc::fcntl(args.control, libc::F_GETFD) } < 0 {

@@ -15,6 +15,9 @@ use iotrace_core::report::{Format, Unit};
 use iotrace_core::summary::{Document, Overhead, Study};
 
 /// Lists the studies, or carries one out.
+///
+/// # Errors
+/// Of wrong usage, or where the study cannot be carried out.
 pub fn main(args: &StudyArgs) -> Result<(), Failure> {
     let Some(name) = &args.name else { return list() };
     let experiment = study::named(name)?;

@@ -8,6 +8,9 @@ use crate::workload;
 use iotrace_core::domain::spec::Spec;
 
 /// Runs the workload and reports on the control pipe.
+///
+/// # Errors
+/// Where the specification cannot be read, or the control pipe is not open.
 pub fn main(args: &WorkloadArgs) -> Result<(), Failure> {
     let spec: Spec = serde_json::from_str(&args.spec)
         .map_err(|error| Failure::Usage(format!("--spec is not a workload: {error}")))?;

@@ -99,6 +99,7 @@ impl Running<'_> {
         let attached = |observer: &Observer| {
             per_other_call_ns = calibrate::others(self.baseline);
             sink.begin(&Begun {
+                workload: Some(spec.model.name()),
                 about: spec.model.name(),
                 attached: observer.attached().collect(),
                 took: began.elapsed(),

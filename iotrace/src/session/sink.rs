@@ -28,6 +28,8 @@ pub trait Sink {
 
 /// What is known when the probes are attached.
 pub struct Begun<'a> {
+    /// The workload that is observed, if one of several.
+    pub workload: Option<&'a str>,
     /// What is observed, in a few words.
     pub about: &'a str,
     /// Names of the tracepoints and functions that are attached.

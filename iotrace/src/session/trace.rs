@@ -51,6 +51,7 @@ pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Trac
     let live = Live::new(asked, observer, whom, calibration, settings::rows(asked));
     let about = live.about();
     sink.begin(&Begun {
+        workload: None,
         about: &about,
         attached: live.attached(),
         took: began.elapsed(),

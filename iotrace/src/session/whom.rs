@@ -120,6 +120,9 @@ fn members(path: &Path) -> Result<Vec<u32>, Failure> {
 }
 
 /// Processes in a cgroup or below it.
+///
+/// # Errors
+/// Where the cgroup cannot be read.
 pub fn members_below(path: &Path) -> Result<Vec<u32>, Failure> {
     let mut pids = members(path)?;
     for entry in fs::read_dir(directory(path)?).into_iter().flatten().flatten() {

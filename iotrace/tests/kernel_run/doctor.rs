@@ -17,7 +17,7 @@ pub fn finding() -> Value {
 
 /// The row of that name.
 pub fn row<'a>(finding: &'a Value, name: &str) -> &'a Value {
-    let rows = finding["checks"].as_array().expect("a list");
+    let rows = finding["findings"].as_array().expect("a list");
     rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no {name} in {finding}"))
 }
 

@@ -33,7 +33,7 @@ pub fn draw(document: &Document, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(out, "{table}\n")?;
     let degraded = document.findings.iter().filter(|row| row.status == Standing::Degraded).count();
-    match (document.complete, degraded) {
+    match (document.ok == Some(true), degraded) {
         (true, 0) => writeln!(out, "Everything works here."),
         (true, _) => {
             writeln!(out, "iotrace works here; {degraded} of the rows above say what is measured less well.")

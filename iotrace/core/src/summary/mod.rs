@@ -61,6 +61,9 @@ pub struct Document {
     /// Command `study`: one entry for each study.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub studies: Vec<Study>,
+    /// Command `doctor`: whether iotrace can measure on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ok: Option<bool>,
     /// Command `doctor`: one entry for each thing that was looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -83,6 +86,7 @@ impl Document {
             processes: Vec::new(),
             checks: Vec::new(),
             studies: Vec::new(),
+            ok: None,
             findings: Vec::new(),
             warnings: Vec::new(),
         }

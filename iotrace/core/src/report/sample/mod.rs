@@ -333,6 +333,7 @@ pub fn document(runs: Vec<Run>) -> Document {
         processes: Vec::new(),
         checks: Vec::new(),
         studies: Vec::new(),
+        ok: None,
         findings: Vec::new(),
         warnings: Vec::new(),
     }
