@@ -56,7 +56,7 @@ enum Task {
     /// One load of `bench`
     #[command(hide = true)]
     BenchLoad(bench::load::Args),
-    /// Check the layers and the house rules of the source
+    /// Check the rooms and the house rules of the source
     Lint,
     /// Everything that a change must pass
     Ci,

@@ -34,6 +34,7 @@ pub fn by_nr(nr: u32) -> Option<&'static Syscall> {
 
 /// Where each number stands in the table.
 static INDEX: [u8; MAX_SYSCALL] = {
+    assert!(native::SYSCALLS.len() < UNTRACED as usize);
     let mut index = [UNTRACED; MAX_SYSCALL];
     let mut place = 0;
     while place < native::SYSCALLS.len() {

@@ -7,7 +7,7 @@ use iotrace_ebpf::span::Off;
 
 use super::ready::remember;
 use crate::maps::{MODE, SOCKS, TGIDS, count, is_listed, list};
-use crate::task::{announce, arg, current, find, just_ready, mark, now, read, tid_of};
+use crate::task::{Task, announce, arg, current, find, just_ready, mark, now, read, tid_of};
 use crate::threads;
 
 /// From 5.18: `(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)`
@@ -30,18 +30,24 @@ pub fn sched_switch_3(ctx: BtfTracePointContext) -> i32 {
     switch(prev, tid_of(&ctx, 2), Off::of(arg(&ctx, 0) as u8 != 0, u64::from(state)))
 }
 
+/// A thread of the target that is switched; `None` for the idle threads, whose id 0 marks a free place.
+#[inline(always)]
+fn scheduled(tid: u32) -> Option<&'static mut Task> {
+    if tid == 0 { None } else { find(tid) }
+}
+
 #[inline(always)]
 fn switch(prev: u32, next: u32, why: Off) -> i32 {
     // Both sides share one reading of the clock; without a thread of the target there is none.
     let mut at = 0;
-    if let Some(task) = find(prev) {
+    if let Some(task) = scheduled(prev) {
         at = now();
         if task.span.runs(at, task.wake.at) {
             count(Stat::SwitchUnseen);
         }
         task.span.switch_out(mark(fault::OUT, at), why);
     }
-    if let Some(task) = find(next) {
+    if let Some(task) = scheduled(next) {
         if at == 0 {
             at = now();
         }

@@ -2,7 +2,7 @@
 //!
 //! Nothing here touches the machine: this crate does not depend on libc, aya or tokio, so the compiler keeps them
 //! out, and `cargo xtask lint` keeps out files, processes, clocks and the network of `std`. Each room imports only
-//! those above it in this list.
+//! those below it: domain, summary, samples, records, rows, messages, report, from the ground up.
 
 pub mod domain;
 pub mod messages;

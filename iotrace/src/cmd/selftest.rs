@@ -19,7 +19,8 @@ use crate::selftest::account::Account;
 use crate::selftest::{self, Observed};
 use crate::session::error::Failure;
 use crate::session::tape::Items;
-use crate::session::{self, End, calibrate, interrupts};
+use crate::session::watch::{self, End};
+use crate::session::{calibrate, interrupts};
 use crate::workload;
 use iotrace_core::domain::{Loss, Tier, syscall};
 use iotrace_core::messages::signals::SIGIO;
@@ -136,7 +137,7 @@ fn attempted(
         return Err(Failure::Interrupted);
     }
     let mut running = held.release().map_err(Failure::while_doing("executing the acting process"))?;
-    let mut watched = session::watch(&mut observer, &mut running, control, PATIENCE, &mut Items::dropped())
+    let mut watched = watch::watch(&mut observer, &mut running, control, PATIENCE, &mut Items::dropped())
         .map_err(Failure::while_doing("watching the acting process"))?;
     match watched.end {
         End::Interrupted => return Err(Failure::Interrupted),

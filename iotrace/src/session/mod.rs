@@ -1,7 +1,7 @@
-//! A running observation: drains the ring, listens to the workload, waits for its end or for Ctrl-C.
+//! An observation as it goes on: what was asked for, the source of what is seen, and the sink of results.
 //!
-//! The only module with an async runtime, of one thread: what iotrace does meanwhile must not compete
-//! with what it observes.
+//! The only room with an async runtime, of one thread (`until.rs` for `trace`, `watch.rs` for `run`): what iotrace does
+//! meanwhile must not compete with what it observes.
 
 pub mod asked;
 pub mod calibrate;
@@ -16,110 +16,5 @@ pub mod source;
 pub mod tape;
 pub mod trace;
 pub mod until;
+pub mod watch;
 pub mod whom;
-
-use std::io;
-use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
-
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe;
-use tokio::time::MissedTickBehavior;
-
-use crate::bpf::loader::Observer;
-use crate::host::launch::Running;
-use crate::session::tape::Items;
-use iotrace_core::records::journal::Journal;
-
-/// How often the ring is drained. At a million calls a second 5 ms are 1.1 MiB of a 16 MiB ring.
-const DRAIN: Duration = Duration::from_millis(5);
-/// How long a workload may take to exit after its last word.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// Why the observation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The workload came to its end.
-    Finished,
-    /// Ctrl-C or SIGTERM.
-    Interrupted,
-    /// It took longer than it possibly should.
-    Stalled,
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub struct Watched {
-    /// Everything recorded.
-    pub journal: Journal,
-    /// What the workload wrote on its control pipe.
-    pub report: Vec<u8>,
-    /// Why it ended.
-    pub end: End,
-}
-
-/// Watches `running` until it ends, is interrupted, or `limit` has passed. `keep` gets the items of the ring buffer as
-/// they come.
-///
-/// # Errors
-/// Of the runtime's set-up and of the control pipe.
-pub fn watch(
-    observer: &mut Observer,
-    running: &mut Running,
-    control: OwnedFd,
-    limit: Duration,
-    keep: &mut Items<'_>,
-) -> io::Result<Watched> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(watching(observer, running, control, limit, keep))
-}
-
-/// Takes what the probes sent, and hands the items on as they are.
-fn drain(observer: &mut Observer, journal: &mut Journal, keep: &mut Items<'_>) {
-    observer.drain(|item| {
-        journal.take(item);
-        keep.take(item);
-    });
-    keep.flush();
-}
-
-async fn watching(
-    observer: &mut Observer,
-    running: &mut Running,
-    control: OwnedFd,
-    limit: Duration,
-    keep: &mut Items<'_>,
-) -> io::Result<Watched> {
-    let mut control = pipe::Receiver::from_owned_fd(control)?;
-    let mut tick = tokio::time::interval(DRAIN);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let started = Instant::now();
-    let (mut journal, mut report) = (Journal::default(), Vec::new());
-    let end = loop {
-        tokio::select! {
-            _ = tick.tick() => {
-                drain(observer, &mut journal, keep);
-                if interrupts::interrupted() {
-                    break End::Interrupted;
-                }
-                if started.elapsed() > limit {
-                    break End::Stalled;
-                }
-            }
-            got = control.read_buf(&mut report) => if got? == 0 {
-                // Ctrl-C on a terminal ends the workload as well.
-                break if interrupts::interrupted() { End::Interrupted } else { End::Finished };
-            },
-        }
-    };
-    if end == End::Finished {
-        let asked = Instant::now();
-        while running.try_wait()?.is_none() && asked.elapsed() < GRACE {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    } else {
-        running.signal(libc::SIGKILL);
-    }
-    drain(observer, &mut journal, keep);
-    Ok(Watched { journal, report, end })
-}

@@ -15,8 +15,9 @@ use crate::bpf::probes::Group;
 use crate::bpf::settings::{Settings, Wish};
 use crate::host::launch::{Held, Identity, pipe};
 use crate::session::error::Failure;
+use crate::session::interrupts;
 use crate::session::tape::Items;
-use crate::session::{self, End, interrupts};
+use crate::session::watch::{self, End};
 use crate::workload;
 
 /// One workload that was run and recorded.
@@ -85,7 +86,7 @@ pub fn record(
         return Ok(None);
     }
     let mut running = held.release().map_err(Failure::while_doing("executing the workload"))?;
-    let watched = session::watch(&mut observer, &mut running, control, workload::patience(spec), items)
+    let watched = watch::watch(&mut observer, &mut running, control, workload::patience(spec), items)
         .map_err(Failure::while_doing("watching the workload"))?;
     match watched.end {
         End::Interrupted => return Ok(None),

@@ -16,11 +16,11 @@ use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::bpf::settings::Wish;
 use crate::host::{check, clock};
-use crate::session::End;
 use crate::session::error::Failure;
 use crate::session::recorded::{Recorded, Recording, record};
 use crate::session::sink::{Begun, Sink};
 use crate::session::tape::{Items, Tape};
+use crate::session::watch::End;
 use crate::session::{calibrate, interrupts};
 use crate::workload;
 

@@ -1,4 +1,4 @@
-//! Where the batches of a trace come from.
+//! Where the batches of a trace come from. Those of a tape are read by `iotrace_core::messages::replay`.
 
 use iotrace_core::rows::batch::{Batch, Closes};
 use iotrace_core::rows::ledger::Ledger;
@@ -27,7 +27,7 @@ impl Want {
     }
 }
 
-/// Gives batches: the probes live, or a tape.
+/// Gives batches of a trace that is going on.
 pub trait Source {
     /// Everything since the last batch. The ledger says what is known already.
     fn batch(&mut self, want: Want, ledger: &Ledger) -> Batch;

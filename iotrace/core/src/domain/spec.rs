@@ -60,7 +60,7 @@ pub enum Ring {
     /// The default set-up of the kernel.
     #[default]
     Plain,
-    /// `IORING_SETUP_COOP_TASKRUN`: task work waits for the thread's next call (from 5.19).
+    /// `IORING_SETUP_COOP_TASKRUN`: task work waits until the thread next returns to user mode (from 5.19).
     Coop,
     /// `IORING_SETUP_DEFER_TASKRUN`: task work waits for a call that asks for completions (from 6.1).
     Defer,

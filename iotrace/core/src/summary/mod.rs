@@ -37,7 +37,7 @@ pub const SCHEMA: &str = "iotrace/1";
 pub struct Document {
     /// Name and version of the schema of this document, see [`SCHEMA`].
     pub schema: String,
-    /// The command that made the document: `run`, `trace`, `study`, `selftest`.
+    /// The command that made the document: `run`, `trace`, `study`, `selftest`, `doctor`.
     pub command: String,
     /// The machine on which it was made.
     pub host: Host,
