@@ -67,6 +67,8 @@ fn plain(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {
 /// The kernel tests on the running kernel, as root: the same static programs that the VMs run.
 fn kernel(workspace: &Workspace, tests: &[KernelTest], filter: Option<&str>) -> Result<Tally> {
     let iotrace = build::release(workspace)?;
+    // Made by who called us, who can clear it away.
+    std::fs::create_dir_all(workspace.tapes()).context("cannot make a directory for tapes")?;
     let (mut tally, mut times) = (Tally::default(), Times::new(Instant::now()));
     for test in tests {
         let head = format!("== {} (this kernel, as root)", test.name);
@@ -74,6 +76,7 @@ fn kernel(workspace: &Workspace, tests: &[KernelTest], filter: Option<&str>) -> 
         times.take(&head, Instant::now());
         let mut command = process::as_root("/usr/bin/env");
         command.arg(format!("IOTRACE_BIN={}", iotrace.display()));
+        command.arg(format!("IOTRACE_TAPES={}", workspace.tapes().display()));
         // Named, as sudo would drop it: see kernel_budget.rs.
         if let Ok(update) = std::env::var("UPDATE_BUDGET") {
             command.arg(format!("UPDATE_BUDGET={update}"));

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::env;
 use std::fs;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -76,6 +76,7 @@ struct Machine<'a> {
     cache: PathBuf,
     scratch: PathBuf,
     iotrace: PathBuf,
+    tapes: PathBuf,
     accel: &'a str,
     timeout: Duration,
     downloading: Mutex<()>,
@@ -89,7 +90,8 @@ impl<'a> Machine<'a> {
         let scratch = workspace.target.join("vm");
         fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
         let (cache, iotrace) = (cache(workspace), build::release(workspace)?);
-        Ok(Self { cache, scratch, iotrace, accel, timeout, downloading: Mutex::new(()) })
+        let (tapes, downloading) = (workspace.tapes(), Mutex::new(()));
+        Ok(Self { cache, scratch, iotrace, tapes, accel, timeout, downloading })
     }
 
     /// Runs the tests on each kernel, in one VM for each of our CPUs at a time: under emulation it keeps one busy.
@@ -203,6 +205,7 @@ impl<'a> Machine<'a> {
                 accel: self.accel,
                 cpus: cpus(self.accel, &kernel.series),
                 copies_bytes,
+                tapes: &scratch.join("tapes"),
                 timeout: self.timeout,
             };
             qemu::boot(&boot, |line| {
@@ -211,8 +214,25 @@ impl<'a> Machine<'a> {
                 }
             })
         });
+        if let Err(error) = self.keep_tapes(&scratch.join("tapes"), &format!("{}-{number}", kernel.series)) {
+            eprintln!("xtask: the tapes of {} are lost: {error:#}", kernel.release);
+        }
         fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
         verdict
+    }
+
+    /// Keeps what came over the second serial line, if anything did, as `target/tapes/NAME.tar`. What an earlier VM of
+    /// this name left is gone.
+    fn keep_tapes(&self, from: &Path, name: &str) -> Result<()> {
+        let to = self.tapes.join(format!("{name}.tar"));
+        let _ = fs::remove_file(&to);
+        let size = fs::metadata(from).map_or(0, |metadata| metadata.len());
+        if size > 0 {
+            fs::create_dir_all(&self.tapes)?;
+            fs::copy(from, &to).with_context(|| format!("cannot write {}", to.display()))?;
+            println!("== VM {name}: tapes of what failed: {}, {size} bytes", to.display());
+        }
+        Ok(())
     }
 }
 

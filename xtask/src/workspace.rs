@@ -51,6 +51,11 @@ impl Workspace {
         cargo
     }
 
+    /// Where kernel tests that fail leave what they observed.
+    pub fn tapes(&self) -> PathBuf {
+        self.target.join("tapes")
+    }
+
     /// Where [`Self::cargo_static`] leaves a binary.
     pub fn static_dir(&self) -> PathBuf {
         self.target.join(host_triple()).join("release")

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use iotrace_core::summary::Document;
 
-use crate::program::{Ran, Started, binary, iotrace};
+use crate::program::{Ran, Started, command, iotrace};
 use crate::{attempts, in_vm};
 
 /// For what must come soon, on a slow and busy machine.
@@ -129,7 +129,7 @@ fn endless(model: &str) -> Command {
 }
 
 fn run(models: &str, messages: &str, interval: &str) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = command();
     command.args([
         "run",
         "--format",

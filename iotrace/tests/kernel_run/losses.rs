@@ -1,17 +1,16 @@
 //! Losses that are forced: each is counted, makes the result incomplete, and `--strict` fails.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use iotrace_core::summary::Document;
 
-use crate::program::{Started, binary};
+use crate::program::{Started, command};
 
 /// A consumer that is stopped reads nothing: the ring fills, and what finds it full is counted.
 #[test]
 #[ignore = "needs root"]
 fn a_consumer_that_is_stopped_loses_records_and_says_so() {
-    let mut command = Command::new(binary());
+    let mut command = command();
     command.args(["run", "--model", "blocking", "--transport", "unix", "--format", "json", "--strict", "-v"]);
     // Records of 248 bytes: a page is full after a few messages.
     command.args(["--messages", "400", "--interval", "2ms", "--buffer", "4KiB"]);

@@ -1,11 +1,10 @@
 //! `-- CMD`: its status is ours, its children are followed, and it runs as the user behind sudo.
 
-use std::process::Command;
 use std::time::Duration;
 
 use iotrace_core::summary::Document;
 
-use crate::trace::{Trace, binary, calls, holds};
+use crate::trace::{Trace, calls, command, holds};
 
 fn reads(document: &Document) -> u64 {
     document.processes.iter().map(|process| calls(process, "read")).sum()
@@ -52,7 +51,7 @@ fn children_are_followed_unless_told_not_to() {
 #[test]
 #[ignore = "needs root"]
 fn it_runs_as_the_user_behind_sudo() {
-    let mut command = Command::new(binary());
+    let mut command = command();
     command.args(["trace", "-v", "--format", "json", "--", "sh", "-c", "id -u >&2; id -g >&2"]);
     command.env("SUDO_UID", "65534").env("SUDO_GID", "65534").env("SUDO_USER", "nobody");
     let outcome = Trace::spawn_as(command).end();
@@ -85,7 +84,7 @@ fn signals_are_passed_on() {
     let file = std::env::temp_dir().join(format!("signals-{}", std::process::id()));
     let file = file.to_str().expect("plain");
     let iotrace = || {
-        let mut command = Command::new(binary());
+        let mut command = command();
         command.args(["trace", "--format", "json", "--tier", "tracepoint", "--", "sh", "-c", COUNTS, file]);
         Trace::spawn_as(command)
     };
@@ -110,7 +109,7 @@ fn a_terminals_ctrl_c_reaches_a_command_once() {
         assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
         (std::fs::File::from_raw_fd(master), std::fs::File::from_raw_fd(slave))
     };
-    let mut command = Command::new(binary());
+    let mut command = command();
     command.args(["trace", "--format", "json", "--tier", "tracepoint", "--", "sh", "-c", COUNTS, file]);
     let terminal = slave.as_raw_fd();
     // SAFETY: plain calls between fork and exec.

@@ -7,7 +7,7 @@ use iotrace_core::summary::Document;
 
 use crate::attempts;
 use crate::children::{Child, pipe, read, write};
-use crate::trace::{Trace, binary, calls, holds, process};
+use crate::trace::{Trace, binary, calls, command, holds, process};
 
 /// Reads every millisecond until it is killed.
 fn reader() -> Child {
@@ -148,7 +148,7 @@ fn refused(command: &mut Command) -> (Option<i32>, String) {
 }
 
 fn iotrace(args: &[&str]) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = command();
     command.arg("trace").args(args);
     command
 }

@@ -1,5 +1,8 @@
 //! The binary under test, run to its end under a time limit.
 
+#[path = "tapes.rs"]
+mod tapes;
+
 use std::ffi::OsStr;
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -25,9 +28,16 @@ pub fn binary() -> String {
     std::env::var("IOTRACE_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_iotrace").to_owned())
 }
 
+/// A command that will start it, and leave what it observes if the test fails.
+pub fn command() -> Command {
+    let mut command = Command::new(binary());
+    tapes::keep(&mut command);
+    command
+}
+
 /// Runs it with these arguments.
 pub fn iotrace<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Ran {
-    Started::new(Command::new(binary()).args(args)).end()
+    Started::new(command().args(args)).end()
 }
 
 /// A run under way.

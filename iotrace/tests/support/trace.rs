@@ -1,6 +1,9 @@
 //! `iotrace trace` as a child: started, attached, stopped, and its result checked for what must hold of
 //! every result.
 
+#[path = "tapes.rs"]
+mod tapes;
+
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -16,6 +19,13 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The release binary, see docs/testing.md.
 pub fn binary() -> String {
     std::env::var("IOTRACE_BIN").expect("IOTRACE_BIN names the binary: run through `cargo xtask test`")
+}
+
+/// A command that will start it, and leave what it observes if the test fails.
+pub fn command() -> Command {
+    let mut command = Command::new(binary());
+    tapes::keep(&mut command);
+    command
 }
 
 /// An ended iotrace.
@@ -60,7 +70,7 @@ impl Trace {
 
     /// Starts it without waiting for anything.
     pub fn spawn(args: &[&str]) -> Self {
-        let mut command = Command::new(binary());
+        let mut command = command();
         // What every kernel has; the rest is in `kernel_exact`, and takes seconds to attach under emulation.
         command.args(["trace", "--format", "json", "-v", "--tier", "tracepoint"]).args(args);
         Self::spawn_as(command)

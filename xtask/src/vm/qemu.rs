@@ -1,7 +1,9 @@
 //! One boot of a VM, and what came of it.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -24,6 +26,8 @@ pub struct Boot<'a> {
     pub cpus: u32,
     /// Whether bytes are copied one by one, where the processor is emulated: see [`COPIES_WORDS`].
     pub copies_bytes: bool,
+    /// Where its second serial line goes: tapes of tests that failed.
+    pub tapes: &'a Path,
     /// The VM is killed after this.
     pub timeout: Duration,
 }
@@ -119,8 +123,11 @@ fn command(boot: &Boot<'_>) -> Command {
     };
     let cpus = boot.cpus.to_string();
     qemu.args(["-smp", &cpus, "-m", "1G"])
-        // A serial line and nothing else: no network, no disk, no display.
+        // A serial line for the console, one for what is left behind, and nothing else: no network, no disk, no
+        // display.
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"])
+        .arg("-serial")
+        .arg(tapes_to(boot.tapes))
         .arg("-kernel")
         .arg(boot.kernel)
         .arg("-initrd")
@@ -129,6 +136,16 @@ fn command(boot: &Boot<'_>) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     qemu
+}
+
+/// A serial line into a file. In qemu's options a comma ends a value, unless there are two.
+fn tapes_to(file: &Path) -> OsString {
+    let mut option = OsString::from("file:");
+    for (index, part) in file.as_os_str().as_bytes().split(|byte| *byte == b',').enumerate() {
+        option.push(if index > 0 { ",," } else { "" });
+        option.push(OsStr::from_bytes(part));
+    }
+    option
 }
 
 /// The lines of the console, read by a thread so that a silent VM cannot hold us.

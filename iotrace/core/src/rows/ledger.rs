@@ -162,10 +162,10 @@ impl Ledger {
     fn close(&mut self, at: u64, closing: &Closing) -> Document {
         let sums = self.retired.with(&self.live);
         match closing.of {
-            Closes::Whole => self.document(&sums, at, at - self.opening.started, closing),
+            Closes::Whole => self.document(&sums, at, at.saturating_sub(self.opening.started), closing),
             Closes::Interval => {
                 let delta = sums.since(&self.printed);
-                let document = self.document(&delta, at, at - self.printed_at, closing);
+                let document = self.document(&delta, at, at.saturating_sub(self.printed_at), closing);
                 (self.printed, self.printed_at) = (sums, at);
                 document
             }
