@@ -164,6 +164,11 @@ fn excuse(check: &Check, kernel: (u32, u32)) -> bool {
     since.is_some_and(|since| kernel >= since)
 }
 
+/// Whether a check is of what must be true of every call, however busy the machine is.
+pub fn is_invariant(check: &Check) -> bool {
+    whole::INVARIANTS.contains(&check.name.as_str())
+}
+
 /// The name of the scene that a check belongs to.
 pub fn scene_of(check: &Check) -> &str {
     check.name.split('/').next().unwrap_or_default()

@@ -119,6 +119,9 @@ fn edges(evidence: &Evidence) {
     );
 }
 
+/// What must be true of every call.
+pub const INVARIANTS: [&str; 3] = ["whole/parts", "whole/exit-less-enter", "whole/order"];
+
 /// Checks the records of all scenes: the parts of each call, their order, and the sums.
 fn sums(evidence: &Evidence) {
     let mut summed = Snapshot::default();
