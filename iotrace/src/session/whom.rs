@@ -1,4 +1,4 @@
-//! Whom the user means: process and thread ids, names, cgroups.
+//! The targets that were asked for: process and thread ids, names, cgroups.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +22,7 @@ pub fn resolve(asked: &Asked) -> Result<Whom, Failure> {
         && asked.command.is_empty();
     if nobody {
         return Err(Failure::Usage(
-            "trace whom? Name processes (-p PID), threads (-t TID), --comm NAME, --cgroup PATH, a command (-- CMD), \
+            "no target given: -p PID, -t TID, --comm NAME, --cgroup PATH, -- COMMAND, \
              or -a for the whole system"
                 .to_owned(),
         ));

@@ -159,7 +159,7 @@ fn who_is_not_there_is_said_with_what_to_do() {
     let (code, said) = refused(&mut iotrace(&["-p", "4194304"]));
     assert!(code == Some(1) && said.contains("no process 4194304"), "{said}");
     let (code, said) = refused(&mut iotrace(&[]));
-    assert!(code == Some(2) && said.contains("trace whom?") && said.contains("-a"), "{said}");
+    assert!(code == Some(2) && said.contains("no target given") && said.contains("-a"), "{said}");
     let (code, said) = refused(&mut iotrace(&["--cgroup", "/no/such/cgroup"]));
     assert!(code == Some(1) && said.contains("no cgroup /no/such/cgroup"), "{said}");
     // A thread that is no process.

@@ -11,6 +11,9 @@ const HOUSES: [(&str, &[&str]); 2] = [
     ("iotrace/src/", &["host", "bpf", "workload", "session", "selftest", "study", "cli", "cmd"]),
 ];
 
+/// Rooms that import less than those before them: a renderer gets a finished document, and reaches for nothing else.
+const NARROW: [(&str, &[&str]); 1] = [("report", &["report", "domain", "summary", "samples"])];
+
 /// What only these rooms of `iotrace` may use.
 const ONLY: [(&str, &[&str]); 3] =
     [("aya", &["bpf"]), ("tokio", &["session"]), ("clap", &["cli", "main.rs"])];
@@ -66,6 +69,13 @@ pub fn check(file: &str, source: &Source<'_>, report: &mut impl FnMut(usize, Str
                 }
                 _ => {}
             }
+            let narrow = NARROW.iter().find(|(name, _)| is_core && *name == room);
+            if narrow.is_some_and(|(_, allowed)| floor(imported).is_some() && !allowed.contains(&imported)) {
+                say(
+                    imported,
+                    format!("`{path}`: {room}/ renders a finished document and imports no {imported}/"),
+                );
+            }
         }
         if is_core && IMPURE.iter().any(|forbidden| uses(&path, forbidden)) {
             say(&path, format!("`{path}`: the core is pure; what touches the machine is in iotrace/src"));
@@ -117,6 +127,8 @@ mod tests {
             1
         );
         assert_eq!(found("iotrace/src/session/trace.rs", "use crate::cli::TraceArgs;").len(), 1);
+        assert_eq!(found("iotrace/core/src/report/json.rs", "use crate::rows::row::call;").len(), 1);
+        assert_eq!(found("iotrace/core/src/report/json.rs", "use crate::summary::Document;"), [""; 0]);
         assert_eq!(found("iotrace/src/loose.rs", "use crate::host::proc;").len(), 1, "no room at all");
     }
 
