@@ -4,7 +4,7 @@ use iotrace_core::domain::model::{Meanwhile, Model, Transport};
 use iotrace_core::domain::{CopySource, Meant, Role, ThreadRole};
 use iotrace_ebpf::abi::{SIGNAL_DELIVERED, SIGNAL_GENERATED};
 
-use crate::tape::{RECVFROM, SIZE, Tape, enter, on, phase1, row, sum};
+use crate::drawn::{RECVFROM, SIZE, Tape, enter, on, phase1, row, sum};
 
 const ALL: i64 = SIZE as i64;
 const HELPER: u32 = 20;

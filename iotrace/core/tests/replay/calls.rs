@@ -4,7 +4,7 @@ use iotrace_core::domain::model::{Model, Transport};
 use iotrace_core::domain::{CopySource, Meant, ReadySource};
 use iotrace_core::summary::{State, Verdict};
 
-use crate::tape::{RECVFROM, SELECT, SIZE, Tape, enter, phase1, row, sum};
+use crate::drawn::{RECVFROM, SELECT, SIZE, Tape, enter, phase1, row, sum};
 
 const ALL: i64 = SIZE as i64;
 const EAGAIN: i64 = -11;

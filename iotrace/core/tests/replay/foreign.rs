@@ -11,7 +11,7 @@ use iotrace_core::records::journal::Journal;
 use iotrace_core::records::record::Record;
 use iotrace_ebpf::abi::{CallRecord, ReadyRecord};
 
-use crate::tape::{RECVFROM, SOCK, head, on};
+use crate::drawn::{RECVFROM, SOCK, head, on};
 
 /// The threads of a server: each serves one connection.
 const THREADS: [u32; 2] = [21, 22];

@@ -6,5 +6,5 @@ mod asynchronous;
 mod calls;
 mod foreign;
 mod pieces;
-mod tape;
+mod drawn;
 mod uring;

@@ -4,7 +4,7 @@ use iotrace_core::domain::model::{Model, Transport};
 use iotrace_core::domain::spec::{Connection, Message};
 use iotrace_core::domain::{CopySource, ReadySource};
 
-use crate::tape::{APP, FD, RECVFROM, SIZE, Tape, enter, phase1, row, sum};
+use crate::drawn::{APP, FD, RECVFROM, SIZE, Tape, enter, phase1, row, sum};
 
 #[test]
 fn pieces_are_one_message_and_its_wait_is_that_for_all_of_them() {

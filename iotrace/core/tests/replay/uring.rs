@@ -7,7 +7,7 @@ use iotrace_core::summary::{CopiedIn, Requests, Run, State};
 use iotrace_ebpf::abi::{CopyRecord, UringEvent, UringRecord};
 use iotrace_ebpf::span::Window;
 
-use crate::tape::{APP, ENTER, OUTSIDE, SIZE, SOCK, Tape, enter, head, phase1, row, sum};
+use crate::drawn::{APP, ENTER, OUTSIDE, SIZE, SOCK, Tape, enter, head, phase1, row, sum};
 
 const ALL: i64 = SIZE as i64;
 const WORKER: u32 = 30;
