@@ -44,6 +44,7 @@ fn main() {
         .env("RUSTC", &rustc)
         // aya-ebpf turns on `asm_experimental_arch`; this opens unstable features for that crate alone.
         .env("RUSTC_BOOTSTRAP", "aya_ebpf")
+        .env("CARGO_PROFILE_RELEASE_LTO", "thin")
         .env(
             "CARGO_ENCODED_RUSTFLAGS",
             [

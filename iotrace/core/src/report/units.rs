@@ -48,7 +48,7 @@ impl Unit {
         }
     }
 
-    /// [`Unit::cell`], or [`NONE`] if the time was not measured.
+    /// [`Unit::cell`], or `-` if the time was not measured.
     pub fn cell_or_none(self, ns: Option<u64>) -> String {
         ns.map_or_else(|| NONE.to_owned(), |ns| self.cell(ns))
     }
