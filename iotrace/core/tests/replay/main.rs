@@ -4,7 +4,7 @@
 
 mod asynchronous;
 mod calls;
+mod drawn;
 mod foreign;
 mod pieces;
-mod drawn;
 mod uring;
