@@ -14,8 +14,8 @@ use crate::session::error::Failure;
 /// # Errors
 /// Where the tape cannot be read or has no result, or the result cannot be written.
 pub fn main(args: &ReplayArgs) -> Result<(), Failure> {
-    let bytes = fs::read(&args.tape).map_err(Failure::while_doing("reading the tape"))?;
     let shown = args.tape.display();
+    let bytes = fs::read(&args.tape).map_err(Failure::while_doing(&format!("reading the tape {shown}")))?;
     let tape = tape::read(&bytes).map_err(|damage| Failure::Failed(format!("{shown}: {damage}")))?;
     if let Some(damage) = &tape.damage {
         eprintln!("iotrace: {shown} is damaged {damage}; what lies before that is shown");

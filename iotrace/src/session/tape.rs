@@ -19,8 +19,11 @@ impl Tape {
     /// # Errors
     /// Of making the file.
     pub fn begin(path: Option<&Path>) -> Result<Self, Failure> {
-        let file = path.map(File::create).transpose();
-        let file = file.map_err(Failure::while_doing("making the tape"))?;
+        let create = |path: &Path| {
+            let doing = format!("making the tape {} (IOTRACE_TAPE)", path.display());
+            File::create(path).map_err(Failure::while_doing(&doing))
+        };
+        let file = path.map(create).transpose()?;
         let writer = file.map(|file| Writer::new(BufWriter::new(file))).transpose();
         Ok(Self { writer: writer.map_err(Failure::while_doing("writing the tape"))? })
     }

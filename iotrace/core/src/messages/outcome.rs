@@ -50,9 +50,7 @@ impl Outcome {
     }
 
     fn warn(&mut self, code: &str, text: String) {
-        if self.warnings.iter().all(|known| known.text != text) {
-            self.warnings.push(Warning { code: code.to_owned(), text });
-        }
+        Warning::add(&mut self.warnings, code, text);
     }
 
     /// The result, once the run has ended. What `end` warns of is missing from it.

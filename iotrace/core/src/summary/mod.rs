@@ -94,9 +94,7 @@ impl Document {
 
     /// Adds a warning, unless it is there.
     pub fn warn(&mut self, code: &str, text: String) {
-        if self.warnings.iter().all(|known| known.text != text) {
-            self.warnings.push(Warning { code: code.to_owned(), text });
-        }
+        Warning::add(&mut self.warnings, code, text);
     }
 }
 
@@ -157,6 +155,15 @@ pub struct Warning {
     pub code: String,
     /// One sentence: what is wrong, why, and what to do.
     pub text: String,
+}
+
+impl Warning {
+    /// Adds a warning to others, unless one of them says the same.
+    pub fn add(warnings: &mut Vec<Self>, code: &str, text: String) {
+        if warnings.iter().all(|known| known.text != text) {
+            warnings.push(Self { code: code.to_owned(), text });
+        }
+    }
 }
 
 /// One workload under observation.
