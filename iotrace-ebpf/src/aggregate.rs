@@ -25,6 +25,8 @@ pub struct Closed {
     pub last_in: u64,
     /// When the wake-up was that ended its last sleep; 0: it did not sleep.
     pub woken: u64,
+    /// Bits of `abi::facts`.
+    pub facts: u32,
 }
 
 /// A finished call as [`book`] reads it: the state of its thread, and how it ended.
@@ -144,6 +146,10 @@ impl Finished for Done<'_> {
         self.task.span.sleeps
     }
     #[inline(always)]
+    fn disks(&self) -> u32 {
+        self.task.span.disks
+    }
+    #[inline(always)]
     fn locks(&self) -> u32 {
         self.task.span.locks
     }
@@ -174,5 +180,9 @@ impl Finished for Done<'_> {
     #[inline(always)]
     fn pickup(&self) -> u64 {
         self.task.pickup
+    }
+    #[inline(always)]
+    fn facts(&self) -> u32 {
+        self.closed.facts
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::abi::errno::{EAGAIN, is_restart};
 use crate::abi::traits::{COUNT, IN, MESSAGES, OUT, PAST, READINESS, SOCKET, SUBMIT_READS};
-use crate::abi::{CallRecord, WakeKey};
+use crate::abi::{CallRecord, WakeKey, facts};
 use crate::span::Parts;
 
 /// A finished call. In the kernel it lies in the state of its thread, in user space in a record; each field is read
@@ -25,6 +25,8 @@ pub trait Finished {
     fn parts(&self) -> &Parts;
     /// Sleeps for data.
     fn sleeps(&self) -> u32;
+    /// Sleeps for a disk.
+    fn disks(&self) -> u32;
     /// Other sleeps.
     fn locks(&self) -> u32;
     /// Times it lost the CPU while runnable.
@@ -41,6 +43,8 @@ pub trait Finished {
     fn sock(&self) -> u64;
     /// How long data had been ready when the call started, ns, plus one; 0: not known.
     fn pickup(&self) -> u64;
+    /// Bits of [`crate::abi::facts`].
+    fn facts(&self) -> u32;
 }
 
 /// Counts of values by bucket.
@@ -69,6 +73,10 @@ pub struct Sums<D> {
     pub bound_ns: u64,
     /// Sleeps for data.
     pub sleeps: u64,
+    /// Calls that slept for data or for a disk.
+    pub slept_calls: u64,
+    /// Sleeps for a disk.
+    pub disks: u64,
     /// Other sleeps.
     pub locks: u64,
     /// Times the CPU was lost while runnable.
@@ -87,7 +95,7 @@ pub struct Sums<D> {
     pub pickups: u64,
     /// How long that data had been ready when those calls started, all together, ns.
     pub pickup_ns: u64,
-    /// Wait plus run queue of each call.
+    /// Wait, disk and run queue of each call.
     pub phase1: D,
     /// Copy of each call that moved data.
     pub phase2: D,
@@ -108,17 +116,20 @@ impl<D> Sums<D> {
     ) {
         let Self { parts, .. } = self;
         number(&mut parts.wait, other.parts.wait);
+        number(&mut parts.disk, other.parts.disk);
         number(&mut parts.lock, other.parts.lock);
         number(&mut parts.runq, other.parts.runq);
         number(&mut parts.copy, other.parts.copy);
         number(&mut parts.work, other.parts.work);
-        parts.total = parts.wait + parts.lock + parts.runq + parts.copy + parts.work;
+        parts.total = parts.wait + parts.disk + parts.lock + parts.runq + parts.copy + parts.work;
         number(&mut self.calls, other.calls);
         number(&mut self.bytes, other.bytes);
         number(&mut self.marked, other.marked);
         number(&mut self.windows, other.windows);
         number(&mut self.bound_ns, other.bound_ns);
         number(&mut self.sleeps, other.sleeps);
+        number(&mut self.slept_calls, other.slept_calls);
+        number(&mut self.disks, other.disks);
         number(&mut self.locks, other.locks);
         number(&mut self.preempts, other.preempts);
         number(&mut self.again, other.again);
@@ -206,7 +217,7 @@ pub enum Moved {
 #[inline(always)]
 pub fn moved(call: &impl Finished) -> Moved {
     let traits = call.traits();
-    if traits & PAST != 0 {
+    if traits & PAST != 0 || call.facts() & facts::DIRECT != 0 {
         return Moved::Nothing;
     }
     if call.copies() > 0 {
@@ -224,7 +235,7 @@ pub fn moved(call: &impl Finished) -> Moved {
         counted => counted,
     };
     let parts = call.parts();
-    let upper = if call.preempts() + call.locks() > 0 {
+    let upper = if call.preempts() + call.locks() + call.disks() > 0 {
         // The CPU may have been lost in the copy: then all time on it is the bound.
         parts.copy + parts.work
     } else {
@@ -265,6 +276,8 @@ pub fn priced(call: &impl Finished, moved: &Moved, prices: impl FnOnce() -> Pric
 pub fn add<D: Distribution>(row: &mut Sums<D>, call: &impl Finished, moved: &Moved, copy_ns: u64) -> Outcome {
     row.calls += 1;
     row.sleeps += u64::from(call.sleeps());
+    row.slept_calls += u64::from(call.sleeps() + call.disks() > 0);
+    row.disks += u64::from(call.disks());
     row.locks += u64::from(call.locks());
     row.preempts += u64::from(call.preempts());
     let outcome = outcome(call);
@@ -295,11 +308,12 @@ pub fn add<D: Distribution>(row: &mut Sums<D>, call: &impl Finished, moved: &Mov
     let parts = call.parts();
     row.parts.total += parts.total;
     row.parts.wait += parts.wait;
+    row.parts.disk += parts.disk;
     row.parts.lock += parts.lock;
     row.parts.runq += parts.runq;
     row.parts.copy += copy_ns;
     row.parts.work += parts.work + parts.copy - copy_ns;
-    row.phase1.count(parts.wait + parts.runq);
+    row.phase1.count(parts.wait + parts.disk + parts.runq);
     row.latency.count(parts.total);
     if call.pickup() != 0 {
         row.pickups += 1;
@@ -349,6 +363,9 @@ impl Finished for Recorded<'_> {
     fn sleeps(&self) -> u32 {
         self.call.sleeps
     }
+    fn disks(&self) -> u32 {
+        self.call.disks
+    }
     fn locks(&self) -> u32 {
         self.call.locks
     }
@@ -372,6 +389,9 @@ impl Finished for Recorded<'_> {
     }
     fn pickup(&self) -> u64 {
         self.call.pickup
+    }
+    fn facts(&self) -> u32 {
+        self.call.facts
     }
 }
 

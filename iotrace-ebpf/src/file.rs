@@ -4,6 +4,8 @@ use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
 use iotrace_ebpf::abi::kernel::{family, file_type};
 use iotrace_ebpf::abi::{Field, FileRecord, Kind};
 
+use iotrace_ebpf::arch::native;
+
 use crate::sink;
 use crate::task::{Task, current_address, now, peek, read};
 
@@ -23,6 +25,12 @@ pub fn of_descriptor(fd: i32) -> u64 {
     }
     let array: u64 = read(table, Field::FdtableFd);
     peek(array + fd as u64 * 8)
+}
+
+/// Whether a file was opened with `O_DIRECT`.
+#[inline(always)]
+pub fn is_direct(file: u64) -> bool {
+    file != 0 && read::<u32>(file, Field::FileFlags) & native::O_DIRECT != 0
 }
 
 /// A number that tells the file at an address from earlier files at that address, which the slab allocator gives to the

@@ -82,6 +82,10 @@ pub static BESIDE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static OFFSETS: Global<[u32; FIELDS]> = Global::new([0; FIELDS]);
 
+/// The bit of `task_struct.in_iowait` in the four bytes at its place in [`OFFSETS`]; 0: unknown.
+#[unsafe(no_mangle)]
+pub static IOWAIT_MASK: Global<u32> = Global::new(0);
+
 /// A deliberate fault, see `abi::fault`.
 #[unsafe(no_mangle)]
 pub static FAULT: Global<u32> = Global::new(0);

@@ -14,10 +14,12 @@ pub enum Off {
     Running = 0,
     /// Interruptible sleep: data, a timer, a completion.
     Wait = 1,
-    /// Any other sleep: a socket lock, a page fault, a disk.
+    /// Any other sleep: a lock of the kernel, a page fault.
     Lock = 2,
     /// It was runnable and lost the CPU.
     Preempted = 3,
+    /// A sleep in the block layer or for a page of a file.
+    Disk = 4,
 }
 
 /// `TASK_INTERRUPTIBLE`. Waits carry more bits (freezable, and so on), so test bits, never equality.
@@ -26,13 +28,17 @@ pub const TASK_INTERRUPTIBLE: u64 = 1;
 impl Off {
     /// What `sched_switch` says of the thread it switches out.
     ///
-    /// `preempt` comes first: a thread preempted on its way to sleep still shows the sleeping state.
+    /// `preempt` comes first: a thread preempted on its way to sleep still shows the sleeping state. `in_iowait` is
+    /// `task_struct.in_iowait`, which `io_schedule_prepare` (`kernel/sched/core.c`) sets; `io_cqring_wait`
+    /// (`io_uring/`) sets it too, and sleeps interruptibly, which no sleep for a disk does.
     #[inline(always)]
-    pub fn of(preempt: bool, state: u64) -> Self {
+    pub fn of(preempt: bool, state: u64, in_iowait: impl FnOnce() -> bool) -> Self {
         if preempt || state == 0 {
             Off::Preempted
         } else if state & TASK_INTERRUPTIBLE != 0 {
             Off::Wait
+        } else if in_iowait() {
+            Off::Disk
         } else {
             Off::Lock
         }
@@ -73,7 +79,7 @@ impl Window {
     }
 }
 
-/// Where the time of a finished call went, in ns; the five parts add up to `total`.
+/// Where the time of a finished call went, in ns; the six parts add up to `total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
     not(target_arch = "bpf"),
@@ -85,7 +91,9 @@ pub struct Parts {
     pub total: u64,
     /// Asleep in an interruptible sleep: for data, a timer or a completion.
     pub wait: u64,
-    /// Asleep in any other sleep: for a lock, a page fault or a disk.
+    /// Asleep in the block layer or for a page of a file, uninterruptibly.
+    pub disk: u64,
+    /// Asleep in any other sleep: for a lock or a page fault.
     pub lock: u64,
     /// Runnable, not running.
     pub runq: u64,
@@ -107,6 +115,8 @@ pub struct Span {
     pub enter: u64,
     /// Asleep for data so far in the open call, ns.
     pub wait: u64,
+    /// Asleep for a disk so far in the open call, ns.
+    pub disk: u64,
     /// Asleep for anything else so far in the open call, ns.
     pub lock: u64,
     /// Runnable but not running so far in the open call, ns.
@@ -147,7 +157,11 @@ pub struct Span {
     pub preempts: u32,
     /// Copies.
     pub copies: u32,
-    /// Sleeps that ended without a wake-up between out and in: the thread had been woken on its way out.
+    /// Sleeps for a disk.
+    pub disks: u32,
+    /// Since the last switch: 1 if the kernel took a page fault for this thread.
+    pub faulted: u32,
+    /// Of all calls: sleeps that ended without a wake-up between out and in: the thread had been woken on its way out.
     pub unwoken: u32,
 }
 
@@ -165,6 +179,7 @@ impl Span {
         self.before_sleep = self.idle_sleep;
         for field in [
             &mut self.wait,
+            &mut self.disk,
             &mut self.lock,
             &mut self.runq,
             &mut self.copy,
@@ -187,11 +202,11 @@ impl Span {
     #[inline(always)]
     fn zero_counts(&mut self) {
         const FIRST: usize = offset_of!(Span, off);
-        const _: () = assert!(FIRST.is_multiple_of(8) && FIRST + 6 * 4 == size_of::<Span>());
+        const _: () = assert!(FIRST.is_multiple_of(8) && FIRST + 8 * 4 == size_of::<Span>());
         let span = core::ptr::from_mut(self).cast::<u8>();
         for pair in 0..3 {
-            // SAFETY: the counts end the structure, as asserted above, so three words from the first lie in it, and
-            // zeros are values of them. Volatile: see `zero`.
+            // SAFETY: the structure ends two numbers behind the counts, as asserted above, so three words from the
+            // first lie in it, and zeros are values of them. Volatile: see `zero`.
             unsafe { span.add(FIRST + 8 * pair).cast::<u64>().write_volatile(0) };
         }
     }
@@ -201,6 +216,7 @@ impl Span {
     pub fn switch_out(&mut self, now: u64, why: Off) {
         self.out = now;
         self.off = why as u32;
+        self.faulted = 0;
     }
 
     /// The thread is seen to run. If its switch-in was not seen, it is assumed to be at `now`, the latest possible
@@ -253,6 +269,9 @@ impl Span {
             if self.first_out == 0 {
                 self.first_out = out;
             }
+        } else if off == Off::Disk as u32 {
+            self.disks += 1;
+            self.disk += slept;
         } else {
             self.locks += 1;
             self.lock += slept;
@@ -262,7 +281,7 @@ impl Span {
     /// Time off the CPU in the open call, or since the last call ended, ns. It starts anew when a call begins.
     #[inline(always)]
     pub fn away(&self) -> u64 {
-        self.wait + self.lock + self.runq + self.idle_runq + self.idle_sleep
+        self.wait + self.disk + self.lock + self.runq + self.idle_runq + self.idle_sleep
     }
 
     /// A copy of `bytes` begins. A copy that is still open ends now, and is returned.
@@ -297,13 +316,14 @@ impl Span {
     #[inline(always)]
     pub fn exit(&mut self, now: u64) -> Parts {
         self.copy_end(now);
-        let claimed = self.wait + self.lock + self.runq + self.copy;
+        let claimed = self.wait + self.disk + self.lock + self.runq + self.copy;
         // Clocks of two CPUs may disagree by a few ns; the sum must not.
         let total = now.saturating_sub(self.enter).max(claimed);
         self.enter = 0;
         Parts {
             total,
             wait: self.wait,
+            disk: self.disk,
             lock: self.lock,
             runq: self.runq,
             copy: self.copy,
@@ -315,6 +335,7 @@ impl Span {
     pub const ZERO: Span = Span {
         enter: 0,
         wait: 0,
+        disk: 0,
         lock: 0,
         runq: 0,
         copy: 0,
@@ -335,6 +356,8 @@ impl Span {
         locks: 0,
         preempts: 0,
         copies: 0,
+        disks: 0,
+        faulted: 0,
         unwoken: 0,
     };
 }

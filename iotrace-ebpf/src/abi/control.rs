@@ -62,13 +62,17 @@ pub enum Field {
     DentryName,
     /// `file.f_op`
     FileOps,
+    /// `file.f_flags`
+    FileFlags,
+    /// The byte with `task_struct.in_iowait`, a bit field: `IOWAIT_MASK` has its bit.
+    TaskIowait,
 }
 
 /// Number of kinds of marks that end a copy; each has a floor.
 pub const FLOORS_OF: usize = 5;
 
 /// Number of [`Field`]s.
-pub const FIELDS: usize = Field::FileOps as usize + 1;
+pub const FIELDS: usize = Field::TaskIowait as usize + 1;
 
 /// How a thread is found to belong to the target; bits of a mask.
 pub mod mode {

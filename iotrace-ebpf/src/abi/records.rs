@@ -131,12 +131,16 @@ pub struct CallRecord {
     pub wake: Wake,
     /// Number of sleeps for data.
     pub sleeps: u32,
+    /// Number of sleeps for a disk.
+    pub disks: u32,
     /// Number of other sleeps.
     pub locks: u32,
     /// Number of preemptions.
     pub preempts: u32,
     /// Number of marked copies.
     pub copies: u32,
+    /// Bits of [`facts`].
+    pub facts: u32,
     /// Bytes that `sock_recv_length` counted.
     pub recv_bytes: u64,
     /// Between the thread's last call and this one: runnable, not running.
@@ -147,6 +151,12 @@ pub struct CallRecord {
     pub pickup: u64,
     /// Floors of the marked copies, ns; 0 where none were set.
     pub floors: u64,
+}
+
+/// What is known of a finished call beside its numbers; bits of a mask.
+pub mod facts {
+    /// Its file was opened with `O_DIRECT` and it slept for a disk: the disk moved the data, no processor did.
+    pub const DIRECT: u32 = 1;
 }
 
 /// A data call that returned `EAGAIN` without ever leaving the CPU, in or before it: a spinning reader

@@ -54,3 +54,6 @@ pub const ARGUMENT_OFFSETS: [usize; 4] = [14 * 8, 13 * 8, 12 * 8, 7 * 8];
 pub const COMPAT_STATUS: u32 = 0x2;
 /// Bit of the number of a call by the x32 ABI (`__X32_SYSCALL_BIT`).
 pub const X32_BIT: u64 = 0x4000_0000;
+
+/// `O_DIRECT` in `file.f_flags` (`include/uapi/asm-generic/fcntl.h`; other architectures have their own value).
+pub const O_DIRECT: u32 = 0o40000;

@@ -131,11 +131,11 @@ fn a_call_ends_in_exactly_one_way() {
 #[test]
 fn the_parts_of_a_row_add_up_to_its_total() {
     let mut one = CallRecord { copies: 1, sleeps: 1, pickup: 31, ..call(8) };
-    one.parts = Parts { total: 1000, wait: 200, lock: 50, runq: 100, copy: 400, work: 250 };
+    one.parts = Parts { total: 1000, wait: 150, disk: 50, lock: 50, runq: 100, copy: 400, work: 250 };
     let (row, _) = booked("recvfrom", &one, 150);
-    let Parts { total, wait, lock, runq, copy, work } = row.parts;
+    let Parts { total, wait, disk, lock, runq, copy, work } = row.parts;
     assert_eq!((copy, work), (150, 500), "what a floor takes from the copy is work");
-    assert_eq!(wait + lock + runq + copy + work, total);
+    assert_eq!(wait + disk + lock + runq + copy + work, total);
     assert_eq!((row.phase1.0, row.phase2.0, row.pickup.0), (vec![300], vec![150], vec![30]));
     assert_eq!((row.marked, row.windows, row.pickups, row.pickup_ns), (1, 0, 1, 30));
 }

@@ -6,14 +6,17 @@ use iotrace_ebpf::abi::{Field, Stat, Wake, fault, mode};
 use iotrace_ebpf::span::Off;
 
 use super::ready::remember;
-use crate::maps::{MODE, SOCKS, TGIDS, count, is_listed, list};
-use crate::task::{Task, announce, arg, current, find, just_ready, mark, now, read, tid_of};
+use crate::maps::{IOWAIT_MASK, MODE, SOCKS, TGIDS, count, is_listed, list};
+use crate::task::{Task, announce, arg, current, field_of, find, just_ready, mark, now, read, tid_of};
 use crate::threads;
 
 /// From 5.18: `(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)`
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
-    let why = Off::of(arg(&ctx, 0) as u8 != 0, u64::from(arg(&ctx, 3) as u32));
+    let why = Off::of(arg(&ctx, 0) as u8 != 0, u64::from(arg(&ctx, 3) as u32), || {
+        // A bit that only the thread itself writes (`include/linux/sched.h`), so it is settled here.
+        field_of(&ctx, 1, Field::TaskIowait) & IOWAIT_MASK.load() != 0
+    });
     switch(tid_of(&ctx, 1), tid_of(&ctx, 2), why)
 }
 
@@ -27,7 +30,10 @@ pub fn sched_switch_3(ctx: BtfTracePointContext) -> i32 {
     }
     // The low 32 bits are enough: `state` was a long before 5.14, on a little-endian machine.
     let state: u32 = read(arg(&ctx, 1), Field::TaskState);
-    switch(prev, tid_of(&ctx, 2), Off::of(arg(&ctx, 0) as u8 != 0, u64::from(state)))
+    let why = Off::of(arg(&ctx, 0) as u8 != 0, u64::from(state), || {
+        field_of(&ctx, 1, Field::TaskIowait) & IOWAIT_MASK.load() != 0
+    });
+    switch(prev, tid_of(&ctx, 2), why)
 }
 
 /// A thread of the target that is switched; `None` for the idle threads, whose id 0 marks a free place.

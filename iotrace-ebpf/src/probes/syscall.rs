@@ -7,8 +7,8 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::errno::EAGAIN;
 use iotrace_ebpf::abi::traits::traced::YES;
-use iotrace_ebpf::abi::traits::{FD, futex_waits, moves_in};
-use iotrace_ebpf::abi::{CallRecord, Kind, PollRecord, Stat, Wake, fault, per, sinks};
+use iotrace_ebpf::abi::traits::{FD, IN, OUT, futex_waits, moves_in};
+use iotrace_ebpf::abi::{CallRecord, Kind, PollRecord, Stat, Wake, facts, fault, per, sinks};
 use iotrace_ebpf::arch::native;
 use iotrace_ebpf::span::zero;
 
@@ -123,7 +123,7 @@ fn exited(ret: i64, task: &mut Task) -> i32 {
     let span = &task.span;
     let (enter, last_in, woken) = (span.enter, span.last_in, span.woken);
     let parts = task.span.exit(now);
-    let call = Closed { enter, exit: now, ret, parts, last_in, woken };
+    let call = Closed { enter, exit: now, ret, parts, last_in, woken, facts: facts(task) };
     if sinks_to(sinks::AGGREGATES) {
         aggregate::add(task, &call);
     }
@@ -141,6 +141,19 @@ fn first_exit() -> i32 {
         add(Stat::InFlightStartNs, now().saturating_sub(STARTED.load()));
     }
     0
+}
+
+/// What else is known of a call that ends. Only one that slept for a disk is looked at more closely.
+#[inline(always)]
+fn facts(task: &Task) -> u32 {
+    if task.span.disks == 0 { 0 } else { facts_of_disk(task) }
+}
+
+/// Whether the disk moved the data of a call itself.
+#[inline(never)]
+fn facts_of_disk(task: &Task) -> u32 {
+    let data = task.traits & FD != 0 && task.traits & (IN | OUT) != 0;
+    if data && file::is_direct(file::of_descriptor(task.fd)) { facts::DIRECT } else { 0 }
 }
 
 #[inline(always)]
@@ -172,9 +185,11 @@ fn record(task: &Task, call: &Closed) {
         sock: task.sock,
         wake: if known { task.wake } else { Wake { at: call.woken, ..Wake::default() } },
         sleeps: span.sleeps,
+        disks: span.disks,
         locks: span.locks,
         preempts: span.preempts,
         copies: span.copies,
+        facts: call.facts,
         recv_bytes: task.recv_bytes,
         before_runq: span.before_runq,
         before_sleep: span.before_sleep,

@@ -1,6 +1,6 @@
 //! Timelines: one character a tick, one letter an event at that tick.
 //!
-//! `E` enter, `W` switched out waiting, `D` switched out for a lock, `P` preempted, `k` woken,
+//! `E` enter, `W` switched out waiting, `D` switched out for a lock, `B` for a disk, `P` preempted, `k` woken,
 //! `I` switched in, `r` seen to run, `C` copy begins, `c` copy ends, `X` exit. The asserts walk along the
 //! picture.
 
@@ -17,6 +17,7 @@ fn play(picture: &str) -> Vec<Parts> {
             'E' => span.enter(now),
             'W' => span.switch_out(now, Off::Wait),
             'D' => span.switch_out(now, Off::Lock),
+            'B' => span.switch_out(now, Off::Disk),
             'P' => span.switch_out(now, Off::Preempted),
             'k' => waking = now,
             'I' => span.switch_in(now, waking),
@@ -29,7 +30,7 @@ fn play(picture: &str) -> Vec<Parts> {
         }
     }
     for p in &parts {
-        assert_eq!(p.wait + p.lock + p.runq + p.copy + p.work, p.total, "{picture}");
+        assert_eq!(p.wait + p.disk + p.lock + p.runq + p.copy + p.work, p.total, "{picture}");
     }
     parts
 }
@@ -44,7 +45,20 @@ fn one(picture: &str) -> Parts {
 fn a_blocking_read() {
     //             work W: wait  k:runq I  C:copy c  X
     let p = one("E__W_____________k____I__C______c___X");
-    assert_eq!(p, Parts { total: 36, wait: 14, lock: 0, runq: 5, copy: 7, work: 10 });
+    assert_eq!(p, Parts { total: 36, wait: 14, disk: 0, lock: 0, runq: 5, copy: 7, work: 10 });
+}
+
+#[test]
+fn a_disk_is_neither_a_lock_nor_data() {
+    let p = one("E_B____k__I__X");
+    assert_eq!(p, Parts { total: 13, disk: 5, runq: 3, work: 5, ..Parts::default() });
+    let iowait = |set: bool| move || set;
+    assert_eq!(Off::of(false, 2, iowait(true)), Off::Disk);
+    assert_eq!(Off::of(false, 0x102, iowait(true)), Off::Disk);
+    assert_eq!(Off::of(false, 2, iowait(false)), Off::Lock);
+    // io_uring_enter sets the bit while it waits for its completions.
+    assert_eq!(Off::of(false, 1, iowait(true)), Off::Wait);
+    assert_eq!(Off::of(true, 2, iowait(true)), Off::Preempted);
 }
 
 /// A kernel may not show the switch away from some threads: what came after them was woken all the same.
@@ -73,13 +87,13 @@ fn a_call_that_returns_at_once() {
 #[test]
 fn two_waits_and_two_copies() {
     let p = one("E_W___kI_C__c_W__kI_C_c_X");
-    assert_eq!(p, Parts { total: 24, wait: 7, lock: 0, runq: 2, copy: 5, work: 10 });
+    assert_eq!(p, Parts { total: 24, wait: 7, disk: 0, lock: 0, runq: 2, copy: 5, work: 10 });
 }
 
 #[test]
 fn a_lock_is_not_a_wait_for_data() {
     let p = one("E_D____k__I_X");
-    assert_eq!(p, Parts { total: 12, wait: 0, lock: 5, runq: 3, copy: 0, work: 4 });
+    assert_eq!(p, Parts { total: 12, wait: 0, disk: 0, lock: 5, runq: 3, copy: 0, work: 4 });
 }
 
 #[test]
@@ -92,7 +106,7 @@ fn preempted_in_the_copy() {
 #[test]
 fn a_page_fault_in_the_copy() {
     let p = one("E_C_D___k_I__c_X");
-    assert_eq!(p, Parts { total: 15, wait: 0, lock: 4, runq: 2, copy: 5, work: 4 });
+    assert_eq!(p, Parts { total: 15, wait: 0, disk: 0, lock: 4, runq: 2, copy: 5, work: 4 });
 }
 
 #[test]
@@ -177,10 +191,10 @@ fn clocks_that_disagree_do_not_break_the_sum() {
 
 #[test]
 fn states_are_tested_by_bit() {
-    assert_eq!(Off::of(false, 0x2001), Off::Wait, "freezable wait of AF_UNIX");
-    assert_eq!(Off::of(false, 0x102), Off::Lock, "killable");
-    assert_eq!(Off::of(true, 0x1), Off::Preempted, "preempted on the way to sleep");
-    assert_eq!(Off::of(false, 0), Off::Preempted, "yielded");
+    assert_eq!(Off::of(false, 0x2001, || false), Off::Wait, "freezable wait of AF_UNIX");
+    assert_eq!(Off::of(false, 0x102, || false), Off::Lock, "killable");
+    assert_eq!(Off::of(true, 0x1, || false), Off::Preempted, "preempted on the way to sleep");
+    assert_eq!(Off::of(false, 0, || false), Off::Preempted, "yielded");
 }
 
 #[test]

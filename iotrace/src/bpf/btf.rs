@@ -102,6 +102,12 @@ impl Btf {
     /// Byte offset of a field, `None` if this kernel has none of that name. `path` may go through
     /// nested structures with dots; anonymous ones are looked into.
     pub fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
+        Some(self.bit_of(structure, path)? / 8)
+    }
+
+    /// Where a field begins, in bits; only that of a bit field is no multiple of eight. `path` as in
+    /// [`Self::offset_of`].
+    pub fn bit_of(&self, structure: &str, path: &str) -> Option<u32> {
         let mut id = self.find(STRUCT, structure)?;
         let mut offset = 0;
         for name in path.split('.') {
@@ -109,7 +115,7 @@ impl Btf {
             offset += bits;
             id = member;
         }
-        Some(offset / 8)
+        Some(offset)
     }
 
     /// The arguments of a function; `None` if none of that name is described here.

@@ -210,6 +210,8 @@ const PATHS: &[(Field, &str, &[&str])] = &[
     (Field::FileDentry, "file", &["f_path.dentry", "__f_path.dentry"]),
     (Field::DentryName, "dentry", &["d_name.name", "__d_name.name"]),
     (Field::FileOps, "file", &["f_op"]),
+    (Field::FileFlags, "file", &["f_flags"]),
+    (Field::TaskIowait, "task_struct", &["in_iowait"]),
 ];
 
 fn offset_of(btf: &Btf, (_, structure, paths): &(Field, &str, &[&str])) -> Option<u32> {
@@ -223,7 +225,14 @@ pub fn offsets(btf: &Btf) -> [u32; FIELDS] {
     for path in PATHS {
         offsets[path.0 as usize] = offset_of(btf, path).unwrap_or(0);
     }
+    // A load of four bytes from where it may begin, so that it is aligned.
+    offsets[Field::TaskIowait as usize] &= !3;
     offsets
+}
+
+/// The bit of `task_struct.in_iowait` in the four bytes at its offset of [`offsets`]; 0: this kernel has none.
+pub fn iowait_mask(btf: &Btf) -> u32 {
+    btf.bit_of("task_struct", "in_iowait").map_or(0, |bit| 1 << (bit % 32))
 }
 
 /// Fields that the running kernel does not have. Their offset alone does not tell: some lie at 0.

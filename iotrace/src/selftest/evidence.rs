@@ -50,7 +50,7 @@ impl Seen<'_> {
     /// Nanoseconds that the call was not on the CPU, by iotrace.
     pub fn off(&self) -> i64 {
         let parts = &self.record.parts;
-        (parts.wait + parts.lock + parts.runq) as i64
+        (parts.wait + parts.disk + parts.lock + parts.runq) as i64
     }
 
     /// Least and most nanoseconds that the call was not on the CPU, by the process: at least the time in which its CPU

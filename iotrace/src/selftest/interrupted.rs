@@ -82,8 +82,10 @@ pub fn judge_restart(evidence: &Evidence) {
         let entries: Vec<_> = records.iter().filter(|call| within.contains(&call.enter)).collect();
         // The thread may also be off the CPU between two entries, which stops its CPU clock as well.
         let between: u64 = entries.iter().skip(1).map(|call| call.before_runq + call.before_sleep).sum();
-        let inside: u64 =
-            entries.iter().map(|call| call.parts.wait + call.parts.lock + call.parts.runq).sum();
+        let inside: u64 = entries
+            .iter()
+            .map(|call| call.parts.wait + call.parts.disk + call.parts.lock + call.parts.runq)
+            .sum();
         // The CPU clock stops a moment before each switch, hence the allowance for each entry.
         let least = own.elapsed() - own.cpu_ns as i64 - CLOCK_NS * entries.len() as i64;
         off.push(((inside + between) as i64, (least.max(0), own.elapsed())));

@@ -111,6 +111,7 @@ pub fn judge(evidence: &Evidence) {
         (scene.fact("preempted") as i64, preempts),
         scene.calls.len() as i64,
     );
-    let slept: u64 = seen.iter().map(|one| one.record.parts.wait + one.record.parts.lock).sum();
+    let slept: u64 =
+        seen.iter().map(|one| one.record.parts.wait + one.record.parts.disk + one.record.parts.lock).sum();
     evidence.exactly("sleep", "a read of zeros never sleeps", "ns", 0, slept);
 }

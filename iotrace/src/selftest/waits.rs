@@ -203,7 +203,8 @@ pub fn judge(evidence: &Evidence) {
         "CLOCK_MONOTONIC less CLOCK_THREAD_CPUTIME_ID",
         seen.iter().map(|one| (one.off(), one.off_range())).collect(),
     );
-    let sleeps: u64 = seen.iter().map(|one| u64::from(one.record.sleeps + one.record.locks)).sum();
+    let sleeps: u64 =
+        seen.iter().map(|one| u64::from(one.record.sleeps + one.record.disks + one.record.locks)).sum();
     evidence.exactly("sleeps", "getrusage: voluntary switches", "switches", scene.fact("sleeps"), sleeps);
     if (evidence.attached)(ProbeId::SkDataReady) {
         let wakes = seen.iter().map(|one| &one.record.wake).filter(|wake| wake.sock != 0);

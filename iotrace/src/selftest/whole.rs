@@ -128,7 +128,7 @@ fn sums(evidence: &Evidence) {
     let (mut wrong, mut elapsed, mut disordered) = (0, 0, 0);
     for entry in &evidence.journal.calls {
         let (call, parts) = (&entry.call, &entry.call.parts);
-        let sum = parts.wait + parts.lock + parts.runq + parts.copy + parts.work;
+        let sum = parts.wait + parts.disk + parts.lock + parts.runq + parts.copy + parts.work;
         wrong += u64::from(sum != parts.total);
         disordered += u64::from(!in_order(call));
         // Folded polls are left out: there are pauses between them.
@@ -137,7 +137,7 @@ fn sums(evidence: &Evidence) {
     }
     evidence.exactly(
         "parts",
-        "wait + lock + runq + copy + work is the total of each call",
+        "wait + disk + lock + runq + copy + work is the total of each call",
         "calls",
         0,
         wrong,

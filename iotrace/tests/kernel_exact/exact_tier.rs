@@ -165,7 +165,7 @@ fn tracing_has_exact_copies_too() {
         let document = result(&iotrace(args.iter().chain(&["--tier", tier])));
         let rows = document.processes.iter().flat_map(|process| &process.calls);
         let row = rows.filter(|row| row.bytes > 0).max_by_key(|row| row.bytes).expect("it reads");
-        let parts = row.wait_ns + row.lock_ns + row.runq_ns + row.copy_ns + row.work_ns;
+        let parts = row.wait_ns + row.disk_ns + row.lock_ns + row.runq_ns + row.copy_ns + row.work_ns;
         assert_eq!(parts, row.total_ns, "{row:?}");
         assert!(row.copy_ns > 0, "{row:?}");
         (document.host.tier, row.copy_source)

@@ -68,7 +68,7 @@ fn every_optional_probe_can_be_missing() {
         let warned = document.warnings.iter().any(|warning| warning.code == "messages_not_joined");
         assert_eq!((document.complete, warned), (whole, !whole), "{}: {document:?}", probe.name());
         for row in &run.calls {
-            let parts = row.wait_ns + row.lock_ns + row.runq_ns + row.copy_ns + row.work_ns;
+            let parts = row.wait_ns + row.disk_ns + row.lock_ns + row.runq_ns + row.copy_ns + row.work_ns;
             assert_eq!(parts, row.total_ns, "{}: {row:?}", probe.name());
         }
         if whole {

@@ -124,7 +124,7 @@ fn check_document(document: &Document) {
 /// What holds for every run whose messages all came.
 pub fn check_run(run: &Run) {
     for row in &run.calls {
-        let parts = row.wait_ns + row.lock_ns + row.runq_ns + row.copy_ns + row.work_ns;
+        let parts = row.wait_ns + row.disk_ns + row.lock_ns + row.runq_ns + row.copy_ns + row.work_ns;
         assert_eq!(parts, row.total_ns, "{row:?}");
         assert!(row.calls > 0, "{row:?}");
         assert_eq!((row.phase1.count, row.phase1.sum_ns), (row.calls, row.wait_ns + row.runq_ns), "{row:?}");
@@ -217,7 +217,7 @@ fn has_fields(json: &Value) {
         for call in run["calls"].as_array().expect("a list") {
             fields(
                 call,
-                "syscall role thread_role fd calls bytes errors timeouts restarts total_ns wait_ns lock_ns",
+                "syscall role thread_role fd calls bytes errors timeouts restarts slept_calls total_ns wait_ns disk_ns lock_ns",
             );
             fields(call, "runq_ns copy_ns work_ns copy_source phase1 phase2 latency");
             fields(&call["phase1"], dist);

@@ -42,7 +42,7 @@ fn study(name: &str, more: &[&str]) -> Study {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let mut document: Document =
         serde_json::from_str(&ran.stdout).unwrap_or_else(|why| panic!("{why}: {ran:?}"));
-    assert_eq!((document.command.as_str(), document.schema.as_str()), ("study", "iotrace/1"));
+    assert_eq!((document.command.as_str(), document.schema.as_str()), ("study", "iotrace/2"));
     assert_eq!(document.studies.len(), 1, "{}", ran.stdout);
     let study = document.studies.remove(0);
     assert_eq!(study.name, name);

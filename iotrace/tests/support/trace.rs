@@ -157,13 +157,13 @@ impl Trace {
 pub fn holds(document: &Document) {
     for process in &document.processes {
         for call in &process.calls {
-            let parts = [call.wait_ns, call.lock_ns, call.runq_ns, call.copy_ns, call.work_ns];
+            let parts = [call.wait_ns, call.disk_ns, call.lock_ns, call.runq_ns, call.copy_ns, call.work_ns];
             assert_eq!(parts.iter().sum::<u64>(), call.total_ns, "{call:?}");
             // A row that is read while a call is added to it may lack the one or the other on each CPU.
             let cpus = u64::from(document.host.cpus);
             assert!(call.latency.count.abs_diff(call.calls) <= cpus, "{call:?}");
             assert_eq!(call.latency.sum_ns, call.total_ns, "{call:?}");
-            assert_eq!(call.phase1.sum_ns, call.wait_ns + call.runq_ns, "{call:?}");
+            assert_eq!(call.phase1.sum_ns, call.wait_ns + call.disk_ns + call.runq_ns, "{call:?}");
             if let Some(upper) = call.copy_upper_ns {
                 assert!(upper >= call.copy_ns, "{call:?}");
             }

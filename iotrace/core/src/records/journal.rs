@@ -185,6 +185,7 @@ fn extend(entry: &mut Entry, call: &CallRecord) {
     book_poll(polls, call);
     entry.call.parts = polls.parts;
     entry.lost_cpu += call.before_runq;
+    entry.call.disks += call.disks;
     entry.call.locks += call.locks;
     entry.call.preempts += call.preempts;
     entry.call.head.at = call.head.at;

@@ -1,8 +1,8 @@
 //! Bars of fixed length, whose parts have the lengths of their shares.
 
-/// The glyphs of the parts of a call: asleep for data, woken and waiting for a CPU, asleep for a lock, copying, other
-/// work.
-pub const PARTS: [char; 5] = ['░', '▒', '▓', '█', '▄'];
+/// The glyphs of the parts of a call: asleep for data, woken and waiting for a CPU, asleep for a disk, asleep for a lock,
+/// copying, other work.
+pub const PARTS: [char; 6] = ['░', '▒', '▞', '▓', '█', '▄'];
 /// The glyphs of what a thread did: blocked, polling, free.
 pub const DOING: [char; 3] = ['█', '▚', '·'];
 
@@ -38,10 +38,10 @@ mod tests {
 
     #[test]
     fn every_part_is_seen_and_the_width_holds() {
-        assert_eq!(bar([990, 5, 0, 1, 4], PARTS, 12), "░░░░░░░░░▒█▄");
+        assert_eq!(bar([990, 5, 0, 0, 1, 4], PARTS, 12), "░░░░░░░░░▒█▄");
         assert_eq!(bar([1, 1, 2], DOING, 8), "██▚▚····");
         assert_eq!(bar([1, 1, 1], DOING, 8).matches('█').count(), 2);
         assert_eq!(bar([0, 0, 0], DOING, 3), "   ");
-        assert_eq!(bar([u64::MAX; 5], PARTS, 41).chars().count(), 41);
+        assert_eq!(bar([u64::MAX; 6], PARTS, 41).chars().count(), 41);
     }
 }

@@ -43,6 +43,7 @@ impl Longest {
             error: failed.then(|| syscall::errno_name(-call.ret)),
             total_ns: parts.total,
             wait_ns: parts.wait,
+            disk_ns: parts.disk,
             lock_ns: parts.lock,
             runq_ns: parts.runq,
             copy_ns: parts.copy,

@@ -207,7 +207,7 @@ mod tests {
         let names: Vec<&str> = all[0].calls.iter().map(|call| call.syscall.as_str()).collect();
         assert_eq!(names, ["epoll_wait", "recvfrom"]);
         for call in &all[0].calls {
-            let sum = call.wait_ns + call.lock_ns + call.runq_ns + call.copy_ns + call.work_ns;
+            let sum = call.wait_ns + call.disk_ns + call.lock_ns + call.runq_ns + call.copy_ns + call.work_ns;
             assert_eq!(sum, call.total_ns);
         }
         assert_eq!(all[0].calls[0].bytes, 0, "what epoll_wait returns is no bytes");

@@ -30,7 +30,7 @@ use crate::domain::model::{Meanwhile, Model, Transport};
 use crate::domain::{CopySource, Direction, Fd, Loss, Role, ThreadRole, Tier, WaitsFor};
 
 /// Name and version of the JSON schema that this build writes.
-pub const SCHEMA: &str = "iotrace/1";
+pub const SCHEMA: &str = "iotrace/2";
 
 /// One JSON document: the result of one command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -202,7 +202,7 @@ pub struct Run {
 
 /// The calls of one syscall by one kind of thread.
 ///
-/// `wait_ns + lock_ns + runq_ns + copy_ns + work_ns == total_ns`, exactly.
+/// `wait_ns + disk_ns + lock_ns + runq_ns + copy_ns + work_ns == total_ns`, exactly.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Call {
     /// The kernel's name of the syscall: `recvfrom`.
@@ -227,12 +227,17 @@ pub struct Call {
     pub timeouts: u64,
     /// Calls that a signal interrupted and the kernel restarted.
     pub restarts: u64,
+    /// Number of calls that went to sleep for data or for a disk.
+    pub slept_calls: u64,
     /// Number of times that a call went to sleep for data.
     pub sleeps: u64,
     /// Nanoseconds from enter to exit, of all calls together.
     pub total_ns: u64,
     /// Nanoseconds asleep for data (interruptible sleep), until the wake-up.
     pub wait_ns: u64,
+    /// Nanoseconds asleep until a disk has done its part (uninterruptible sleep with `in_iowait` set: the block layer,
+    /// or a page of a file, of network file systems too), until the wake-up.
+    pub disk_ns: u64,
     /// Nanoseconds asleep for anything else (uninterruptible sleep), until the wake-up.
     pub lock_ns: u64,
     /// Nanoseconds woken or preempted, and waiting for a CPU.
@@ -248,7 +253,7 @@ pub struct Call {
     pub copy_upper_ns: Option<u64>,
     /// The calibrated floor that was subtracted from each copy, ns.
     pub copy_floor_ns: Option<u64>,
-    /// Distribution over the calls: wait plus run queue.
+    /// Distribution over the calls: wait, disk and run queue.
     pub phase1: Dist,
     /// Distribution over the calls that moved data: the copy; `null`: not measured, or no call moved data.
     pub phase2: Option<Dist>,

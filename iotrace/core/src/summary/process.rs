@@ -52,6 +52,8 @@ pub struct LongCall {
     pub total_ns: u64,
     /// Nanoseconds asleep for data (output: for room).
     pub wait_ns: u64,
+    /// Nanoseconds asleep for a disk.
+    pub disk_ns: u64,
     /// Nanoseconds asleep for anything else.
     pub lock_ns: u64,
     /// Nanoseconds waiting for a CPU.

@@ -116,7 +116,7 @@ impl Tape {
     pub fn play(mut self) -> (Run, Vec<Warning>) {
         let (run, warnings) = messages::run(&self.spec, &self.log, &mut self.journal);
         for row in &run.calls {
-            let parts = row.wait_ns + row.lock_ns + row.runq_ns + row.copy_ns + row.work_ns;
+            let parts = row.wait_ns + row.disk_ns + row.lock_ns + row.runq_ns + row.copy_ns + row.work_ns;
             assert_eq!(parts, row.total_ns, "{row:?}");
         }
         let missing = warnings.iter().any(|warning| warning.code == "messages_not_joined");

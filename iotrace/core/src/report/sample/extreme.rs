@@ -30,7 +30,9 @@ pub fn extreme() -> Document {
         {
             *number = u64::MAX;
         }
-        for number in [&mut row.total_ns, &mut row.wait_ns, &mut row.lock_ns, &mut row.runq_ns] {
+        for number in
+            [&mut row.total_ns, &mut row.wait_ns, &mut row.disk_ns, &mut row.lock_ns, &mut row.runq_ns]
+        {
             *number = u64::MAX;
         }
         (row.copy_ns, row.work_ns) = (u64::MAX, u64::MAX);

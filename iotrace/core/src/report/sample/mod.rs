@@ -23,7 +23,7 @@ pub fn dist(count: u64, p50_ns: u64, p99_ns: u64) -> Dist {
     (0..count).map(value).collect::<Histogram>().dist()
 }
 
-/// A row of `calls` calls whose parts are wait, lock, runq, copy and work, ns.
+/// A row of `calls` calls whose parts are wait, lock, runq, copy and work, ns; no call slept for a disk.
 pub fn call(syscall: &str, role: Role, calls: u64, parts: [u64; 5], copy_source: CopySource) -> Call {
     let [wait_ns, lock_ns, runq_ns, copy_ns, work_ns] = parts;
     let total_ns: u64 = parts.iter().sum();
@@ -40,9 +40,11 @@ pub fn call(syscall: &str, role: Role, calls: u64, parts: [u64; 5], copy_source:
         errors: BTreeMap::new(),
         timeouts: 0,
         restarts: 0,
+        slept_calls: if wait_ns > 0 { calls } else { 0 },
         sleeps: if wait_ns > 0 { calls } else { 0 },
         total_ns,
         wait_ns,
+        disk_ns: 0,
         lock_ns,
         runq_ns,
         copy_ns,

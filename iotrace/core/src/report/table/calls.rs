@@ -9,13 +9,14 @@ use crate::report::paint::Style;
 use crate::report::units::{NONE, Unit, bytes, compact, count, plural};
 use crate::summary::Call;
 
-const COLUMNS: [Column; 9] = [
-    Column::text("syscall", 16),
+const COLUMNS: [Column; 10] = [
+    Column::text("syscall", 15),
     Column::number("calls", 6),
     Column::number("total", 7),
     Column::number("p50/call", 8),
     Column::number("wait", 7),
     Column::number("runq", 7),
+    Column::number("disk", 7),
     Column::number("lock", 7),
     Column::number("copy", 8),
     Column::number("work", 7),
@@ -49,8 +50,8 @@ pub fn draw(calls: &[Call], unit: Unit, page: &mut Page) {
     }
 }
 
-fn parts(call: &Call) -> [u64; 5] {
-    [call.wait_ns, call.runq_ns, call.lock_ns, call.copy_ns, call.work_ns]
+fn parts(call: &Call) -> [u64; 6] {
+    [call.wait_ns, call.runq_ns, call.disk_ns, call.lock_ns, call.copy_ns, call.work_ns]
 }
 
 fn cells(call: &Call, unit: Unit) -> Vec<String> {
@@ -59,12 +60,13 @@ fn cells(call: &Call, unit: Unit) -> Vec<String> {
         source => format!("{}{}", unit.cell(call.copy_ns), mark(Some(source))),
     };
     vec![
-        clip(&call.syscall, 16),
+        clip(&call.syscall, 15),
         compact(call.calls),
         unit.cell(call.total_ns),
         if call.latency.count == 0 { NONE.to_owned() } else { unit.cell(call.latency.p50_ns) },
         unit.cell(call.wait_ns),
         unit.cell(call.runq_ns),
+        unit.cell(call.disk_ns),
         unit.cell(call.lock_ns),
         copy,
         unit.cell(call.work_ns),
@@ -88,8 +90,11 @@ fn notes(call: &Call, unit: Unit) -> Vec<String> {
         None => {}
     }
     notes.extend(call.errors.iter().map(|(error, &times)| format!("{} {error}", count(times))));
-    let counted = [(call.timeouts, "timeout"), (call.restarts, "restart"), (call.sleeps, "sleep")];
+    let counted = [(call.timeouts, "timeout"), (call.restarts, "restart")];
     notes.extend(counted.iter().filter(|(times, _)| *times > 0).map(|(times, noun)| plural(*times, noun)));
+    if call.slept_calls > 0 {
+        notes.push(format!("{} slept", count(call.slept_calls)));
+    }
     if call.bytes > 0 {
         notes.push(bytes(call.bytes));
     }

@@ -31,12 +31,12 @@ pub fn draw(page: &mut Page) {
     );
     page.line(
         Style::Parts,
-        "   calls     ░ wait for data   ▒ runq: woken, no CPU yet   ▓ lock   █ copy   ▄ work: the rest",
+        "   calls     ░ wait for data   ▒ runq: woken, no CPU yet   ▞ disk   ▓ lock   █ copy   ▄ work: rest",
     );
     page.wrap(
         Style::Plain,
         "             ",
-        "wait + runq + lock + copy + work = total, exactly; a part that is not zero gets a cell",
+        "wait + runq + disk + lock + copy + work = total, exactly; a part that is not zero gets a cell",
     );
     page.line(
         Style::Plain,

@@ -95,12 +95,13 @@ fn legend(page: &mut Page) {
     page.line(Style::Dim, "How to read this");
     for line in [
         "  wait    asleep until data is there (output: until there is room); phase 1",
-        "  runq    woken or preempted, waiting for a CPU      lock  asleep for anything else",
+        "  runq    woken or preempted, waiting for a CPU      disk  asleep until a disk has the data; phase 1",
+        "  lock    asleep for anything else: a lock of the kernel, a page fault",
         "  copy    moving the data; phase 2. No mark: between tracepoints; ~: estimated from its bytes",
-        "  work    everything else on the CPU                 wait + runq + lock + copy + work = total",
+        "  work    everything else on the CPU          wait + runq + disk + lock + copy + work = total",
         "  pickup  data was ready on the socket (sk_data_ready), but not yet read",
         "  woken   by the thread that was running at the wake-up; an interrupt borrows whichever thread it stops",
-        "  bars    ░ wait   ▒ runq   ▓ lock   █ copy   ▄ work      -  not measured, never zero",
+        "  bars    ░ wait   ▒ runq   ▞ disk   ▓ lock   █ copy   ▄ work      -  not measured, never zero",
     ] {
         page.line(Style::Dim, line);
     }

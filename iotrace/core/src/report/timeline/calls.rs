@@ -31,7 +31,7 @@ pub fn draw(processes: &[Process], unit: Unit, page: &mut Page) {
         );
         page.line(
             Style::Dim,
-            "░ wait   ▒ runq   ▓ lock   █ copy between tracepoints   ▄ work, and copies without marks",
+            "░ wait   ▒ runq   ▞ disk   ▓ lock   █ copy between tracepoints   ▄ work, and copies without marks",
         );
     }
 }
@@ -41,7 +41,7 @@ fn line(call: &LongCall, unit: Unit) -> String {
     let returned = call.error.clone().unwrap_or_else(|| call.returned.to_string());
     let times = if call.calls > 1 { format!(" x {}", count(call.calls)) } else { String::new() };
     let what = fit(&format!("{}({fd}) = {returned}{times}", call.syscall), 30);
-    let parts = [call.wait_ns, call.runq_ns, call.lock_ns, call.copy_ns, call.work_ns];
+    let parts = [call.wait_ns, call.runq_ns, call.disk_ns, call.lock_ns, call.copy_ns, call.work_ns];
     let at = format!("{:.6} s", call.at_ns as f64 / 1e9);
     format!(
         "   {at:>11}  {:>7}  {what}  {:>9}  {}",
@@ -68,6 +68,7 @@ mod tests {
             error: None,
             total_ns: 86_400_000_000_000,
             wait_ns: 1,
+            disk_ns: 1,
             lock_ns: 1,
             runq_ns: 1,
             copy_ns: 1,
