@@ -3,7 +3,7 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use iotrace_ebpf::abi::traits::{REQUESTS, enter_waits};
-use iotrace_ebpf::abi::{AGG_WAITS, Agg, AggKey, ErrorKey, Stat, WakeKey, per};
+use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, Agg, AggKey, ErrorKey, Stat, WakeKey, facts, per};
 use iotrace_ebpf::book::{self, Finished, Outcome, Prices};
 use iotrace_ebpf::span::Parts;
 
@@ -42,7 +42,7 @@ pub fn add(task: &Task, closed: &Closed) {
     if closed.parts.total < MIN_NS.load() {
         return;
     }
-    let key = key(task);
+    let key = key(task, closed.facts);
     let Some(row) = row(&key, task) else {
         count(Stat::RowsFull);
         return;
@@ -62,14 +62,16 @@ pub fn add(task: &Task, closed: &Closed) {
 }
 
 #[inline(always)]
-fn key(task: &Task) -> AggKey {
+fn key(task: &Task, known: u32) -> AggKey {
     let waits = task.traits & REQUESTS != 0 && enter_waits(task.arg2, task.arg3);
     let per = PER.load();
     AggKey {
         file: if per == per::FD { task.file_id } else { 0 },
         tgid: task.tgid,
         tid: if per == per::THREAD { task.tid } else { 0 },
-        nr: if waits { task.nr | AGG_WAITS } else { task.nr },
+        nr: task.nr
+            | if waits { AGG_WAITS } else { 0 }
+            | if known & facts::INPUT != 0 { AGG_INPUT } else { 0 },
         fd: if per == per::FD && task.file != 0 { task.fd } else { -1 },
     }
 }
@@ -105,8 +107,9 @@ fn failed(key: &AggKey, errno: i64) {
 fn woken(call: &Done<'_>) {
     let task = call.task;
     let known = task.wake.at == call.closed.woken;
-    let by_socket = known && task.wake.sock != 0;
-    let waker = book::waker(call, known.then_some(task.wake.tid), by_socket);
+    let wake = known.then_some(&task.wake);
+    let by_socket = wake.is_some_and(|wake| book::by_socket(call, wake));
+    let waker = book::waker(call, wake, by_socket);
     let key = WakeKey { tgid: task.tgid, nr: task.nr, waker, by_socket: u32::from(by_socket) };
     match WAKES.get_ptr_mut(key) {
         // SAFETY: the value belongs to this CPU.

@@ -5,7 +5,7 @@
 
 use crate::abi::errno::{EAGAIN, is_restart};
 use crate::abi::traits::{COUNT, IN, MESSAGES, OUT, PAST, READINESS, SOCKET, SUBMIT_READS};
-use crate::abi::{CallRecord, WakeKey, facts};
+use crate::abi::{CallRecord, Wake, WakeKey, context, facts};
 use crate::span::Parts;
 
 /// A finished call. In the kernel it lies in the state of its thread, in user space in a record; each field is read
@@ -95,7 +95,7 @@ pub struct Sums<D> {
     pub pickups: u64,
     /// How long that data had been ready when those calls started, all together, ns.
     pub pickup_ns: u64,
-    /// Wait, disk and run queue of each call.
+    /// Wait and run queue of each call, and disk where it is no output: that sleeps for a disk in the copy.
     pub phase1: D,
     /// Copy of each call that moved data.
     pub phase2: D,
@@ -313,7 +313,7 @@ pub fn add<D: Distribution>(row: &mut Sums<D>, call: &impl Finished, moved: &Mov
     row.parts.runq += parts.runq;
     row.parts.copy += copy_ns;
     row.parts.work += parts.work + parts.copy - copy_ns;
-    row.phase1.count(parts.wait + parts.disk + parts.runq);
+    row.phase1.count(parts.wait + parts.runq + if call.traits() & OUT == 0 { parts.disk } else { 0 });
     row.latency.count(parts.total);
     if call.pickup() != 0 {
         row.pickups += 1;
@@ -323,13 +323,35 @@ pub fn add<D: Distribution>(row: &mut Sums<D>, call: &impl Finished, moved: &Mov
     outcome
 }
 
-/// Who ended the last sleep of a call, as [`WakeKey::waker`]: `tid` if that is known, unless the call's own timer did.
+/// Whether data on a socket ended the last sleep of a call. `wake` names the socket of which the wake-up came; a call
+/// that reads waited on the socket that it read from, and one that writes waits for room.
 #[inline(always)]
-pub fn waker(call: &impl Finished, tid: Option<u32>, by_socket: bool) -> u32 {
+pub fn by_socket(call: &impl Finished, wake: &Wake) -> bool {
+    wake.sock != 0
+        && if call.traits() & (IN | OUT | SUBMIT_READS) != 0 {
+            call.traits() & (OUT | PAST) != OUT && wake.sock == call.sock()
+        } else {
+            true
+        }
+}
+
+/// Who ended the last sleep of a call, as [`WakeKey::waker`]: the call's own timer, an interrupt by what it brought, or
+/// the thread that was current. `wake` is `None` where that is not known.
+#[inline(always)]
+pub fn waker(call: &impl Finished, wake: Option<&Wake>, by_socket: bool) -> u32 {
     if call.ret() == 0 && call.traits() & READINESS != 0 && !by_socket {
         return WakeKey::TIMER;
     }
-    tid.unwrap_or(0)
+    let Some(wake) = wake else { return 0 };
+    if !context::is_interrupt(wake.context) {
+        wake.tid
+    } else if by_socket {
+        WakeKey::NETWORK
+    } else if call.disks() > 0 && call.sleeps() == 0 {
+        WakeKey::DISK
+    } else {
+        0
+    }
 }
 
 /// A record, with the traits of its syscall.

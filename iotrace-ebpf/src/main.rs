@@ -8,6 +8,10 @@
 #[cfg(target_arch = "bpf")]
 mod aggregate;
 #[cfg(target_arch = "bpf")]
+mod context;
+#[cfg(target_arch = "bpf")]
+mod ends;
+#[cfg(target_arch = "bpf")]
 mod file;
 #[cfg(target_arch = "bpf")]
 mod maps;
@@ -19,6 +23,8 @@ mod sink;
 mod task;
 #[cfg(target_arch = "bpf")]
 mod threads;
+#[cfg(target_arch = "bpf")]
+mod watch;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

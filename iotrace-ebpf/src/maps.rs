@@ -143,6 +143,17 @@ pub static RINGS: HashMap<u64, u32> = HashMap::with_max_entries(1024, 0);
 #[map]
 pub static LAST_READY: PerCpuArray<LastReady> = PerCpuArray::with_max_entries(1, 0);
 
+/// Where this CPU's preemption count lies; 0: not known yet.
+#[map]
+pub static PREEMPT_COUNT: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Most frames of a stack that are looked at.
+pub const FRAMES_OF: usize = 24;
+
+/// The kernel stack of the thread that leaves this CPU.
+#[map]
+pub static FRAMES: PerCpuArray<[u64; FRAMES_OF]> = PerCpuArray::with_max_entries(1, 0);
+
 /// Sums by row. The number of rows is set at load time.
 #[map]
 pub static ROWS: PerCpuHashMap<AggKey, Agg> = PerCpuHashMap::with_max_entries(1024, 0);
@@ -186,6 +197,8 @@ pub struct LastReady {
     pub at: u64,
     /// Address of the `task_struct` that was current then.
     pub task: u64,
+    /// Cookie of the socket.
+    pub cookie: u64,
 }
 
 /// Whether a process is in the list of processes.

@@ -159,10 +159,10 @@ pub struct Span {
     pub copies: u32,
     /// Sleeps for a disk.
     pub disks: u32,
-    /// Since the last switch: 1 if the kernel took a page fault for this thread.
-    pub faulted: u32,
     /// Of all calls: sleeps that ended without a wake-up between out and in: the thread had been woken on its way out.
     pub unwoken: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 impl Span {
@@ -216,7 +216,6 @@ impl Span {
     pub fn switch_out(&mut self, now: u64, why: Off) {
         self.out = now;
         self.off = why as u32;
-        self.faulted = 0;
     }
 
     /// The thread is seen to run. If its switch-in was not seen, it is assumed to be at `now`, the latest possible
@@ -357,8 +356,8 @@ impl Span {
         preempts: 0,
         copies: 0,
         disks: 0,
-        faulted: 0,
         unwoken: 0,
+        reserved: 0,
     };
 }
 

@@ -163,6 +163,14 @@ pub fn field_of(ctx: &BtfTracePointContext, n: usize, field: Field) -> u32 {
     unsafe { object.add(maps::offset(field) as usize).cast::<u32>().read() }
 }
 
+/// A field of one byte, as [`field_of`].
+#[inline(always)]
+pub fn byte_of(ctx: &BtfTracePointContext, n: usize, field: Field) -> u8 {
+    let object: *const u8 = ctx.arg(n);
+    // SAFETY: as in `field_of`.
+    unsafe { object.add(maps::offset(field) as usize).read() }
+}
+
 /// A field of a kernel object; 0 if it cannot be read.
 #[inline(always)]
 pub fn read<T: Copy + Default + 'static>(object: u64, field: Field) -> T {

@@ -50,6 +50,12 @@ pub struct Task {
     pub floors: u64,
     /// How long data had been ready when this call started, ns, plus one; 0: not known.
     pub pickup: u64,
+    /// Since the thread got the CPU: where the kernel's last page fault for it returns to; 0: there was none.
+    pub fault: u64,
+    /// Address of the epoll instance that was last found to wait on a socket for this thread; 0: none was.
+    pub epoll: u64,
+    /// When the thread got the CPU after the first wake-up by a socket in this call, ns; 0: none woke it.
+    pub came: u64,
     /// Address of the `struct file` of the open call (`--per fd`).
     pub file: u64,
     /// What tells that file from every other that had its address or its number; 0: no file.
@@ -68,8 +74,8 @@ pub struct Task {
     pub ended: u32,
     /// Exact tier: the function that opened the copy (`By` in `probes/exact.rs`); meaningless while no copy is open.
     pub copying: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Of a call between two files: the end it last slept on (`ends.rs`); 0: it did not sleep.
+    pub slept_on: u32,
 }
 
 impl Task {

@@ -66,13 +66,53 @@ pub enum Field {
     FileFlags,
     /// The byte with `task_struct.in_iowait`, a bit field: `IOWAIT_MASK` has its bit.
     TaskIowait,
+    /// `task_struct.se.cfs_rq`
+    TaskCfsRq,
+    /// `cfs_rq.rq`
+    CfsRqRq,
+    /// `task_struct.flags`
+    TaskFlags,
+    /// `sock.__sk_common.skc_state`
+    SockState,
+    /// `sock.sk_wq`
+    SockWq,
+    /// `tcp_sock.rcv_nxt`
+    TcpRcvNxt,
+    /// `tcp_sock.copied_seq`
+    TcpCopiedSeq,
+    /// `socket_wq.wait.head`
+    SocketWqHead,
+    /// `wait_queue_entry.private`
+    WaitPrivate,
+    /// `wait_queue_entry.entry`
+    WaitEntry,
+    /// `eppoll_entry.base`
+    EppollBase,
+    /// `eppoll_entry.wait`
+    EppollWait,
+    /// `epitem.ep`
+    EpitemEp,
+    /// `eventpoll.wq.head`
+    EpollWq,
+    /// `poll_wqueues.polling_task`
+    PollTask,
+    /// `socket.file`
+    SocketFile,
+    /// `sock.sk_socket`
+    SockSocket,
+    /// `pipe_inode_info.head`
+    PipeHead,
+    /// `pipe_inode_info.tail`
+    PipeTail,
+    /// `pipe_inode_info.max_usage`
+    PipeMax,
 }
 
 /// Number of kinds of marks that end a copy; each has a floor.
 pub const FLOORS_OF: usize = 5;
 
 /// Number of [`Field`]s.
-pub const FIELDS: usize = Field::TaskIowait as usize + 1;
+pub const FIELDS: usize = Field::PipeMax as usize + 1;
 
 /// How a thread is found to belong to the target; bits of a mask.
 pub mod mode {

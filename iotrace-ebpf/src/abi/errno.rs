@@ -3,6 +3,9 @@
 /// `EAGAIN`, positive: nothing there yet.
 pub const EAGAIN: i64 = 11;
 
+/// `EINTR`, positive: a signal ended the call.
+pub const EINTR: i64 = 4;
+
 /// Whether a return value is one of the kernel's restart codes: `ERESTARTSYS` (512), `ERESTARTNOINTR` (513),
 /// `ERESTARTNOHAND` (514), `ERESTART_RESTARTBLOCK` (516). A signal ended the call, and the kernel decides behind
 /// `sys_exit` whether the program sees `EINTR` or the call is entered again.

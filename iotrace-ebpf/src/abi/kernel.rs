@@ -22,6 +22,30 @@ pub mod protocol {
     pub const MPTCP: u16 = 262;
 }
 
+/// States of sockets, `include/net/tcp_states.h`.
+pub mod tcp_state {
+    /// `TCP_ESTABLISHED`
+    pub const ESTABLISHED: u8 = 1;
+    /// `TCP_LISTEN`, of AF_UNIX too
+    pub const LISTEN: u8 = 10;
+}
+
+/// Flags of a receive, `include/linux/socket.h`.
+pub mod msg {
+    /// `MSG_PEEK`: leaves the data where it is.
+    pub const PEEK: u32 = 0x2;
+    /// `MSG_ERRQUEUE`: reads from the queue of errors.
+    pub const ERRQUEUE: u32 = 0x2000;
+}
+
+/// Flags of `task_struct.flags`, `include/linux/sched.h`.
+pub mod task_flag {
+    /// `PF_IO_WORKER`: a worker of io_uring, or the thread that polls a submission queue.
+    pub const IO_WORKER: u32 = 0x10;
+    /// `PF_KTHREAD`: a thread of the kernel.
+    pub const KTHREAD: u32 = 0x20_0000;
+}
+
 /// Kinds of files: the upper bits of `i_mode`, `include/uapi/linux/stat.h`.
 pub mod file_type {
     /// `S_IFMT`: the bits that tell the kind.

@@ -79,14 +79,34 @@ pub struct Head {
 pub struct Wake {
     /// When `sched_waking` was; 0: there was none.
     pub at: u64,
-    /// The socket whose `sk_data_ready` came right before the wake-up on the same CPU; 0: none did.
+    /// The socket whose `sk_data_ready` came right before the wake-up on the same CPU, if the sleeper may have waited on
+    /// it; 0: none.
     pub sock: u64,
     /// When that `sk_data_ready` was; 0: there was none.
     pub ready: u64,
-    /// The thread in whose context the wake-up ran; 0: the idle task, so an interrupt.
+    /// The thread that was current at the wake-up; 0: the idle task.
     pub tid: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Where the wake-up ran: one of [`context`].
+    pub context: u32,
+}
+
+/// Contexts of a CPU.
+pub mod context {
+    /// Not known.
+    pub const UNKNOWN: u32 = 0;
+    /// The current thread's own.
+    pub const THREAD: u32 = 1;
+    /// A softirq, for whichever thread was current. Not that of the sender to a socket of this machine: that is
+    /// [`THREAD`].
+    pub const SOFTIRQ: u32 = 2;
+    /// An interrupt, for whichever thread was current.
+    pub const HARDIRQ: u32 = 3;
+
+    /// Whether an interrupt, and not the current thread, is the cause of what happens in a context.
+    #[inline(always)]
+    pub fn is_interrupt(context: u32) -> bool {
+        context >= SOFTIRQ
+    }
 }
 
 /// One finished call. Times are in ns.
@@ -157,6 +177,9 @@ pub struct CallRecord {
 pub mod facts {
     /// Its file was opened with `O_DIRECT` and it slept for a disk: the disk moved the data, no processor did.
     pub const DIRECT: u32 = 1;
+    /// It moved pages between two files, and was input: it slept until there was something to read, or did not sleep
+    /// and took from anything but a pipe.
+    pub const INPUT: u32 = 2;
 }
 
 /// A data call that returned `EAGAIN` without ever leaving the CPU, in or before it: a spinning reader

@@ -17,7 +17,8 @@ pub struct AggKey {
     pub tgid: u32,
     /// Thread; 0: not by thread.
     pub tid: u32,
-    /// Syscall number, with [`AGG_WAITS`] for an `io_uring_enter` that waits.
+    /// Syscall number, with [`AGG_WAITS`] for an `io_uring_enter` that waits, and [`AGG_INPUT`] for a call between two
+    /// files that was input.
     pub nr: u32,
     /// Descriptor; -1: not by descriptor.
     pub fd: i32,
@@ -25,6 +26,9 @@ pub struct AggKey {
 
 /// Set in [`AggKey::nr`] for an `io_uring_enter` with `IORING_ENTER_GETEVENTS` and a count to wait for.
 pub const AGG_WAITS: u32 = 1 << 31;
+
+/// Set in [`AggKey::nr`] for a call between two files that was input.
+pub const AGG_INPUT: u32 = 1 << 30;
 
 /// Room for the buckets of a histogram in the kernel, see [`crate::hist::coarse`]: a power of two, so that
 /// an index can be masked.
@@ -67,9 +71,10 @@ pub struct WakeKey {
     pub tgid: u32,
     /// The call it slept in.
     pub nr: u32,
-    /// The thread in whose context the wake-up ran; 0: an idle CPU, so an interrupt; or [`WakeKey::TIMER`].
+    /// The thread that woke; 0: an interrupt of which no more is known; or [`WakeKey::TIMER`],
+    /// [`WakeKey::NETWORK`], [`WakeKey::DISK`].
     pub waker: u32,
-    /// 1: `sk_data_ready` came right before the wake-up; 0: it did not.
+    /// 1: data on a socket that the call waited on; 0: anything else.
     pub by_socket: u32,
 }
 
@@ -79,10 +84,14 @@ impl WakeKey {
     /// A [`WakeKey::waker`]: the timer of a call that timed out. The thread that its interrupt disturbed is not the
     /// cause.
     pub const TIMER: u32 = u32::MAX - 1;
+    /// A [`WakeKey::waker`]: an interrupt that brought data of a socket.
+    pub const NETWORK: u32 = u32::MAX - 2;
+    /// A [`WakeKey::waker`]: an interrupt of a disk.
+    pub const DISK: u32 = u32::MAX - 3;
 
     /// The waker, if it is one thread.
     pub fn thread(&self) -> Option<u32> {
-        Some(self.waker).filter(|waker| ![0, Self::MANY, Self::TIMER].contains(waker))
+        Some(self.waker).filter(|&waker| waker != 0 && waker < Self::DISK)
     }
 }
 
@@ -102,14 +111,22 @@ pub struct SockState {
     pub queues: u32,
     /// 1: a read has left it empty since it is known, so `sk_data_ready` was seen of all data that came later.
     pub emptied: u32,
+    /// What was last found to wait on it for a thread of the target: the address of an epoll instance, or of the
+    /// thread; 0: nothing yet.
+    pub watch: u64,
+    /// `skc_cookie`, which no other socket of this boot has; its address is that of another socket soon after it was
+    /// closed.
+    pub cookie: u64,
 }
 
 /// The queues in which a socket keeps received data; their lengths tell whether any is left.
 pub mod queues {
     /// Not known.
     pub const OTHER: u32 = 0;
-    /// In `sk_receive_queue` (TCP, AF_UNIX).
+    /// In `sk_receive_queue` (AF_UNIX).
     pub const RECEIVE: u32 = 1;
     /// In `sk_receive_queue`, or in `reader_queue`, to which `__skb_recv_udp` moves all of it at once (UDP).
     pub const UDP: u32 = 2;
+    /// In `sk_receive_queue` (TCP), where the end of the stream is a buffer without bytes.
+    pub const TCP: u32 = 3;
 }

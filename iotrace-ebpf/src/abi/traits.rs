@@ -27,6 +27,9 @@ pub const WAITS: u32 = 1 << 11;
 /// Carries out a read that it is handed, if the file knows no other way (`io_submit`).
 pub const SUBMIT_READS: u32 = 1 << 12;
 
+/// Reads from its first argument, and writes to another (`splice`).
+pub const FROM_FIRST: u32 = 1 << 14;
+
 /// Takes a signal, and returns `EAGAIN` where none came (`rt_sigtimedwait`).
 pub const SIGNAL: u32 = 1 << 13;
 

@@ -3,7 +3,7 @@
 
 use super::{Syscall, call};
 use crate::abi::traits::{
-    COMPLETION, COUNT, FD, IN, MESSAGES, OUT, PAST, READINESS, REQUESTS, SIGNAL, SOCKET, SUBMIT,
+    COMPLETION, COUNT, FD, FROM_FIRST, IN, MESSAGES, OUT, PAST, READINESS, REQUESTS, SIGNAL, SOCKET, SUBMIT,
     SUBMIT_READS, WAITS,
 };
 
@@ -23,7 +23,7 @@ pub const SYSCALLS: &[Syscall] = &[
     call(40, "sendfile", OUT | FD | PAST),
     call(44, "sendto", OUT | FD | SOCKET),
     call(46, "sendmsg", OUT | FD | SOCKET),
-    call(275, "splice", OUT | FD | PAST),
+    call(275, "splice", OUT | FD | PAST | FROM_FIRST),
     call(296, "pwritev", OUT | FD),
     call(307, "sendmmsg", OUT | FD | SOCKET | MESSAGES),
     call(328, "pwritev2", OUT | FD),

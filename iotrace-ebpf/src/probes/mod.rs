@@ -3,6 +3,7 @@
 mod again;
 mod copy;
 mod exact;
+mod fault;
 mod floor;
 mod io_uring;
 mod ready;

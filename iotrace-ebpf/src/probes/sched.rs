@@ -2,13 +2,21 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{Field, Stat, Wake, fault, mode};
+use iotrace_ebpf::abi::kernel::{family, task_flag};
+use iotrace_ebpf::abi::traits::{COMPLETION, PAST, READINESS, REQUESTS, WAITS};
+use iotrace_ebpf::abi::{self, Field, Stat, Wake, fault, mode};
 use iotrace_ebpf::span::Off;
 
-use super::ready::remember;
-use crate::maps::{IOWAIT_MASK, MODE, SOCKS, TGIDS, count, is_listed, list};
-use crate::task::{Task, announce, arg, current, field_of, find, just_ready, mark, now, read, tid_of};
+use super::fault::sleeping;
+use super::ready::woke;
+use crate::context;
+use crate::ends;
+use crate::maps::{IOWAIT_MASK, LastReady, MODE, SOCKS, TGIDS, count, is_listed, list};
+use crate::task::{
+    Task, announce, arg, current, current_address, field_of, find, just_ready, mark, now, read, tid_of,
+};
 use crate::threads;
+use crate::watch::watcher;
 
 /// From 5.18: `(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)`
 #[btf_tracepoint(function = "sched_switch")]
@@ -17,7 +25,7 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         // A bit that only the thread itself writes (`include/linux/sched.h`), so it is settled here.
         field_of(&ctx, 1, Field::TaskIowait) & IOWAIT_MASK.load() != 0
     });
-    switch(tid_of(&ctx, 1), tid_of(&ctx, 2), why)
+    switch(&ctx, tid_of(&ctx, 1), tid_of(&ctx, 2), why)
 }
 
 /// Up to 5.17: `(bool preempt, struct task_struct *prev, struct task_struct *next)`; the state is read
@@ -26,14 +34,14 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 pub fn sched_switch_3(ctx: BtfTracePointContext) -> i32 {
     let prev = tid_of(&ctx, 1);
     if find(prev).is_none() {
-        return switch(0, tid_of(&ctx, 2), Off::Preempted);
+        return switch(&ctx, 0, tid_of(&ctx, 2), Off::Preempted);
     }
     // The low 32 bits are enough: `state` was a long before 5.14, on a little-endian machine.
     let state: u32 = read(arg(&ctx, 1), Field::TaskState);
     let why = Off::of(arg(&ctx, 0) as u8 != 0, u64::from(state), || {
         field_of(&ctx, 1, Field::TaskIowait) & IOWAIT_MASK.load() != 0
     });
-    switch(prev, tid_of(&ctx, 2), why)
+    switch(&ctx, prev, tid_of(&ctx, 2), why)
 }
 
 /// A thread of the target that is switched; `None` for the idle threads, whose id 0 marks a free place.
@@ -43,13 +51,21 @@ fn scheduled(tid: u32) -> Option<&'static mut Task> {
 }
 
 #[inline(always)]
-fn switch(prev: u32, next: u32, why: Off) -> i32 {
+fn switch(ctx: &BtfTracePointContext, prev: u32, next: u32, why: Off) -> i32 {
     // Both sides share one reading of the clock; without a thread of the target there is none.
     let mut at = 0;
     if let Some(task) = scheduled(prev) {
         at = now();
         if task.span.runs(at, task.wake.at) {
             count(Stat::SwitchUnseen);
+        }
+        let mut why = why;
+        if task.fault != 0 {
+            why = sleeping(ctx, task, why);
+            task.fault = 0;
+        }
+        if task.traits & PAST != 0 && why == Off::Wait && task.span.is_open() {
+            task.slept_on = ends::sleeping_on(task);
         }
         task.span.switch_out(mark(fault::OUT, at), why);
     }
@@ -59,6 +75,9 @@ fn switch(prev: u32, next: u32, why: Off) -> i32 {
         }
         let before = task.span.unwoken;
         task.span.switch_in(mark(fault::IN, at), task.wake.at);
+        if task.wake.sock != 0 && task.came == 0 {
+            task.came = at;
+        }
         if task.span.unwoken != before {
             count(Stat::Unwoken);
         }
@@ -71,17 +90,75 @@ fn switch(prev: u32, next: u32, why: Off) -> i32 {
 pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let Some(task) = find(tid_of(&ctx, 0)) else { return 0 };
     let now = mark(fault::WAKING, now());
-    let mut wake =
-        Wake { at: now, tid: aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32, ..Wake::default() };
-    if let Some(ready) = just_ready(now) {
+    let mut wake = Wake {
+        at: now,
+        tid: aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32,
+        context: context::now(),
+        ..Wake::default()
+    };
+    if let Some(ready) = just_ready(now)
+        && waited_on(task, arg(&ctx, 0), &ready)
+    {
         wake.sock = ready.sock;
         wake.ready = ready.at;
-        if SOCKS.get_ptr(ready.sock).is_none() {
-            remember(ready.sock, ready.at, None);
+        if wake.context == abi::context::SOFTIRQ && comes_from_here(ready.sock) {
+            wake.context = abi::context::THREAD;
         }
     }
     task.wake = wake;
     0
+}
+
+/// Whether the thread at `sleeper` may have waited on the socket that data has just come to; then the socket is known
+/// from here on. A call that reads is asked at its end, when its socket is known.
+#[inline(always)]
+fn waited_on(task: &mut Task, sleeper: u64, ready: &LastReady) -> bool {
+    let state = SOCKS.get_ptr_mut(ready.sock);
+    // SAFETY: the value lives as long as the map; what watches a socket hardly ever changes.
+    let watch =
+        state.map_or(0, |state| unsafe { if (*state).cookie == ready.cookie { (*state).watch } else { 0 } });
+    if !task.span.is_open() || task.traits & (READINESS | REQUESTS | COMPLETION) == 0 {
+        if watch == 0 && state.is_none() && task.span.is_open() {
+            woke(ready, sleeper);
+        }
+        return true;
+    }
+    if task.traits & READINESS == 0 {
+        // Requests wait in the socket's queue in the thread's place. A worker that submits one to the socket and then
+        // says that it is done is no sign of data.
+        let worker =
+            read::<u32>(current_address(), Field::TaskFlags) & (task_flag::IO_WORKER | task_flag::KTHREAD);
+        return task.traits & WAITS == 0 && worker == 0;
+    }
+    if watch != 0 && (watch == task.epoll || watch == sleeper) {
+        return true;
+    }
+    let watcher = watcher(task, sleeper, ready.sock);
+    if watcher == 0 {
+        return false;
+    }
+    match state {
+        // SAFETY: as above.
+        Some(state) if unsafe { (*state).cookie == ready.cookie } => unsafe { (*state).watch = watcher },
+        _ => woke(ready, watcher),
+    }
+    true
+}
+
+/// Whether the peer of a socket is on this machine: then the softirq that brings its data runs in the call of the
+/// thread that sends (`__local_bh_enable_ip`), which is the cause.
+#[inline(always)]
+fn comes_from_here(sock: u64) -> bool {
+    if read::<u16>(sock, Field::SockFamily) == family::INET6 {
+        let [peer, own] = [Field::SockDaddr6, Field::SockSaddr6].map(|field| read::<[u64; 2]>(sock, field));
+        // ::1, 127.0.0.0/8 mapped into IPv6, or an address of one's own.
+        let mapped = peer[0] == 0 && peer[1] as u32 == 0xffff_0000 && (peer[1] >> 32) as u8 == 127;
+        return mapped || (peer[0] == 0 && peer[1] == 1 << 56) || (peer[0] == own[0] && peer[1] == own[1]);
+    }
+    let (peer, own) = (read::<u32>(sock, Field::SockDaddr), read::<u32>(sock, Field::SockSaddr));
+    // Network order: the first byte is the lowest. A socket without a peer has only its own address.
+    let address = if peer == 0 { own } else { peer };
+    address as u8 == 127 || (peer == own && peer != 0)
 }
 
 /// `(struct task_struct *parent, struct task_struct *child)`

@@ -7,12 +7,13 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::errno::EAGAIN;
 use iotrace_ebpf::abi::traits::traced::YES;
-use iotrace_ebpf::abi::traits::{FD, IN, OUT, futex_waits, moves_in};
+use iotrace_ebpf::abi::traits::{FD, IN, OUT, PAST, futex_waits, moves_in};
 use iotrace_ebpf::abi::{CallRecord, Kind, PollRecord, Stat, Wake, facts, fault, per, sinks};
 use iotrace_ebpf::arch::native;
 use iotrace_ebpf::span::zero;
 
 use crate::aggregate::{self, Closed};
+use crate::ends;
 use crate::file;
 use crate::maps::{FAULT, PER, PREEMPTIBLE, STARTED, add, count, sinks_to, traced, traits_of};
 use crate::sink;
@@ -52,8 +53,15 @@ pub fn entered(nr: u64, again: bool, argument: impl Fn(usize) -> u64) -> i32 {
     task.fd = argument(0) as i32;
     task.arg2 = argument(2);
     task.arg3 = argument(3);
-    for field in [&mut task.recv_at, &mut task.recv_bytes, &mut task.sock, &mut task.floors, &mut task.pickup]
-    {
+    task.slept_on = 0;
+    for field in [
+        &mut task.recv_at,
+        &mut task.recv_bytes,
+        &mut task.sock,
+        &mut task.floors,
+        &mut task.pickup,
+        &mut task.came,
+    ] {
         zero(field);
     }
     if PER.load() == per::FD {
@@ -143,10 +151,17 @@ fn first_exit() -> i32 {
     0
 }
 
-/// What else is known of a call that ends. Only one that slept for a disk is looked at more closely.
+/// What else is known of a call that ends. Only one that slept for a disk, or moved pages past the process, is looked at
+/// more closely.
 #[inline(always)]
 fn facts(task: &Task) -> u32 {
-    if task.span.disks == 0 { 0 } else { facts_of_disk(task) }
+    if task.traits & PAST != 0 {
+        if ends::is_input(task) { facts::INPUT } else { 0 }
+    } else if task.span.disks != 0 {
+        facts_of_disk(task)
+    } else {
+        0
+    }
 }
 
 /// Whether the disk moved the data of a call itself.

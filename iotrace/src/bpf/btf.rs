@@ -118,6 +118,16 @@ impl Btf {
         Some(offset)
     }
 
+    /// Where a per-CPU variable lies among those of the kernel itself, in bytes; `None` if it is not described.
+    pub fn per_cpu(&self, variable: &str) -> Option<u32> {
+        let wanted = self.find(VAR, variable)?;
+        let at = self.at(self.find(DATASEC, ".data..percpu")?)?;
+        let entries =
+            (0..self.count(self.find(DATASEC, ".data..percpu")?)? as usize).map(|n| at + 12 + n * 12);
+        let mut entries = entries.filter(|&entry| u32_at(&self.data, entry) == Some(wanted));
+        u32_at(&self.data, entries.next()? + 4)
+    }
+
     /// The arguments of a function; `None` if none of that name is described here.
     pub fn function(&self, name: &str) -> Option<Vec<Arg>> {
         let proto = self.target(self.find(FUNC, name)?)?;

@@ -16,7 +16,7 @@ use super::exact;
 use super::hook::with_causes;
 use super::probes::{PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
-use super::settings::{Settings, Wish, iowait_mask, offsets};
+use super::settings::{Settings, Wish, iowait_mask, offsets, preempt_distance};
 use crate::host::clock::monotonic_ns;
 
 /// Probes attached to a target. Dropping it detaches all of them.
@@ -200,7 +200,7 @@ fn kept<T>(value: T) -> &'static T {
 
 fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
     let (whom, offsets) = (&settings.whom, offsets(btf));
-    let iowait_mask = iowait_mask(btf);
+    let (iowait_mask, preempt_distance) = (iowait_mask(btf), preempt_distance(btf));
     let (mode, sinks, per) = (whom.mode(), settings.sinks, settings.per.number());
     let target = whom.tgids.first().copied().unwrap_or(0);
     let (cgroup, level) = whom.cgroup.unwrap_or_default();
@@ -230,6 +230,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
             .override_global("BESIDE", kept(u32::from(settings.tier == Wish::Both)), true)
             .override_global("OFFSETS", &kept(offsets)[..], true)
             .override_global("IOWAIT_MASK", kept(iowait_mask), true)
+            .override_global("PREEMPT_DISTANCE", kept(preempt_distance), true)
             .override_global("FAULT", kept(settings.fault.kind), true)
             .override_global("FAULT_NS", kept(settings.fault.shift_ns), true)
             .map_max_entries("RECORDS", settings.ring_bytes)

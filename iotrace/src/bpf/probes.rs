@@ -189,6 +189,16 @@ pub const PROBES: &[Probe] = &[
         ],
     },
     Probe {
+        id: ProbeId::TcpDestroySock,
+        again_of: None,
+        group: Group::Sockets,
+        required: false,
+        since: "4.16",
+        feeds: "the end of a TCP socket",
+        lost: "what is known of closed connections stays until the table of sockets is full",
+        variants: &[only("tcp_destroy_sock", Begins(&[P]))],
+    },
+    Probe {
         id: ProbeId::SkbCopyDatagramIovec,
         again_of: None,
         group: Group::Copy,
@@ -217,6 +227,16 @@ pub const PROBES: &[Probe] = &[
         feeds: "the end of an AF_UNIX copy (UDP's too, up to 6.17)",
         lost: "AF_UNIX copies end with the receive",
         variants: &[only("consume_skb", Begins(&[P]))],
+    },
+    Probe {
+        id: ProbeId::PageFaultKernel,
+        again_of: None,
+        group: Group::Core,
+        required: false,
+        since: "3.13",
+        feeds: "page faults in the middle of a copy, which are no wait for data",
+        lost: "a copy that sleeps in a page fault served by userfaultfd is taken for a wait",
+        variants: &[only("page_fault_kernel", Begins(&[N8, P, N8]))],
     },
     Probe {
         id: ProbeId::SignalGenerate,

@@ -4,6 +4,7 @@ use iotrace_ebpf::abi::{FIELDS, Field, MAX_SYSCALL, fault, mode, per, sinks};
 
 use super::btf::Btf;
 use super::probes::Group;
+use crate::host::kallsyms;
 use iotrace_core::domain::{ProbeId, syscall};
 
 /// The target: threads that match any of these.
@@ -212,6 +213,26 @@ const PATHS: &[(Field, &str, &[&str])] = &[
     (Field::FileOps, "file", &["f_op"]),
     (Field::FileFlags, "file", &["f_flags"]),
     (Field::TaskIowait, "task_struct", &["in_iowait"]),
+    (Field::TaskCfsRq, "task_struct", &["se.cfs_rq"]),
+    (Field::CfsRqRq, "cfs_rq", &["rq"]),
+    (Field::TaskFlags, "task_struct", &["flags"]),
+    (Field::SockState, "sock", &["__sk_common.skc_state"]),
+    (Field::SockWq, "sock", &["sk_wq"]),
+    (Field::TcpRcvNxt, "tcp_sock", &["rcv_nxt"]),
+    (Field::TcpCopiedSeq, "tcp_sock", &["copied_seq"]),
+    (Field::SocketWqHead, "socket_wq", &["wait.head"]),
+    (Field::WaitPrivate, "wait_queue_entry", &["private"]),
+    (Field::WaitEntry, "wait_queue_entry", &["entry"]),
+    (Field::EppollBase, "eppoll_entry", &["base"]),
+    (Field::EppollWait, "eppoll_entry", &["wait"]),
+    (Field::EpitemEp, "epitem", &["ep"]),
+    (Field::EpollWq, "eventpoll", &["wq.head"]),
+    (Field::PollTask, "poll_wqueues", &["polling_task"]),
+    (Field::SocketFile, "socket", &["file"]),
+    (Field::SockSocket, "sock", &["sk_socket"]),
+    (Field::PipeHead, "pipe_inode_info", &["head"]),
+    (Field::PipeTail, "pipe_inode_info", &["tail"]),
+    (Field::PipeMax, "pipe_inode_info", &["max_usage"]),
 ];
 
 fn offset_of(btf: &Btf, (_, structure, paths): &(Field, &str, &[&str])) -> Option<u32> {
@@ -238,6 +259,23 @@ pub fn iowait_mask(btf: &Btf) -> u32 {
 /// Fields that the running kernel does not have. Their offset alone does not tell: some lie at 0.
 pub fn unknown(btf: &Btf) -> Vec<Field> {
     PATHS.iter().filter(|path| offset_of(btf, path).is_none()).map(|path| path.0).collect()
+}
+
+/// Distance from `runqueues` to the CPU's preemption count, bytes; 0: not known. The count is a variable of its own
+/// (`__preempt_count`), and from 6.2 to 6.14 a field of `pcpu_hot`. Where BTF describes no variables (before 5.11, or
+/// without them), `/proc/kallsyms` has their places.
+pub fn preempt_distance(btf: &Btf) -> i64 {
+    let described = |name: &str| btf.per_cpu(name).map(i64::from);
+    let of = |find: &dyn Fn(&str) -> Option<i64>| {
+        let hot = || Some(find("pcpu_hot")? + i64::from(btf.offset_of("pcpu_hot", "preempt_count")?));
+        Some(find("__preempt_count").or_else(hot)? - find("runqueues")?)
+    };
+    of(&described)
+        .or_else(|| {
+            let symbols = kallsyms::places(&["__preempt_count", "pcpu_hot", "runqueues"]);
+            of(&|name| symbols.get(name).map(|&place| place as i64))
+        })
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -3,5 +3,6 @@
 pub mod check;
 pub mod clock;
 pub mod fd;
+pub mod kallsyms;
 pub mod launch;
 pub mod proc;

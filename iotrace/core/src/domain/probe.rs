@@ -50,12 +50,16 @@ probes! {
     SkDataReady = "sk_data_ready",
     /// A receive from a socket ends.
     SockRecvLength = "sock_recv_length",
+    /// A TCP socket ends.
+    TcpDestroySock = "tcp_destroy_sock",
     /// A copy out of a socket buffer begins.
     SkbCopyDatagramIovec = "skb_copy_datagram_iovec",
     /// A TCP copy has ended.
     TcpRcvSpaceAdjust = "tcp_rcv_space_adjust",
     /// A socket buffer is freed after use: an `AF_UNIX` copy has ended.
     ConsumeSkb = "consume_skb",
+    /// The kernel takes a page fault for a thread.
+    PageFaultKernel = "page_fault_kernel",
     /// A signal is sent.
     SignalGenerate = "signal_generate",
     /// A signal reaches its handler.

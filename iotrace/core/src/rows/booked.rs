@@ -1,7 +1,7 @@
 //! Sums made of records, exactly as the kernel makes them: same keys, same prices, same buckets.
 
 use iotrace_ebpf::abi::traits::{REQUESTS, enter_waits};
-use iotrace_ebpf::abi::{AGG_WAITS, AggKey, CallRecord, ErrorKey, WakeKey};
+use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, AggKey, CallRecord, ErrorKey, WakeKey, facts};
 use iotrace_ebpf::book::{self, Outcome, Prices, Recorded};
 
 use crate::domain::syscall;
@@ -26,7 +26,9 @@ pub fn key(call: &CallRecord, by: By) -> AggKey {
         file: 0,
         tgid: call.head.tgid,
         tid: if by == By::Thread { call.head.tid } else { 0 },
-        nr: if waits { call.nr | AGG_WAITS } else { call.nr },
+        nr: call.nr
+            | if waits { AGG_WAITS } else { 0 }
+            | if call.facts & facts::INPUT != 0 { AGG_INPUT } else { 0 },
         fd: -1,
     }
 }
@@ -43,8 +45,8 @@ pub fn book(sums: &mut Snapshot, call: &CallRecord, by: By, prices: Prices) -> A
     }
     if call.wake.at != 0 {
         // A wake-up whose thread is not known has 0 in both fields, which is what the kernel counts it under.
-        let by_socket = call.wake.sock != 0;
-        let waker = book::waker(&recorded, Some(call.wake.tid), by_socket);
+        let by_socket = book::by_socket(&recorded, &call.wake);
+        let waker = book::waker(&recorded, Some(&call.wake), by_socket);
         let key = WakeKey { tgid: call.head.tgid, nr: call.nr, waker, by_socket: u32::from(by_socket) };
         *sums.wakes.entry(key).or_default() += 1;
     }

@@ -111,6 +111,7 @@ impl Booked {
             fd: self.fd.flatten(),
             waits_for: None,
             errors: self.errors,
+            input: false,
             exact,
             copy_floor_ns: self.floors.get(self.floors.len() / 2).copied(),
         };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use iotrace_ebpf::abi::{AGG_WAITS, AggKey, WakeKey};
+use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, AggKey, WakeKey};
 
 use crate::domain::{Direction, Fd, Role, ThreadRole, Triggers, WaitsFor, syscall};
 use crate::rows::batch::Since;
@@ -112,7 +112,8 @@ fn process(
 }
 
 fn call(key: &AggKey, row: &Row, snapshot: &Snapshot, names: &Names) -> Call {
-    let nr = key.nr & !AGG_WAITS;
+    let nr = key.nr & !(AGG_WAITS | AGG_INPUT);
+    let input = key.nr & AGG_INPUT != 0;
     let mine = snapshot.errors.iter().filter(|(error, _)| error.row == *key);
     let facts = Facts {
         nr,
@@ -124,8 +125,9 @@ fn call(key: &AggKey, row: &Row, snapshot: &Snapshot, names: &Names) -> Call {
             .waits
             .get(&key.file)
             .copied()
-            .filter(|_| syscall::direction(nr) == Some(Direction::In)),
+            .filter(|_| input || syscall::direction(nr) == Some(Direction::In)),
         errors: mine.map(|(error, times)| (error.errno as i64, *times)).collect(),
+        input,
         exact: names.exact,
         copy_floor_ns: None,
     };
@@ -148,7 +150,9 @@ fn wakers(pid: u32, snapshot: &Snapshot, names: &Names) -> Vec<Waker> {
                 (_, Some(None)) => "unknown".to_owned(),
                 (WakeKey::MANY, None) => "several".to_owned(),
                 (WakeKey::TIMER, None) => "timer".to_owned(),
-                (_, None) => "idle".to_owned(),
+                (WakeKey::NETWORK, None) => "network".to_owned(),
+                (WakeKey::DISK, None) => "disk".to_owned(),
+                (_, None) => "interrupt".to_owned(),
             },
             tid: key.thread().unwrap_or(0),
             by_socket: key.by_socket != 0,

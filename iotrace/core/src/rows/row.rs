@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use iotrace_ebpf::abi::errno::EAGAIN;
+use iotrace_ebpf::abi::traits::OUT;
 use iotrace_ebpf::book::Sums;
 
 use super::sums::Coarse;
@@ -26,6 +27,8 @@ pub struct Facts {
     pub waits_for: Option<WaitsFor>,
     /// Errors other than `EAGAIN` and how often, by number, positive.
     pub errors: BTreeMap<i64, u64>,
+    /// Whether a call between two files was input.
+    pub input: bool,
     /// Whether function hooks made the marks.
     pub exact: bool,
     /// The floor that was subtracted from each copy, ns; `None` where each kind of mark has its own.
@@ -62,8 +65,8 @@ impl Shown for Histogram {
 
 /// Makes the row of a result.
 pub fn call<D: Shown>(row: &Sums<D>, facts: Facts) -> Call {
-    let Facts { nr, role, thread_role, tid, fd, waits_for, errors, exact, copy_floor_ns } = facts;
-    let direction: Option<Direction> = syscall::direction(nr);
+    let Facts { nr, role, thread_role, tid, fd, waits_for, errors, input, exact, copy_floor_ns } = facts;
+    let direction = if input { Some(Direction::In) } else { syscall::direction(nr) };
     let source = copy_source(row, exact);
     let again = (row.again > 0).then_some((EAGAIN, row.again));
     let parts = &row.parts;
@@ -95,7 +98,7 @@ pub fn call<D: Shown>(row: &Sums<D>, facts: Facts) -> Call {
         copy_source: source,
         copy_upper_ns: (source == CopySource::Estimated).then_some(row.bound_ns),
         copy_floor_ns,
-        phase1: row.phase1.shown(parts.wait + parts.disk + parts.runq),
+        phase1: row.phase1.shown(parts.wait + parts.runq + if syscall::is(nr, OUT) { 0 } else { parts.disk }),
         phase2: (row.phase2.values() > 0).then(|| row.phase2.shown(parts.copy)),
         latency: row.latency.shown(parts.total),
         waits_for,

@@ -253,7 +253,8 @@ pub struct Call {
     pub copy_upper_ns: Option<u64>,
     /// The calibrated floor that was subtracted from each copy, ns.
     pub copy_floor_ns: Option<u64>,
-    /// Distribution over the calls: wait, disk and run queue.
+    /// Distribution over the calls: wait and run queue, and `disk_ns` except of output, which sleeps for a disk in the
+    /// copy: for what it writes, or for room in the page cache.
     pub phase1: Dist,
     /// Distribution over the calls that moved data: the copy; `null`: not measured, or no call moved data.
     pub phase2: Option<Dist>,

@@ -82,13 +82,14 @@ pub struct ModelUse {
 /// A thread that ended sleeps of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Waker {
-    /// Name of the thread that was running at the wake-up. An interrupt that wakes gets the name of the thread that it
-    /// stopped. `idle`: no thread was running. `timer`: the call timed out. `several`: merged wakers of ended
-    /// processes.
+    /// Name of the thread that woke. An interrupt is not named by the thread that it stopped: `network` brought data of
+    /// a socket, `disk` ended a sleep for a disk, `timer`: the call timed out, `interrupt`: any other, or what ran on an
+    /// idle CPU. `several`: merged wakers of ended processes. On a kernel that does not tell where its preemption count
+    /// lies, interrupts have the name of the thread that they stopped.
     pub comm: String,
-    /// Id of the thread; 0 with the names `idle`, `timer` and `several`, which are no single thread.
+    /// Id of the thread; 0 with the names `network`, `disk`, `timer`, `interrupt` and `several`, which are no single thread.
     pub tid: u32,
-    /// Whether data became ready on a socket (`sk_data_ready`) right before the wake-up.
+    /// Whether data on a socket ended the sleep that the call waited on: itself, or by its epoll, poll or select set.
     pub by_socket: bool,
     /// Name of the syscall in which the process slept.
     pub syscall: String,

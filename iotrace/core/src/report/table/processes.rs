@@ -54,7 +54,9 @@ fn wakers(process: &Process, page: &mut Page) {
         .iter()
         .map(|waker| {
             let who = match (waker.tid, waker.comm.as_str()) {
-                (0, "idle") => "an idle CPU".to_owned(),
+                (0, "interrupt") => "an interrupt".to_owned(),
+                (0, "network") => "the network".to_owned(),
+                (0, "disk") => "the disk".to_owned(),
                 (0, "timer") => "its timeout".to_owned(),
                 (0, "several") => "threads that are not told apart".to_owned(),
                 (0, comm) => comm.to_owned(),
@@ -100,7 +102,7 @@ fn legend(page: &mut Page) {
         "  copy    moving the data; phase 2. No mark: between tracepoints; ~: estimated from its bytes",
         "  work    everything else on the CPU          wait + runq + disk + lock + copy + work = total",
         "  pickup  data was ready on the socket (sk_data_ready), but not yet read",
-        "  woken   by the thread that was running at the wake-up; an interrupt borrows whichever thread it stops",
+        "  woken   by the thread that woke, or by the kind of the interrupt that did",
         "  bars    ░ wait   ▒ runq   ▞ disk   ▓ lock   █ copy   ▄ work      -  not measured, never zero",
     ] {
         page.line(Style::Dim, line);
