@@ -10,4 +10,10 @@ mod support;
 #[path = "../support/trace.rs"]
 mod trace;
 
+mod disk;
+mod ends;
+mod faults;
 mod idle;
+mod lives;
+mod pieces;
+mod wakers;
