@@ -68,8 +68,12 @@ pub struct Task {
     pub ended: u32,
     /// Exact tier: the function that opened the copy (`By` in `probes/exact.rs`); meaningless while no copy is open.
     pub copying: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Which call last reported descriptors to this thread, `abi::ways::SELECT` or `POLL`; meaningless while
+    /// [`Task::reported`] is 0.
+    pub reported_by: u32,
+    /// Descriptors that it reported and that this thread has not read empty since: bit n for all of the numbers that
+    /// are n modulo 64.
+    pub reported: u64,
 }
 
 impl Task {

@@ -210,6 +210,9 @@ const PATHS: &[(Field, &str, &[&str])] = &[
     (Field::FileDentry, "file", &["f_path.dentry", "__f_path.dentry"]),
     (Field::DentryName, "dentry", &["d_name.name", "__d_name.name"]),
     (Field::FileOps, "file", &["f_op"]),
+    (Field::FileEp, "file", &["f_ep", "f_ep_links"]),
+    (Field::EpitemLink, "epitem", &["fllink"]),
+    (Field::EpitemEvents, "epitem", &["event.events"]),
 ];
 
 fn offset_of(btf: &Btf, (_, structure, paths): &(Field, &str, &[&str])) -> Option<u32> {
@@ -229,6 +232,11 @@ pub fn offsets(btf: &Btf) -> [u32; FIELDS] {
 /// Fields that the running kernel does not have. Their offset alone does not tell: some lie at 0.
 pub fn unknown(btf: &Btf) -> Vec<Field> {
     PATHS.iter().filter(|path| offset_of(btf, path).is_none()).map(|path| path.0).collect()
+}
+
+/// Whether epoll items hang on a file as a list in the file itself, as before 5.12 (`319c15174757`).
+pub fn epoll_is_listed_in_file(btf: &Btf) -> bool {
+    btf.offset_of("file", "f_ep_links").is_some()
 }
 
 #[cfg(test)]

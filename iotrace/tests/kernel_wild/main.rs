@@ -11,3 +11,5 @@ mod support;
 mod trace;
 
 mod idle;
+mod models;
+mod rings;
