@@ -10,6 +10,7 @@ use iotrace_ebpf::span::Parts;
 use crate::file;
 use crate::maps::{ERRORS, MIN_NS, NEW_ROW, PER, PER_KIB, ROWS, WAKES, count};
 use crate::task::Task;
+use crate::transfers;
 
 /// What a finished call was, beside what the state of its thread still holds. Times are `CLOCK_MONOTONIC` in ns.
 pub struct Closed {
@@ -38,7 +39,7 @@ struct Done<'a> {
 
 /// Adds a finished call to its row.
 #[inline(always)]
-pub fn add(task: &Task, closed: &Closed) {
+pub fn add(task: &mut Task, closed: &Closed) {
     if closed.parts.total < MIN_NS.load() {
         return;
     }
@@ -47,7 +48,8 @@ pub fn add(task: &Task, closed: &Closed) {
         count(Stat::RowsFull);
         return;
     };
-    let call = Done { task, closed };
+    let calls = row.calls;
+    let call = Done { task: &*task, closed };
     let moved = book::moved(&call);
     let copy = book::priced(&call, &moved, || {
         let [socket_per_kib, file_per_kib] = PER_KIB.load();
@@ -59,6 +61,7 @@ pub fn add(task: &Task, closed: &Closed) {
     if closed.woken != 0 {
         woken(&call);
     }
+    transfers::read_by(task, closed.ret, closed.exit, calls);
 }
 
 #[inline(always)]
@@ -72,7 +75,7 @@ fn key(task: &Task, known: u32) -> AggKey {
         nr: task.nr
             | if waits { AGG_WAITS } else { 0 }
             | if known & facts::INPUT != 0 { AGG_INPUT } else { 0 },
-        fd: if per == per::FD && task.file != 0 { task.fd } else { -1 },
+        fd: if per == per::FD && task.file_id != 0 { task.fd } else { -1 },
     }
 }
 
@@ -85,7 +88,7 @@ fn row(key: &AggKey, task: &Task) -> Option<&'static mut Agg> {
     // SAFETY: the template is only ever read.
     let template = NEW_ROW.get_ptr(0).map(|template| unsafe { &*template })?;
     // The insert fails where another CPU has made the row meanwhile, and the look-up below finds that one.
-    if ROWS.insert(key, template, u64::from(BPF_NOEXIST)).is_ok() && key.file != 0 {
+    if ROWS.insert(key, template, u64::from(BPF_NOEXIST)).is_ok() && task.file != 0 && key.file != 0 {
         file::announce(task);
     }
     // SAFETY: as above.

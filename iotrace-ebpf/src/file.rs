@@ -49,6 +49,20 @@ pub fn id(file: u64) -> u64 {
     mixed | 1
 }
 
+/// Whether a file is a regular one. Newer kernels give the inode of eventfd and the like that type, too: they have names
+/// such as `[eventfd]`.
+#[inline(always)]
+pub fn is_regular(file: u64) -> bool {
+    let inode: u64 = read(file, Field::FileInode);
+    let mode: u16 = read(inode, Field::InodeMode);
+    if file == 0 || u32::from(mode) & file_type::MASK != file_type::REGULAR {
+        return false;
+    }
+    let dentry: u64 = read(file, Field::FileDentry);
+    let name: u64 = read(dentry, Field::DentryName);
+    peek::<u8>(name) != b'['
+}
+
 /// The step of a multiplicative hash; the odd factor is 2^64 by the golden ratio.
 #[inline(always)]
 fn mix(hash: u64, value: u64) -> u64 {

@@ -2,7 +2,7 @@
 //!
 //! [`probes`] has one file for each family of tracepoints. [`threads`] stores the state of each thread, [`task`]
 //! decides which threads belong to the target, [`maps`] declares all maps and constants, and [`sink`] and [`aggregate`]
-//! are the two ways out: records and sums.
+//! are the two ways out: records and sums. [`transfers`] counts by which way data came.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
@@ -23,6 +23,8 @@ mod sink;
 mod task;
 #[cfg(target_arch = "bpf")]
 mod threads;
+#[cfg(target_arch = "bpf")]
+mod transfers;
 #[cfg(target_arch = "bpf")]
 mod watch;
 

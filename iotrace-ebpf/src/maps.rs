@@ -7,7 +7,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use iotrace_ebpf::abi::{
     Agg, AggKey, ERRORS_ROOM, ErrorKey, FIELDS, FLOORS_OF, Field, MAX_SYSCALL, MAYBE, STATS, SockState, Stat,
-    WAKES_ROOM, WakeKey, mode, sinks,
+    WAKES_ROOM, WAYS_ROOM, WakeKey, WayKey, mode, sinks,
 };
 use iotrace_ebpf::span::Window;
 use iotrace_ebpf::thread::{SETS, Task, WAYS};
@@ -77,6 +77,10 @@ pub static SIGNALS: Global<u64> = Global::new(0);
 /// two can be compared.
 #[unsafe(no_mangle)]
 pub static BESIDE: Global<u32> = Global::new(0);
+
+/// 1: `file.f_ep_links` is a list of epoll items in the file itself, as before 5.12.
+#[unsafe(no_mangle)]
+pub static EPOLL_LISTED: Global<u32> = Global::new(0);
 
 /// Offsets of kernel fields, by `abi::Field`.
 #[unsafe(no_mangle)]
@@ -169,6 +173,10 @@ pub static ERRORS: PerCpuHashMap<ErrorKey, u64> = PerCpuHashMap::with_max_entrie
 /// Wake-ups that ended a sleep in a call.
 #[map]
 pub static WAKES: PerCpuHashMap<WakeKey, u64> = PerCpuHashMap::with_max_entries(WAKES_ROOM, 0);
+
+/// Transfers to a process by the way they came, see `abi::ways`.
+#[map]
+pub static TRANSFERS: PerCpuHashMap<WayKey, u64> = PerCpuHashMap::with_max_entries(WAYS_ROOM, 0);
 
 /// Least time that the marks of a copy measure without any copy, ns, by what ends it (`probes::copy::Floor`);
 /// user space sets it after calibration.

@@ -76,6 +76,14 @@ pub struct Task {
     pub copying: u32,
     /// Of a call between two files: the end it last slept on (`ends.rs`); 0: it did not sleep.
     pub slept_on: u32,
+    /// Which call last reported descriptors to this thread, `abi::ways::SELECT` or `POLL`; meaningless while
+    /// [`Task::reported`] is 0.
+    pub reported_by: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// Descriptors that it reported and that this thread has not read empty since: bit n for all of the numbers that
+    /// are n modulo 64.
+    pub reported: u64,
 }
 
 impl Task {

@@ -106,13 +106,19 @@ pub enum Field {
     PipeTail,
     /// `pipe_inode_info.max_usage`
     PipeMax,
+    /// `file.f_ep` (before 5.12 `.f_ep_links`)
+    FileEp,
+    /// `epitem.fllink`
+    EpitemLink,
+    /// `epitem.event.events`
+    EpitemEvents,
 }
 
 /// Number of kinds of marks that end a copy; each has a floor.
 pub const FLOORS_OF: usize = 5;
 
 /// Number of [`Field`]s.
-pub const FIELDS: usize = Field::PipeMax as usize + 1;
+pub const FIELDS: usize = Field::EpitemEvents as usize + 1;
 
 /// How a thread is found to belong to the target; bits of a mask.
 pub mod mode {

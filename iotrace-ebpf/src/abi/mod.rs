@@ -30,6 +30,7 @@ const _: () = {
     assert!(size_of::<FileRecord>() == 96);
     assert!(size_of::<AggKey>() == 24);
     assert!(size_of::<WakeKey>() == 16);
+    assert!(size_of::<WayKey>() == 8);
     // A per-CPU value may not be larger than 32 KiB.
     assert!(size_of::<Agg>() < 8192 && size_of::<Agg>().is_multiple_of(8));
 };

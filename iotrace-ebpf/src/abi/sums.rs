@@ -24,6 +24,10 @@ pub struct AggKey {
     pub fd: i32,
 }
 
+/// The [`AggKey::file`] of an `io_uring_enter` on a registered ring: its [`AggKey::fd`] is an index. No file has this
+/// number, as that of every file has other bits set, too.
+pub const REGISTERED_RING: u64 = 1;
+
 /// Set in [`AggKey::nr`] for an `io_uring_enter` with `IORING_ENTER_GETEVENTS` and a count to wait for.
 pub const AGG_WAITS: u32 = 1 << 31;
 
@@ -94,6 +98,53 @@ impl WakeKey {
         Some(self.waker).filter(|&waker| waker != 0 && waker < Self::DISK)
     }
 }
+
+/// Key of a count of transfers to a process, by the way they came: what its I/O models are recognised by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+#[repr(C)]
+pub struct WayKey {
+    /// The process.
+    pub tgid: u32,
+    /// The syscall that read; 0 for requests.
+    pub nr: u16,
+    /// One of [`ways`].
+    pub way: u16,
+}
+
+/// Values of [`WayKey::way`]. The reads are those that brought data; except for [`ways::SLEPT`] they did not sleep, or
+/// were of files. See [`WAYS_ALL`] for how many are looked at.
+pub mod ways {
+    /// Reads of something that no readiness call told of.
+    pub const UNTOLD: u16 = 0;
+    /// Reads of regular files.
+    pub const FILE: u16 = 1;
+    /// Reads of descriptors that are registered with an epoll instance, level-triggered.
+    pub const LEVEL: u16 = 2;
+    /// Reads of descriptors that are registered with an epoll instance, edge-triggered.
+    pub const EDGE: u16 = 3;
+    /// Reads of descriptors that the last `select` of the same thread reported.
+    pub const SELECT: u16 = 4;
+    /// Reads of descriptors that the last `poll` of the same thread reported.
+    pub const POLL: u16 = 5;
+    /// io_uring requests that a thread of the process submitted.
+    pub const SUBMITTED: u16 = 6;
+    /// io_uring requests that the kernel's SQ thread submitted for the process.
+    pub const SQPOLL: u16 = 7;
+    /// Reads that slept for data.
+    pub const SLEPT: u16 = 8;
+}
+
+/// Reads of each row and CPU that are looked at one by one; beyond that, about one in [`WAYS_EVERY`] is looked at, and
+/// counts for as many.
+pub const WAYS_ALL: u64 = 64;
+/// See [`WAYS_ALL`]; a power of two.
+pub const WAYS_EVERY: u64 = 16;
+/// Most rows of the map of ways. Where nothing is summed up, the map has one.
+pub const WAYS_ROOM: u32 = 8192;
 
 /// What the kernel knows of a socket that is received from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -33,6 +33,9 @@ pub const FROM_FIRST: u32 = 1 << 14;
 /// Takes a signal, and returns `EAGAIN` where none came (`rt_sigtimedwait`).
 pub const SIGNAL: u32 = 1 << 13;
 
+/// Takes sets of descriptors (`select`), not a list of them.
+pub const FD_SETS: u32 = 1 << 29;
+
 /// The table that the probes look up first, for every call of every process: one byte for each syscall number. 0: the
 /// syscall is not traced.
 pub mod traced {
@@ -54,6 +57,14 @@ pub fn moves_in(traits: u32) -> bool {
 pub fn enter_waits(min_complete: u64, flags: u64) -> bool {
     const GETEVENTS: u64 = 1;
     flags & GETEVENTS != 0 && min_complete > 0
+}
+
+/// Whether an `io_uring_enter` names its ring by an index into the thread's registered rings
+/// (`IORING_ENTER_REGISTERED_RING`, from 5.18, in the flags, its fourth argument), not by a descriptor.
+#[inline(always)]
+pub fn enter_by_index(flags: u64) -> bool {
+    const REGISTERED_RING: u64 = 1 << 4;
+    flags & REGISTERED_RING != 0
 }
 
 /// Whether a `futex` operation, its second argument, waits: `FUTEX_WAIT` or `FUTEX_WAIT_BITSET` under

@@ -3,8 +3,8 @@
 
 use super::{Syscall, call};
 use crate::abi::traits::{
-    COMPLETION, COUNT, FD, FROM_FIRST, IN, MESSAGES, OUT, PAST, READINESS, REQUESTS, SIGNAL, SOCKET, SUBMIT,
-    SUBMIT_READS, WAITS,
+    COMPLETION, COUNT, FD, FD_SETS, FROM_FIRST, IN, MESSAGES, OUT, PAST, READINESS, REQUESTS, SIGNAL, SOCKET,
+    SUBMIT, SUBMIT_READS, WAITS,
 };
 
 /// Every syscall that can be traced.
@@ -28,9 +28,9 @@ pub const SYSCALLS: &[Syscall] = &[
     call(307, "sendmmsg", OUT | FD | SOCKET | MESSAGES),
     call(328, "pwritev2", OUT | FD),
     call(7, "poll", READINESS | COUNT),
-    call(23, "select", READINESS | COUNT),
+    call(23, "select", READINESS | COUNT | FD_SETS),
     call(232, "epoll_wait", READINESS | COUNT | FD),
-    call(270, "pselect6", READINESS | COUNT),
+    call(270, "pselect6", READINESS | COUNT | FD_SETS),
     call(271, "ppoll", READINESS | COUNT),
     call(281, "epoll_pwait", READINESS | COUNT | FD),
     call(441, "epoll_pwait2", READINESS | COUNT | FD),

@@ -129,6 +129,26 @@ fn a_call_ends_in_exactly_one_way() {
 }
 
 #[test]
+fn what_a_call_returned_is_counted_apart_from_bytes() {
+    for (name, ret, returned, bytes) in [
+        ("epoll_wait", 20, 20, 0),
+        ("poll", 0, 0, 0),
+        ("io_uring_enter", 128, 128, 0),
+        ("io_submit", 3, 3, 0),
+        ("io_getevents", 7, 7, 0),
+        ("recvmmsg", 2, 2, 0),
+        ("rt_sigtimedwait", 29, 1, 0),
+        ("futex", 0, 0, 0),
+        ("epoll_wait", -4, 0, 0),
+        ("read", 100, 0, 100),
+        ("splice", 100, 0, 100),
+    ] {
+        let (row, _) = booked(name, &call(ret), 0);
+        assert_eq!((row.returned, row.bytes), (returned, bytes), "{name} {ret}");
+    }
+}
+
+#[test]
 fn the_parts_of_a_row_add_up_to_its_total() {
     let mut one = CallRecord { copies: 1, sleeps: 1, pickup: 31, ..call(8) };
     one.parts = Parts { total: 1000, wait: 150, disk: 50, lock: 50, runq: 100, copy: 400, work: 250 };
@@ -142,11 +162,45 @@ fn the_parts_of_a_row_add_up_to_its_total() {
 
 #[test]
 fn a_wait_that_timed_out_was_ended_by_its_timer() {
-    let waker_of = |name: &str, ret, tid, by_socket| {
-        waker(&Recorded { call: &call(ret), traits: traits(name) }, tid, by_socket)
+    let seven = Wake { tid: 7, ..Wake::default() };
+    let waker_of = |name: &str, ret, wake, by_socket| {
+        waker(&Recorded { call: &call(ret), traits: traits(name) }, wake, by_socket)
     };
-    assert_eq!(waker_of("poll", 0, Some(7), false), WakeKey::TIMER);
-    assert_eq!(waker_of("poll", 0, Some(7), true), 7);
-    assert_eq!(waker_of("poll", 1, Some(7), false), 7);
+    assert_eq!(waker_of("poll", 0, Some(&seven), false), WakeKey::TIMER);
+    assert_eq!(waker_of("poll", 0, Some(&seven), true), 7);
+    assert_eq!(waker_of("poll", 1, Some(&seven), false), 7);
     assert_eq!(waker_of("read", 0, None, false), 0);
+}
+
+#[test]
+fn an_interrupt_is_named_by_what_it_brought_and_not_by_whom_it_stopped() {
+    let woken = |call: &CallRecord, context, by_socket| {
+        let wake = Wake { tid: 7, context, ..Wake::default() };
+        waker(&Recorded { call, traits: traits("read") }, Some(&wake), by_socket)
+    };
+    let disk = CallRecord { disks: 1, ..call(9) };
+    assert_eq!(woken(&call(9), context::THREAD, true), 7);
+    assert_eq!(woken(&call(9), context::UNKNOWN, false), 7);
+    assert_eq!(woken(&call(9), context::SOFTIRQ, true), WakeKey::NETWORK);
+    assert_eq!(woken(&disk, context::HARDIRQ, false), WakeKey::DISK);
+    assert_eq!(woken(&CallRecord { sleeps: 1, ..disk }, context::HARDIRQ, false), 0);
+}
+
+#[test]
+fn a_wake_up_is_by_the_socket_that_the_call_read_from_and_by_no_other() {
+    let by = |name: &str, sock, woken| {
+        let wake = Wake { sock: woken, ..Wake::default() };
+        by_socket(&Recorded { call: &CallRecord { sock, ..call(9) }, traits: traits(name) }, &wake)
+    };
+    assert!(by("read", 5, 5) && by("splice", 5, 5) && by("epoll_wait", 0, 5));
+    assert!(!by("read", 5, 6) && !by("read", 0, 6) && !by("epoll_wait", 0, 0));
+    assert!(!by("write", 5, 5), "it waits for room");
+}
+
+#[test]
+fn what_the_disk_moves_itself_is_no_copy() {
+    let direct = CallRecord { disks: 1, facts: facts::DIRECT, ..call(4096) };
+    assert_eq!(moved(&Recorded { call: &direct, traits: traits("pread64") }), Moved::Nothing);
+    let cold = CallRecord { disks: 1, ..call(4096) };
+    assert!(matches!(moved(&Recorded { call: &cold, traits: traits("pread64") }), Moved::Window { .. }));
 }

@@ -11,6 +11,7 @@ use iotrace_ebpf::abi::{Field, Head, Kind, Stat, UringEvent, UringRecord, sinks}
 use crate::maps::{RINGS, count, sinks_to};
 use crate::sink;
 use crate::task::{arg, current, current_known, now, peek, read};
+use crate::transfers;
 
 /// `io_uring_submit_sqe(ctx, req, u8 opcode, u64 user_data, ...)`
 #[btf_tracepoint(function = "io_uring_submit_sqe")]
@@ -85,6 +86,12 @@ pub fn io_uring_complete_cqe(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn submitted(ring: u64, req: u64, user_data: u64) -> i32 {
     let Some(task) = current() else { return 0 };
+    if sinks_to(sinks::AGGREGATES) {
+        transfers::submitted(task);
+    }
+    if !sinks_to(sinks::RECORDS) {
+        return 0;
+    }
     if RINGS.get_ptr(ring).is_none() && RINGS.insert(ring, task.tgid, 0).is_err() {
         count(Stat::SocksFull);
     }

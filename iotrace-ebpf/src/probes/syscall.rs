@@ -7,8 +7,10 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::errno::EAGAIN;
 use iotrace_ebpf::abi::traits::traced::YES;
-use iotrace_ebpf::abi::traits::{FD, IN, OUT, PAST, futex_waits, moves_in};
-use iotrace_ebpf::abi::{CallRecord, Kind, PollRecord, Stat, Wake, facts, fault, per, sinks};
+use iotrace_ebpf::abi::traits::{FD, IN, OUT, PAST, REQUESTS, enter_by_index, futex_waits, moves_in};
+use iotrace_ebpf::abi::{
+    CallRecord, Kind, PollRecord, REGISTERED_RING, Stat, Wake, facts, fault, per, sinks,
+};
 use iotrace_ebpf::arch::native;
 use iotrace_ebpf::span::zero;
 
@@ -18,6 +20,7 @@ use crate::file;
 use crate::maps::{FAULT, PER, PREEMPTIBLE, STARTED, add, count, sinks_to, traced, traits_of};
 use crate::sink;
 use crate::task::{Task, arg, by_chance, current, current_known, mark, now};
+use crate::transfers;
 
 /// `(struct pt_regs *regs, long id)`
 #[btf_tracepoint(function = "sys_enter")]
@@ -65,8 +68,9 @@ pub fn entered(nr: u64, again: bool, argument: impl Fn(usize) -> u64) -> i32 {
         zero(field);
     }
     if PER.load() == per::FD {
-        task.file = if traits & FD != 0 { file::of_descriptor(task.fd) } else { 0 };
-        task.file_id = file::id(task.file);
+        let by_index = traits & REQUESTS != 0 && enter_by_index(task.arg3);
+        task.file = if traits & FD != 0 && !by_index { file::of_descriptor(task.fd) } else { 0 };
+        task.file_id = if by_index { REGISTERED_RING } else { file::id(task.file) };
     }
     // The clock comes last: what this probe does is not the call's time.
     task.span.enter(mark(fault::ENTER, now()));
@@ -87,7 +91,12 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         task.ended = 1;
         unmatched(task);
     }
-    exited(arg(&ctx, 1) as i64, task)
+    let ret = arg(&ctx, 1) as i64;
+    if sinks_to(sinks::AGGREGATES) && transfers::reports(task.traits) {
+        let argument = |n: usize| register(regs, native::ARGUMENT_OFFSETS[n]);
+        transfers::reported(task, ret, argument(0), argument(1));
+    }
+    exited(ret, task)
 }
 
 /// `sys_exit` by perf, which runs after [`sys_exit`]: ends the call if that program was skipped.

@@ -1,10 +1,11 @@
 //! Reads the sums that the probes keep in the kernel.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 use aya::Pod;
 use aya::maps::{Array, HashMap as BpfHashMap, PerCpuHashMap};
-use iotrace_ebpf::abi::{Agg, AggKey, ErrorKey, WakeKey};
+use iotrace_ebpf::abi::{Agg, AggKey, ErrorKey, WakeKey, WayKey};
 use iotrace_ebpf::thread::Task;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -31,7 +32,12 @@ impl Observer {
     /// All sums of the probes so far. The probes keep running: a call that ends during this read is in this snapshot or
     /// in the next.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { rows: self.rows(), errors: self.errors(), wakes: self.wakes() }
+        Snapshot {
+            rows: self.rows(),
+            errors: self.counts::<ErrorKey>("ERRORS"),
+            wakes: self.counts::<WakeKey>("WAKES"),
+            ways: self.counts::<WayKey>("TRANSFERS"),
+        }
     }
 
     fn rows(&self) -> HashMap<AggKey, Row> {
@@ -51,16 +57,9 @@ impl Observer {
         rows
     }
 
-    fn errors(&self) -> HashMap<ErrorKey, u64> {
-        let map =
-            self.map("ERRORS").and_then(|map| PerCpuHashMap::<_, Key<ErrorKey>, u64>::try_from(map).ok());
-        map.map_or_else(HashMap::new, |map| {
-            map.iter().flatten().map(|(key, cpus)| (key.0, cpus.iter().sum())).collect()
-        })
-    }
-
-    fn wakes(&self) -> HashMap<WakeKey, u64> {
-        let map = self.map("WAKES").and_then(|map| PerCpuHashMap::<_, Key<WakeKey>, u64>::try_from(map).ok());
+    /// Counts that each CPU keeps for itself, added up.
+    fn counts<K: FromBytes + IntoBytes + Copy + Eq + Hash + 'static>(&self, name: &str) -> HashMap<K, u64> {
+        let map = self.map(name).and_then(|map| PerCpuHashMap::<_, Key<K>, u64>::try_from(map).ok());
         map.map_or_else(HashMap::new, |map| {
             map.iter().flatten().map(|(key, cpus)| (key.0, cpus.iter().sum())).collect()
         })
@@ -79,22 +78,27 @@ impl Observer {
         snapshot.rows.retain(|key, _| ended.contains(&key.tgid));
         snapshot.errors.retain(|key, _| ended.contains(&key.row.tgid));
         snapshot.wakes.retain(|key, _| ended.contains(&key.tgid));
+        snapshot.ways.retain(|key, _| ended.contains(&key.tgid));
         // An entry that cannot be removed stays in the kernel only, or it would be counted twice.
         if let Some(Ok(mut map)) =
             self.map_mut("ROWS").map(PerCpuHashMap::<_, Key<AggKey>, Value<Agg>>::try_from)
         {
             snapshot.rows.retain(|key, _| map.remove(&Key(*key)).is_ok());
         }
-        if let Some(Ok(mut map)) =
-            self.map_mut("ERRORS").map(PerCpuHashMap::<_, Key<ErrorKey>, u64>::try_from)
-        {
-            snapshot.errors.retain(|key, _| map.remove(&Key(*key)).is_ok());
-        }
-        if let Some(Ok(mut map)) = self.map_mut("WAKES").map(PerCpuHashMap::<_, Key<WakeKey>, u64>::try_from)
-        {
-            snapshot.wakes.retain(|key, _| map.remove(&Key(*key)).is_ok());
-        }
+        self.keep_removed("ERRORS", &mut snapshot.errors);
+        self.keep_removed("WAKES", &mut snapshot.wakes);
+        self.keep_removed("TRANSFERS", &mut snapshot.ways);
         snapshot
+    }
+
+    /// Removes counts from the kernel, and keeps those here that could be removed.
+    fn keep_removed<K>(&mut self, name: &str, counts: &mut HashMap<K, u64>)
+    where
+        K: FromBytes + IntoBytes + Copy + Eq + Hash + 'static,
+    {
+        if let Some(Ok(mut map)) = self.map_mut(name).map(PerCpuHashMap::<_, Key<K>, u64>::try_from) {
+            counts.retain(|key, _| map.remove(&Key(*key)).is_ok());
+        }
     }
 
     /// Calls of known threads that are open at this moment.

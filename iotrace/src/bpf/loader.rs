@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use iotrace_ebpf::abi::sinks::AGGREGATES;
-use iotrace_ebpf::abi::{ERRORS_ROOM, FLOORS_OF, MAYBE, STATS, Stat, WAKES_ROOM};
+use iotrace_ebpf::abi::{ERRORS_ROOM, FLOORS_OF, MAYBE, STATS, Stat, WAKES_ROOM, WAYS_ROOM};
 
 use iotrace_core::domain::{Loss, ProbeId, Tier, syscall};
 
@@ -14,9 +14,9 @@ use super::attach::{Missing, OBJECT, Refused, attach_probe, kernel_btf};
 use super::btf::Btf;
 use super::exact;
 use super::hook::with_causes;
-use super::probes::{PROBES, Probe, Variant};
+use super::probes::{Group, PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
-use super::settings::{Settings, Wish, iowait_mask, offsets, preempt_distance};
+use super::settings::{Settings, Wish, epoll_is_listed_in_file, iowait_mask, offsets, preempt_distance};
 use crate::host::clock::monotonic_ns;
 
 /// Probes attached to a target. Dropping it detaches all of them.
@@ -44,7 +44,9 @@ impl Observer {
             exact::attach(&mut ebpf, btf, kernel_btf, settings)?;
         let tier = exact::tier(&attached, settings.tier);
         let again = programs_are_preemptible();
-        let wanted = |probe: &&Probe| groups.contains(&probe.group) && (again || probe.again_of.is_none());
+        let asked =
+            |group| groups.contains(&group) || group == Group::Submissions && groups.contains(&Group::Uring);
+        let wanted = |probe: &&Probe| asked(probe.group) && (again || probe.again_of.is_none());
         let is_enter = |probe: &&Probe| matches!(probe.id, ProbeId::SysEnter | ProbeId::SysEnterAgain);
         let (enters, others): (Vec<_>, Vec<_>) = PROBES.iter().filter(wanted).partition(is_enter);
         // The enters come last: a call that is seen to begin must be seen to the end. Programs of one
@@ -206,7 +208,8 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
     let (cgroup, level) = whom.cgroup.unwrap_or_default();
     let preemptible = u32::from(programs_are_preemptible());
     // Per-CPU hashes allocate each of their elements at once.
-    let (errors, wakes) = if sinks & AGGREGATES == 0 { (1, 1) } else { (ERRORS_ROOM, WAKES_ROOM) };
+    let (errors, wakes, transfers) =
+        if sinks & AGGREGATES == 0 { (1, 1, 1) } else { (ERRORS_ROOM, WAKES_ROOM, WAYS_ROOM) };
     let (own, comm, now) = (std::process::id(), whom.comm_words(), monotonic_ns());
     // The loader comes first: it reads a BTF of its own and drops it, so that there is one at a time.
     let load = |loader: &mut EbpfLoader<'static>| {
@@ -228,6 +231,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
             .override_global("PER_KIB", &kept(settings.per_kib)[..], true)
             .override_global("SIGNALS", kept(settings.signals), true)
             .override_global("BESIDE", kept(u32::from(settings.tier == Wish::Both)), true)
+            .override_global("EPOLL_LISTED", kept(u32::from(epoll_is_listed_in_file(btf))), true)
             .override_global("OFFSETS", &kept(offsets)[..], true)
             .override_global("IOWAIT_MASK", kept(iowait_mask), true)
             .override_global("PREEMPT_DISTANCE", kept(preempt_distance), true)
@@ -237,6 +241,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
             .map_max_entries("ROWS", settings.rows)
             .map_max_entries("ERRORS", errors)
             .map_max_entries("WAKES", wakes)
+            .map_max_entries("TRANSFERS", transfers)
             .load(OBJECT)
             .map_err(|error| LoadError::Object(with_causes(&error)))
     };

@@ -17,7 +17,9 @@ pub enum Group {
     CopyUnix,
     /// Signal-driven I/O.
     Signals,
-    /// io_uring requests.
+    /// Which io_uring requests were submitted, and by whom.
+    Submissions,
+    /// The life of io_uring requests, submissions included.
     Uring,
     /// Children of the target.
     Follow,

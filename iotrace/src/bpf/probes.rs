@@ -261,7 +261,7 @@ pub const PROBES: &[Probe] = &[
     Probe {
         id: ProbeId::IoUringSubmitReq,
         again_of: None,
-        group: Group::Uring,
+        group: Group::Submissions,
         required: false,
         since: "5.5",
         feeds: "io_uring requests handed over",

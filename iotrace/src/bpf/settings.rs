@@ -233,6 +233,9 @@ const PATHS: &[(Field, &str, &[&str])] = &[
     (Field::PipeHead, "pipe_inode_info", &["head"]),
     (Field::PipeTail, "pipe_inode_info", &["tail"]),
     (Field::PipeMax, "pipe_inode_info", &["max_usage"]),
+    (Field::FileEp, "file", &["f_ep", "f_ep_links"]),
+    (Field::EpitemLink, "epitem", &["fllink"]),
+    (Field::EpitemEvents, "epitem", &["event.events"]),
 ];
 
 fn offset_of(btf: &Btf, (_, structure, paths): &(Field, &str, &[&str])) -> Option<u32> {
@@ -276,6 +279,11 @@ pub fn preempt_distance(btf: &Btf) -> i64 {
             of(&|name| symbols.get(name).map(|&place| place as i64))
         })
         .unwrap_or(0)
+}
+
+/// Whether epoll items hang on a file as a list in the file itself, as before 5.12 (`319c15174757`).
+pub fn epoll_is_listed_in_file(btf: &Btf) -> bool {
+    btf.offset_of("file", "f_ep_links").is_some()
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
-//! What `/proc` tells of processes and threads: which exist, their names, and the descriptors they have open.
+//! What `/proc` tells of processes and threads: which exist, their and names.
 
 use std::fs;
-
-use iotrace_core::domain::Triggers;
 
 /// Ids of all processes that `/proc` shows.
 pub fn processes() -> Vec<u32> {
@@ -55,34 +53,8 @@ pub fn sleeping_in(pid: u32, tid: u32) -> Option<u32> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-/// How the epoll descriptors of a process are triggered: bit 31 (`EPOLLET`) of each registration.
-pub fn triggers(pid: u32) -> Triggers {
-    let mut triggers = Triggers::default();
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    for entry in entries {
-        let is_epoll =
-            fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == "anon_inode:[eventpoll]");
-        if !is_epoll {
-            continue;
-        }
-        let info = entry.path().to_string_lossy().replace("/fd/", "/fdinfo/");
-        let text = fs::read_to_string(info).unwrap_or_default();
-        for line in text.lines().filter(|line| line.starts_with("tfd:")) {
-            let events = line.split("events:").nth(1).and_then(|rest| rest.split_whitespace().next());
-            match events.and_then(|hex| u32::from_str_radix(hex, 16).ok()) {
-                Some(events) if events >> 31 != 0 => triggers.edge += 1,
-                Some(_) => triggers.level += 1,
-                None => {}
-            }
-        }
-    }
-    triggers
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd;
-
     use super::*;
 
     #[test]
@@ -92,22 +64,5 @@ mod tests {
         assert_eq!(process_of(me), Some(me));
         assert!(!is_gone(me) && is_gone(u32::MAX));
         assert!(comm(me).is_some() && comm(u32::MAX).is_none());
-    }
-
-    #[test]
-    fn edge_and_level_are_told_apart() {
-        let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
-        // SAFETY: plain calls on descriptors of our own; the event is read during the call only.
-        unsafe {
-            let epoll = libc::epoll_create1(libc::EPOLL_CLOEXEC);
-            for (stream, events) in [(&one, libc::EPOLLIN | libc::EPOLLET), (&other, libc::EPOLLIN)] {
-                let mut event = libc::epoll_event { events: events as u32, u64: 0 };
-                libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, stream.as_raw_fd(), &raw mut event);
-            }
-            let seen = triggers(std::process::id());
-            libc::close(epoll);
-            // Other tests of this process may have epoll descriptors of their own.
-            assert!(seen.edge >= 1 && seen.level >= 1, "{seen:?}");
-        }
     }
 }

@@ -4,13 +4,10 @@ use std::collections::HashSet;
 
 use iotrace_core::domain::{Tier, syscall};
 use iotrace_core::records::record::Record;
-use iotrace_core::rows::batch::{
-    Batch, Closes, Closing, Counts, Facts, FileName, ProcessTriggers, Since, ThreadName,
-};
+use iotrace_core::rows::batch::{Batch, Closes, Closing, Counts, Facts, FileName, Since, ThreadName};
 use iotrace_core::rows::ledger::{Ledger, Opening};
 use iotrace_core::rows::sums::Snapshot;
 use iotrace_core::summary::{Overhead, Warning};
-use iotrace_ebpf::abi::traits::READINESS;
 use iotrace_ebpf::abi::{FileRecord, Stat, WakeKey};
 
 use crate::bpf::exact::Refused;
@@ -129,13 +126,8 @@ impl Live {
         batch.facts.files.extend(files.iter().map(name));
     }
 
-    /// Looks at processes that wait by epoll, and at wakers outside the target, while they are there.
-    fn look(&self, sums: &Snapshot, ledger: &Ledger, facts: &mut Facts) {
-        // Of the calls that wait for readiness, only those of epoll have a descriptor.
-        let is_epoll = |nr: u32| syscall::is(nr, READINESS) && syscall::has_descriptor(nr);
-        let epolls = sums.rows.keys().filter(|key| is_epoll(key.nr)).map(|key| key.tgid);
-        let look = |pid| ProcessTriggers { pid, triggers: proc::triggers(pid) };
-        facts.triggers.extend(epolls.collect::<HashSet<u32>>().into_iter().map(look));
+    /// Looks at wakers outside the target, while they are there.
+    fn look(sums: &Snapshot, ledger: &Ledger, facts: &mut Facts) {
         let known = &ledger.names().threads;
         for tid in sums.wakes.keys().filter_map(WakeKey::thread).filter(|tid| !known.contains_key(tid)) {
             if let (Some(name), Some(pid)) = (proc::comm(tid), proc::process_of(tid)) {
@@ -206,7 +198,7 @@ impl Source for Live {
             self.drain(&mut batch);
         }
         if let Some(sums) = &batch.sums {
-            self.look(sums, ledger, &mut batch.facts);
+            Self::look(sums, ledger, &mut batch.facts);
         }
         if want == Want::Sums {
             self.retire(&mut batch, ledger);

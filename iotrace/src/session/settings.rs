@@ -19,6 +19,9 @@ pub fn of_trace(asked: &Asked, whom: &Whom) -> Settings {
         groups.extend([Group::Copy, Group::CopyUnix]);
         groups.extend(HOOKS);
     }
+    if syscall::all().any(|one| one.traits & REQUESTS != 0 && asked.traces(one)) {
+        groups.push(Group::Submissions);
+    }
     if whom.follow {
         groups.push(Group::Follow);
     }

@@ -22,7 +22,7 @@ fn user_of(group: Group) -> Option<(Model, Transport)> {
         Group::Copy => (Model::Blocking, Transport::Tcp),
         Group::CopyUnix => (Model::Blocking, Transport::Unix),
         Group::Signals => (Model::Sigio, Transport::Udp),
-        Group::Uring => (Model::IoUring, Transport::Tcp),
+        Group::Uring | Group::Submissions => (Model::IoUring, Transport::Tcp),
     })
 }
 

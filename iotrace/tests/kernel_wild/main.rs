@@ -15,5 +15,7 @@ mod ends;
 mod faults;
 mod idle;
 mod lives;
+mod models;
 mod pieces;
+mod rings;
 mod wakers;

@@ -22,7 +22,7 @@ pub enum WaitsFor {
     Reply,
 }
 
-/// How the epoll descriptors of a process are triggered, from `/proc/PID/fdinfo`.
+/// How the epoll registrations of a process are triggered, in recordings whose sums do not tell it of each read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Triggers {
     /// Number of registrations with `EPOLLET`.

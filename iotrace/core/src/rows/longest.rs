@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use iotrace_ebpf::abi::errno;
+use iotrace_ebpf::abi::traits::{REQUESTS, enter_by_index};
 
 use crate::domain::syscall;
 use crate::records::journal::Entry;
@@ -33,11 +34,13 @@ impl Longest {
             self.calls.pop_first();
         }
         let failed = call.ret < 0 && !errno::is_restart(call.ret);
+        let by_index = syscall::is(call.nr, REQUESTS) && enter_by_index(call.arg3);
+        let has_descriptor = syscall::has_descriptor(call.nr) && !by_index;
         let long = LongCall {
             at_ns: entry.enter().saturating_sub(started),
             tid: call.head.tid,
             syscall: syscall::name(call.nr),
-            fd: syscall::has_descriptor(call.nr).then_some(call.fd),
+            fd: has_descriptor.then_some(call.fd),
             calls: entry.count,
             returned: call.ret,
             error: failed.then(|| syscall::errno_name(-call.ret)),

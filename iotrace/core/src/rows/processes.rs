@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, AggKey, WakeKey};
+use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, AggKey, REGISTERED_RING, WakeKey};
 
 use crate::domain::{Direction, Fd, Role, ThreadRole, Triggers, WaitsFor, syscall};
 use crate::rows::batch::Since;
@@ -94,6 +94,8 @@ fn process(
 ) -> Process {
     let mut calls: Vec<Call> = rows.iter().map(|(key, row)| call(key, row, snapshot, names)).collect();
     calls.sort_by_key(|call| std::cmp::Reverse(call.total_ns));
+    let ways = snapshot.ways.iter().filter(|(key, _)| key.tgid == pid);
+    let ways = ways.map(|(key, &times)| ((syscall::name(u32::from(key.nr)), key.way), times)).collect();
     let stand_in = names.stand_ins.get(&pid);
     let triggers = names.triggers.get(&pid).copied().unwrap_or_default();
     Process {
@@ -102,7 +104,7 @@ fn process(
         processes: stand_in.map_or(1, |entry| entry.processes),
         threads: names.threads.values().filter(|thread| thread.pid == pid).count() as u64
             + names.ended_threads.get(&pid).copied().unwrap_or(0),
-        models: recognise::models(&calls, triggers),
+        models: recognise::models(&calls, &ways, triggers),
         calls,
         operations: None,
         wakers: wakers(pid, snapshot, names),
@@ -120,7 +122,7 @@ fn call(key: &AggKey, row: &Row, snapshot: &Snapshot, names: &Names) -> Call {
         role: if key.nr & AGG_WAITS != 0 { Role::Completion } else { syscall::role_of(nr, 0, 0) },
         thread_role: ThreadRole::App,
         tid: (key.tid != 0).then_some(key.tid),
-        fd: (key.file != 0).then(|| names.files.get(&key.file).cloned().unwrap_or_else(|| unnamed(key.fd))),
+        fd: (key.file != 0).then(|| file(key, names)),
         waits_for: names
             .waits
             .get(&key.file)
@@ -132,6 +134,13 @@ fn call(key: &AggKey, row: &Row, snapshot: &Snapshot, names: &Names) -> Call {
         copy_floor_ns: None,
     };
     row::call(row, facts)
+}
+
+fn file(key: &AggKey, names: &Names) -> Fd {
+    if key.file == REGISTERED_RING {
+        return Fd { kind: "io_uring".to_owned(), name: format!("registered ring {}", key.fd) };
+    }
+    names.files.get(&key.file).cloned().unwrap_or_else(|| unnamed(key.fd))
 }
 
 fn unnamed(fd: i32) -> Fd {

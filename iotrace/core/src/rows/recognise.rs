@@ -1,86 +1,122 @@
 //! Which I/O models a process uses, by what it did, never by its name.
 //!
 //! The weight of a model is the number of transfers to the process that came by it:
-//! - a data call that slept is *blocking* I/O;
-//! - a data call that did not sleep, in a process that waits with `select`, `poll` or `epoll_wait`, belongs to
-//!   these models, in proportion to the events that each of these calls returned;
-//! - many `EAGAIN` returns beyond one for each such event are *nonblocking* polling;
-//! - requests count as their submit calls return them.
+//! - a read that slept is *blocking* I/O;
+//! - a read that did not sleep belongs to the readiness call that told of its descriptor: to *epoll* or *epoll-et* by
+//!   the registration of that descriptor, whichever thread waits, or to the *select* or *poll* of its own thread;
+//! - a read of a regular file is *file*, whether the page was there or not;
+//! - any other read found data that was there already, or polled for it: *nonblocking* if there are more `EAGAIN` than
+//!   [`POLLS_PER_READ`] for each read, beyond one for each event, which ends the reading of what an event told of;
+//! - requests count as they were submitted, however many a call hands over.
 //!
-//! All other transfers found data that was there already.
+//! Which of these a read is, the kernel part decides for a sample ([`iotrace_ebpf::abi::ways`]). The numbers of reads,
+//! events and requests are exact.
 
-use crate::domain::Triggers;
-use crate::domain::{Direction, Role};
+use std::collections::BTreeMap;
+
+use iotrace_ebpf::abi::ways;
+
+use crate::domain::{Direction, Role, Triggers};
 use crate::summary::{Call, ModelUse};
 
 /// A process with more `EAGAIN` returns per read than this polls: it asks again and again.
 const POLLS_PER_READ: f64 = 2.0;
 
+/// Transfers to a process, by the name of the syscall that read and the way they came, one of [`ways`]. Requests have no
+/// syscall, so any name stands there.
+pub type Ways = BTreeMap<(String, u16), u64>;
+
+/// What a family of readiness calls did, in calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Waits {
+    /// Calls.
+    calls: f64,
+    /// Calls that returned no event.
+    empty: f64,
+    /// Events that they returned.
+    events: f64,
+}
+
+/// Reads of a process by the way they came.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Reads {
+    slept: f64,
+    select: f64,
+    poll: f64,
+    level: f64,
+    edge: f64,
+    file: f64,
+    untold: f64,
+}
+
 /// Counts of a process's calls by their outcome, in calls.
 struct Counts {
     reads: f64,
-    slept: f64,
     again: f64,
-    file_reads: f64,
-    readiness: Vec<(&'static str, f64, f64, f64)>,
-    submitted: f64,
+    select: Waits,
+    poll: Waits,
+    epoll: Waits,
+    by_enter: f64,
+    by_thread: f64,
     aio: f64,
     signals: f64,
     seeks_refused: f64,
+    by_way: Reads,
 }
 
-/// The models of a process, the most used first; empty when no data came in.
-pub fn models(calls: &[Call], triggers: Triggers) -> Vec<ModelUse> {
-    let counts = Counts::of(calls, triggers);
-    let events: f64 = counts.readiness.iter().map(|kind| kind.1).sum();
-    let awake = (counts.reads - counts.slept).max(0.0);
-    let polling = counts.again > POLLS_PER_READ * counts.reads.max(events).max(1.0);
+/// The models of a process, the most used first; empty when no data came in. `triggers` is used where the kernel part
+/// looked at no read.
+pub fn models(calls: &[Call], came: &Ways, triggers: Triggers) -> Vec<ModelUse> {
+    let counts = Counts::of(calls, came, triggers);
+    let Reads { slept, untold, file, .. } = counts.by_way;
     let mut models = Vec::new();
     let mut add = |model: &str, weight: f64, evidence: String| {
-        if weight > 0.0 {
+        // Less than half a read is what rounding leaves of none.
+        if weight >= 0.5 {
             models.push((model.to_owned(), weight, evidence));
         }
     };
-    if counts.seeks_refused > 0.0 && counts.slept > 0.0 {
-        let served = counts.seeks_refused.min(counts.slept);
-        add(
-            "posix-aio",
-            served,
-            format!(
-                "{served} reads that slept right after a pread64 refused with ESPIPE: glibc's helper threads"
-            ),
-        );
-        add("blocking", counts.slept - served, slept(counts.slept - served, counts.reads));
-    } else {
-        add("blocking", counts.slept, slept(counts.slept, counts.reads));
+    let helped = if slept > 0.0 { counts.seeks_refused.min(slept) } else { 0.0 };
+    add(
+        "posix-aio",
+        helped,
+        format!(
+            "{} reads that slept right after a pread64 refused with ESPIPE: glibc's helper threads",
+            whole(helped)
+        ),
+    );
+    add(
+        "blocking",
+        slept - helped,
+        format!("{} of {} reads slept in the call", whole(slept - helped), whole(counts.reads)),
+    );
+    for (model, waits, reads) in [
+        ("select", counts.select, counts.by_way.select),
+        ("poll", counts.poll, counts.by_way.poll),
+        ("epoll", counts.epoll, counts.by_way.level),
+        ("epoll-et", counts.epoll, counts.by_way.edge),
+    ] {
+        let told = if model.starts_with("epoll") { counts.by_way.level + counts.by_way.edge } else { reads };
+        add(model, reads, counts.evidence(waits, told));
     }
-    for &(model, returned, empty, waits) in &counts.readiness {
-        let share = if events > 0.0 { returned / events } else { 0.0 };
-        let mut evidence = format!(
-            "{returned} events from {waits} waits, {:.2} reads per event",
-            if events > 0.0 { awake / events } else { 0.0 }
-        );
-        if counts.reads + counts.again > 0.0 {
-            evidence += &format!(", {:.0} % EAGAIN", 100.0 * counts.again / (counts.reads + counts.again));
-        }
-        evidence += &format!(", {:.0} % of waits empty", 100.0 * empty / waits.max(1.0));
-        add(model, awake * share, evidence);
-    }
+    let events = counts.select.events + counts.poll.events + counts.epoll.events;
+    let polls = (counts.again - events).max(0.0);
+    let polling = polls > POLLS_PER_READ * (untold + slept).max(1.0);
     if polling {
-        add("nonblocking", awake.max(1.0), format!("{} EAGAIN for {} reads", counts.again, counts.reads));
-    } else if events == 0.0 && awake > counts.file_reads {
-        add(
-            "ready",
-            awake - counts.file_reads,
-            format!("{} reads found data and did not sleep", awake - counts.file_reads),
-        );
+        let evidence = format!("{} EAGAIN for {} reads", whole(counts.again), whole(counts.reads));
+        add("nonblocking", untold.max(if events == 0.0 { 1.0 } else { 0.0 }), evidence);
+    } else {
+        add("ready", untold, format!("{} reads found data and did not sleep", whole(untold)));
     }
-    if events == 0.0 {
-        add("file", counts.file_reads, format!("{} reads of files", counts.file_reads));
-    }
-    add("io-uring", counts.submitted, format!("{} requests handed to io_uring_enter", counts.submitted));
-    add("linux-aio", counts.aio, format!("{} requests handed to io_submit", counts.aio));
-    add("sigio", counts.signals, format!("{} signals taken with rt_sigtimedwait", counts.signals));
+    add("file", file, format!("{} reads of files", whole(file)));
+    add("io-uring", counts.by_enter, format!("{} requests handed to io_uring_enter", whole(counts.by_enter)));
+    add(
+        "io-uring-sqpoll",
+        counts.by_thread,
+        format!("{} requests submitted by the kernel's SQ thread", whole(counts.by_thread)),
+    );
+    add("linux-aio", counts.aio, format!("{} requests handed to io_submit", whole(counts.aio)));
+    add("sigio", counts.signals, format!("{} signals taken with rt_sigtimedwait", whole(counts.signals)));
     let total: f64 = models.iter().map(|(_, weight, _)| weight).sum();
     models.sort_by(|one, other| other.1.total_cmp(&one.1));
     models
@@ -89,52 +125,129 @@ pub fn models(calls: &[Call], triggers: Triggers) -> Vec<ModelUse> {
         .collect()
 }
 
-fn slept(slept: f64, reads: f64) -> String {
-    format!("{slept} of {reads} reads slept in the call")
+/// A number of calls, without a fraction.
+fn whole(number: f64) -> u64 {
+    number.max(0.0).round() as u64
+}
+
+impl Waits {
+    /// The calls of these names.
+    fn of(calls: &[Call], names: &[&str]) -> Self {
+        let mine = calls.iter().filter(|call| names.contains(&call.syscall.as_str()));
+        mine.fold(Self::default(), |sum, call| Self {
+            calls: sum.calls + call.calls as f64,
+            empty: sum.empty + call.timeouts as f64,
+            events: sum.events + call.returned as f64,
+        })
+    }
+}
+
+impl Reads {
+    /// Reads as the kernel part found them: all that slept are counted, the others of each syscall in proportion to
+    /// those of it that were looked at. `None` where it looked at none.
+    fn as_told(calls: &[Call], came: &Ways) -> Option<Self> {
+        let mut reads = Self::default();
+        let mut names: Vec<&str> = came.keys().map(|(name, _)| name.as_str()).collect();
+        names.dedup();
+        for name in names {
+            let way = |way: u16| came.get(&(name.to_owned(), way)).copied().unwrap_or(0) as f64;
+            let awake = [ways::UNTOLD, ways::FILE, ways::LEVEL, ways::EDGE, ways::SELECT, ways::POLL];
+            let looked_at: f64 = awake.into_iter().map(way).sum();
+            let done: u64 = calls.iter().filter(|call| call.syscall == name).map(succeeded).sum();
+            let slept = way(ways::SLEPT).min(done as f64);
+            let each = if looked_at > 0.0 { (done as f64 - slept) / looked_at } else { 0.0 };
+            reads.slept += slept;
+            for (sum, from) in [
+                (&mut reads.untold, ways::UNTOLD),
+                (&mut reads.file, ways::FILE),
+                (&mut reads.level, ways::LEVEL),
+                (&mut reads.edge, ways::EDGE),
+                (&mut reads.select, ways::SELECT),
+                (&mut reads.poll, ways::POLL),
+            ] {
+                *sum += way(from) * each;
+            }
+        }
+        (reads != Self::default()).then_some(reads)
+    }
+}
+
+/// Calls of a row that did not fail.
+fn succeeded(call: &Call) -> u64 {
+    call.calls - call.errors.values().sum::<u64>().min(call.calls)
 }
 
 impl Counts {
-    fn of(calls: &[Call], triggers: Triggers) -> Self {
-        let count = |wanted: &dyn Fn(&&Call) -> bool, value: &dyn Fn(&Call) -> u64| {
+    fn of(calls: &[Call], came: &Ways, triggers: Triggers) -> Self {
+        let sum = |wanted: &dyn Fn(&&Call) -> bool, value: &dyn Fn(&Call) -> u64| {
             calls.iter().filter(wanted).map(value).sum::<u64>() as f64
         };
         let input = |call: &&Call| call.direction == Some(Direction::In);
-        let failed = |call: &Call| call.errors.values().sum::<u64>();
-        let on_file = |call: &&Call| input(call) && call.fd.as_ref().is_some_and(|fd| fd.kind == "file");
-        let readiness = |names: &[&str], model: &'static str| {
-            let mine: Vec<&Call> =
-                calls.iter().filter(|call| names.contains(&call.syscall.as_str())).collect();
-            let waits: u64 = mine.iter().map(|call| call.calls).sum();
-            let empty: u64 = mine.iter().map(|call| call.timeouts).sum();
-            let returned: u64 = mine
-                .iter()
-                .map(|call| call.calls - call.timeouts.min(call.calls) - failed(call).min(call.calls))
-                .sum();
-            (waits > 0).then_some((model, returned as f64, empty as f64, waits as f64))
-        };
-        let epoll = if triggers.edge > triggers.level { "epoll-et" } else { "epoll" };
         let named = |name: &'static str| move |call: &&Call| call.syscall == name;
-        Self {
-            reads: count(&input, &|call| call.calls - failed(call).min(call.calls)),
-            slept: count(&input, &|call| call.sleeps.min(call.calls)),
-            again: count(&input, &|call| call.errors.get("EAGAIN").copied().unwrap_or(0)),
-            file_reads: count(&on_file, &|call| call.calls),
-            readiness: [
-                readiness(&["select", "pselect6"], "select"),
-                readiness(&["poll", "ppoll"], "poll"),
-                readiness(&["epoll_wait", "epoll_pwait", "epoll_pwait2"], epoll),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
-            submitted: count(&named("io_uring_enter"), &|call| call.calls),
-            aio: count(&named("io_submit"), &|call| call.calls),
-            signals: count(
+        let requests = |wanted: u16| {
+            came.iter().filter(|((_, way), _)| *way == wanted).map(|(_, times)| times).sum::<u64>() as f64
+        };
+        // Without the tracepoint of a submission there are the numbers that the calls returned.
+        let submitted = [requests(ways::SUBMITTED), requests(ways::SQPOLL)];
+        let handed_over = sum(&named("io_uring_enter"), &|call| call.returned);
+        let by_enter = if submitted == [0.0; 2] { handed_over } else { submitted[0] };
+        let mut counts = Self {
+            reads: sum(&input, &succeeded),
+            again: sum(&input, &|call| call.errors.get("EAGAIN").copied().unwrap_or(0)),
+            select: Waits::of(calls, &["select", "pselect6"]),
+            poll: Waits::of(calls, &["poll", "ppoll"]),
+            epoll: Waits::of(calls, &["epoll_wait", "epoll_pwait", "epoll_pwait2"]),
+            by_enter,
+            by_thread: submitted[1],
+            aio: sum(&named("io_submit"), &|call| call.returned),
+            signals: sum(
                 &|call| call.syscall == "rt_sigtimedwait" && call.role == Role::Completion,
-                &|call| call.calls - failed(call).min(call.calls),
+                &|call| call.returned,
             ),
-            seeks_refused: count(&named("pread64"), &|call| call.errors.get("ESPIPE").copied().unwrap_or(0)),
+            seeks_refused: sum(&named("pread64"), &|call| call.errors.get("ESPIPE").copied().unwrap_or(0)),
+            by_way: Reads::default(),
+        };
+        counts.by_way = Reads::as_told(calls, came).unwrap_or_else(|| {
+            let slept = sum(&input, &|call| call.sleeps.min(call.calls));
+            let files = |call: &&Call| input(call) && call.fd.as_ref().is_some_and(|fd| fd.kind == "file");
+            counts.as_waited(slept, sum(&files, &|call| call.calls), triggers)
+        });
+        if counts.epoll.calls == 0.0 {
+            // Nobody of this process was told by epoll, whatever is registered.
+            counts.by_way.untold += counts.by_way.level + counts.by_way.edge;
+            (counts.by_way.level, counts.by_way.edge) = (0.0, 0.0);
         }
+        counts
+    }
+
+    /// Reads where none was looked at: those that did not sleep are shared by the events that each family returned.
+    fn as_waited(&self, slept: f64, files: f64, triggers: Triggers) -> Reads {
+        let awake = (self.reads - slept).max(0.0);
+        let events = self.select.events + self.poll.events + self.epoll.events;
+        if events == 0.0 {
+            let file = files.min(awake);
+            return Reads { slept, file, untold: awake - file, ..Reads::default() };
+        }
+        let of = |waits: Waits| awake * waits.events / events;
+        let (level, edge) = match (of(self.epoll), triggers.edge > triggers.level) {
+            (reads, true) => (0.0, reads),
+            (reads, false) => (reads, 0.0),
+        };
+        Reads { slept, select: of(self.select), poll: of(self.poll), level, edge, ..Reads::default() }
+    }
+
+    /// What a family of readiness calls returned, and how many reads that led to.
+    fn evidence(&self, waits: Waits, reads: f64) -> String {
+        let per_event = if waits.events > 0.0 { reads / waits.events } else { 0.0 };
+        let mut evidence = format!(
+            "{} events from {} waits, {per_event:.2} reads per event",
+            whole(waits.events),
+            whole(waits.calls)
+        );
+        if self.reads + self.again > 0.0 {
+            evidence += &format!(", {:.0} % EAGAIN", 100.0 * self.again / (self.reads + self.again));
+        }
+        evidence + &format!(", {:.0} % of waits empty", 100.0 * waits.empty / waits.calls.max(1.0))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey};
+use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey, WayKey};
 
 use crate::rows::sums::{Snapshot, merge};
 
@@ -84,6 +84,9 @@ impl Snapshot {
         for (key, times) in &other.wakes {
             *self.wakes.entry(*key).or_default() += times;
         }
+        for (key, times) in &other.ways {
+            *self.ways.entry(*key).or_default() += times;
+        }
     }
 
     /// Re-keys rows by process, dropping thread, descriptor and waker: `into` has the new id of each process to
@@ -107,6 +110,10 @@ impl Snapshot {
         for (key, times) in &before.wakes {
             *self.wakes.entry(wake(key)).or_default() += times;
         }
+        for (key, times) in &before.ways {
+            let tgid = into.get(&key.tgid).copied().unwrap_or(key.tgid);
+            *self.ways.entry(WayKey { tgid, ..*key }).or_default() += times;
+        }
     }
 }
 
@@ -123,6 +130,7 @@ mod tests {
             rows: [(key, Row { calls, ..Row::default() })].into(),
             errors: [(error, 1)].into(),
             wakes: [(wake, 2)].into(),
+            ways: [(WayKey { tgid: pid, nr: 0, way: 1 }, 4)].into(),
         }
     }
 
@@ -168,6 +176,7 @@ mod tests {
         assert_eq!(calls(&all), u64::from(many) * 3 + 5);
         assert_eq!(all.errors.values().sum::<u64>(), u64::from(many) + 1);
         assert_eq!(all.wakes.values().sum::<u64>(), 2 * (u64::from(many) + 1));
+        assert_eq!((all.ways.len(), all.ways.values().sum::<u64>()), (3, 4 * (u64::from(many) + 1)));
         // The last is still there, and is told by itself; the wakers of the others are merged.
         let several = all.wakes.keys().filter(|key| key.waker == WakeKey::MANY).count();
         assert_eq!((several, all.wakes.len()), (2, 3));

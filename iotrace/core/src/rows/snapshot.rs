@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey};
+use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey, WayKey};
 use serde::{Deserialize, Serialize};
 
 use crate::rows::sums::{Coarse, Open, Row, Snapshot};
@@ -13,6 +13,8 @@ pub struct SnapshotOnTape {
     rows: Vec<RowOnTape>,
     errors: Vec<ErrorOnTape>,
     wakes: Vec<WakeOnTape>,
+    #[serde(default)]
+    ways: Vec<WayOnTape>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +48,14 @@ struct WakeOnTape {
     nr: u32,
     waker: u32,
     by_socket: u32,
+    times: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct WayOnTape {
+    tgid: u32,
+    nr: u16,
+    way: u16,
     times: u64,
 }
 
@@ -134,6 +144,11 @@ impl SnapshotOnTape {
             rows: rows.into_iter().map(|(key, row)| RowOnTape::of(key, row)).collect(),
             errors: errors.collect(),
             wakes: wakes.collect(),
+            ways: snapshot
+                .ways
+                .iter()
+                .map(|(key, times)| WayOnTape { tgid: key.tgid, nr: key.nr, way: key.way, times: *times })
+                .collect(),
         }
     }
 
@@ -153,6 +168,11 @@ impl SnapshotOnTape {
                     let WakeOnTape { tgid, nr, waker, by_socket, times } = *one;
                     (WakeKey { tgid, nr, waker, by_socket }, times)
                 })
+                .collect(),
+            ways: self
+                .ways
+                .iter()
+                .map(|one| (WayKey { tgid: one.tgid, nr: one.nr, way: one.way }, one.times))
                 .collect(),
         }
     }

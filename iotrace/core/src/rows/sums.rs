@@ -1,8 +1,9 @@
 //! Sums of the kernel as plain data, and what happened between two readings.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
-use iotrace_ebpf::abi::{AGG_BUCKETS, Agg, AggKey, Buckets, ErrorKey, WakeKey};
+use iotrace_ebpf::abi::{AGG_BUCKETS, Agg, AggKey, Buckets, ErrorKey, WakeKey, WayKey};
 use iotrace_ebpf::book::{Distribution, Sums};
 use iotrace_ebpf::hist::{COARSE_ERROR, coarse, coarse_lower, coarse_upper};
 
@@ -17,35 +18,29 @@ pub struct Snapshot {
     pub errors: HashMap<ErrorKey, u64>,
     /// Number of wake-ups that ended sleeps.
     pub wakes: HashMap<WakeKey, u64>,
+    /// Number of transfers by the way they came; a sample, see [`iotrace_ebpf::abi::WAYS_ALL`].
+    pub ways: HashMap<WayKey, u64>,
 }
 
 impl Snapshot {
     /// What happened since `before`.
     pub fn since(&self, before: &Snapshot) -> Snapshot {
-        let counts = |now: u64, then: Option<&u64>| now.saturating_sub(then.copied().unwrap_or(0));
+        let row = |(key, row): (&AggKey, &Row)| {
+            (*key, before.rows.get(key).map_or_else(|| row.clone(), |then| since(row, then)))
+        };
         Snapshot {
-            rows: self
-                .rows
-                .iter()
-                .map(|(key, row)| {
-                    (*key, before.rows.get(key).map_or_else(|| row.clone(), |then| since(row, then)))
-                })
-                .filter(|(_, row)| row.calls > 0)
-                .collect(),
-            errors: self
-                .errors
-                .iter()
-                .map(|(key, now)| (*key, counts(*now, before.errors.get(key))))
-                .filter(|(_, times)| *times > 0)
-                .collect(),
-            wakes: self
-                .wakes
-                .iter()
-                .map(|(key, now)| (*key, counts(*now, before.wakes.get(key))))
-                .filter(|(_, times)| *times > 0)
-                .collect(),
+            rows: self.rows.iter().map(row).filter(|(_, row)| row.calls > 0).collect(),
+            errors: counts_since(&self.errors, &before.errors),
+            wakes: counts_since(&self.wakes, &before.wakes),
+            ways: counts_since(&self.ways, &before.ways),
         }
     }
+}
+
+/// What each count has now that it had not before; counts that have not changed are left out.
+fn counts_since<K: Copy + Eq + Hash>(now: &HashMap<K, u64>, before: &HashMap<K, u64>) -> HashMap<K, u64> {
+    let delta = |(key, now): (&K, &u64)| (*key, now.saturating_sub(before.get(key).copied().unwrap_or(0)));
+    now.iter().map(delta).filter(|(_, times)| *times > 0).collect()
 }
 
 /// A call that is open.

@@ -1,4 +1,4 @@
-use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey};
+use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey, WayKey};
 use iotrace_ebpf::book::Distribution;
 
 use super::*;
@@ -28,6 +28,7 @@ fn snapshot() -> Snapshot {
         rows: [(key, row)].into(),
         errors: [(ErrorKey { row: key, errno: 104 }, 3)].into(),
         wakes: [(WakeKey { tgid: 7, nr: 45, waker: 9, by_socket: 1 }, 4)].into(),
+        ways: [(WayKey { tgid: 7, nr: 45, way: 3 }, 5)].into(),
     }
 }
 

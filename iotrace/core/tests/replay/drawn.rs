@@ -153,7 +153,7 @@ impl Open {
     pub fn sleeps(mut self, out: u64, waking: u64, back: u64) -> Self {
         self.span.switch_out(out, Off::Wait);
         self.span.switch_in(back, waking);
-        self.record.wake = Wake { at: waking, sock: SOCK, ready: waking - 2, tid: 99, reserved: 0 };
+        self.record.wake = Wake { at: waking, sock: SOCK, ready: waking - 2, tid: 99, context: 0 };
         self
     }
 

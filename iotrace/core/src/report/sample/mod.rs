@@ -37,6 +37,7 @@ pub fn call(syscall: &str, role: Role, calls: u64, parts: [u64; 5], copy_source:
         fd: None,
         calls,
         bytes: if moved { 200 * 1024 } else { 0 },
+        returned: if role == Role::Readiness { calls } else { 0 },
         errors: BTreeMap::new(),
         timeouts: 0,
         restarts: 0,

@@ -1,7 +1,7 @@
 //! The rows of calls of a run or process: where the calls spent their time.
 
 use super::grid::{Column, grid};
-use crate::domain::{CopySource, Direction, WaitsFor};
+use crate::domain::{CopySource, Direction, Role, WaitsFor};
 use crate::report::bar::{PARTS, bar};
 use crate::report::facts::{mark, role, thread};
 use crate::report::page::{Page, clip, fit};
@@ -81,6 +81,17 @@ fn who(call: &Call) -> String {
     }
 }
 
+/// What a call returns a number of.
+fn returns(call: &Call) -> &'static str {
+    match (call.role, call.syscall.as_str()) {
+        (Role::Readiness, _) => "event",
+        (_, "io_getevents" | "io_pgetevents") => "completion",
+        (_, "rt_sigtimedwait") => "signal",
+        (Role::Data, _) => "message",
+        (Role::Completion | Role::Submit, _) => "request",
+    }
+}
+
 fn notes(call: &Call, unit: Unit) -> Vec<String> {
     let mut notes: Vec<String> =
         call.fd.iter().map(|fd| clip(&format!("{} {}", fd.kind, fd.name), 60)).collect();
@@ -94,6 +105,9 @@ fn notes(call: &Call, unit: Unit) -> Vec<String> {
     notes.extend(counted.iter().filter(|(times, _)| *times > 0).map(|(times, noun)| plural(*times, noun)));
     if call.slept_calls > 0 {
         notes.push(format!("{} slept", count(call.slept_calls)));
+    }
+    if call.returned > 0 {
+        notes.push(plural(call.returned, returns(call)));
     }
     if call.bytes > 0 {
         notes.push(bytes(call.bytes));

@@ -28,7 +28,7 @@ fn call(tid: u32, nr: u32, enter: u64, ret: i64, [wait, runq, copy, work]: [u64;
 fn slept(call: CallRecord, sock: u64) -> CallRecord {
     let last_in = call.enter + call.parts.wait + call.parts.runq;
     let wake = Wake { at: last_in - call.parts.runq, sock, tid: 9, ..Wake::default() };
-    CallRecord { last_in, wake, sleeps: 1, ..call }
+    CallRecord { last_in, wake, sock, sleeps: 1, ..call }
 }
 
 /// Calls of many kinds, as they are recorded.
@@ -121,6 +121,7 @@ fn recorded_calls_become_the_rows_that_the_kernel_would_have() {
     let many = Row {
         calls: 1,
         bytes: 300,
+        returned: 3,
         parts: Parts { total: 1700, wait: 700, copy: 150, work: 850, ..Parts::default() },
         windows: 1,
         bound_ns: 1000,
