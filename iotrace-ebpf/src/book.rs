@@ -4,7 +4,9 @@
 //! window that a copy must lie in, the codes of a restart, and which calls copy nothing at all stand here once.
 
 use crate::abi::errno::{EAGAIN, is_restart};
-use crate::abi::traits::{COUNT, IN, MESSAGES, OUT, PAST, READINESS, SOCKET, SUBMIT_READS};
+use crate::abi::traits::{
+    COUNT, IN, MESSAGES, OUT, PAST, READINESS, REQUESTS, SIGNAL, SOCKET, SUBMIT, SUBMIT_READS,
+};
 use crate::abi::{CallRecord, WakeKey};
 use crate::span::Parts;
 
@@ -57,7 +59,7 @@ pub trait Distribution {
 pub struct Sums<D> {
     /// Calls.
     pub calls: u64,
-    /// Bytes moved; of calls that move none, what they returned.
+    /// Bytes moved.
     pub bytes: u64,
     /// Where their time went, ns, floors of marked copies subtracted.
     pub parts: Parts,
@@ -87,6 +89,8 @@ pub struct Sums<D> {
     pub pickups: u64,
     /// How long that data had been ready when those calls started, all together, ns.
     pub pickup_ns: u64,
+    /// Events, messages, requests or signals that the calls returned ([`returned`]).
+    pub returned: u64,
     /// Wait plus run queue of each call.
     pub phase1: D,
     /// Copy of each call that moved data.
@@ -128,6 +132,7 @@ impl<D> Sums<D> {
         number(&mut self.restarts, other.restarts);
         number(&mut self.pickups, other.pickups);
         number(&mut self.pickup_ns, other.pickup_ns);
+        number(&mut self.returned, other.returned);
         distribution(&mut self.phase1, &other.phase1);
         distribution(&mut self.phase2, &other.phase2);
         distribution(&mut self.latency, &other.latency);
@@ -138,7 +143,7 @@ impl<D> Sums<D> {
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// With a count, bytes, or simply well.
+    /// Well, with this many bytes moved.
     Done(u64),
     /// With a count of 0: timed out, or nothing was there.
     Empty,
@@ -150,7 +155,18 @@ pub enum Outcome {
     Failed(i64),
 }
 
-/// How a call ended, by what it returned. `Done` has bytes where the call moves data, else what it returned.
+/// How many events, messages, requests or signals a call returned: what a call that counts one of these returned, 1
+/// for a signal that was taken, and 0 for every other call. A call that timed out or failed returned none.
+#[inline(always)]
+pub fn returned(call: &impl Finished) -> u64 {
+    let (ret, traits) = (call.ret(), call.traits());
+    if ret <= 0 || traits & (COUNT | MESSAGES | SUBMIT | REQUESTS | SIGNAL) == 0 {
+        return 0;
+    }
+    if traits & SIGNAL != 0 { 1 } else { ret as u64 }
+}
+
+/// How a call ended, by what it returned. `Done` has the bytes of a call that moves data, else 0.
 #[inline(always)]
 pub fn outcome(call: &impl Finished) -> Outcome {
     let (ret, traits) = (call.ret(), call.traits());
@@ -159,6 +175,7 @@ pub fn outcome(call: &impl Finished) -> Outcome {
         _ if is_restart(ret) => Outcome::Restart,
         _ if ret < 0 => Outcome::Failed(-ret),
         0 if traits & COUNT != 0 => Outcome::Empty,
+        _ if traits & (IN | OUT) == 0 => Outcome::Done(0),
         _ if traits & MESSAGES != 0 => Outcome::Done(call.recv_bytes()),
         _ => Outcome::Done(ret as u64),
     }
@@ -267,9 +284,10 @@ pub fn add<D: Distribution>(row: &mut Sums<D>, call: &impl Finished, moved: &Mov
     row.sleeps += u64::from(call.sleeps());
     row.locks += u64::from(call.locks());
     row.preempts += u64::from(call.preempts());
+    row.returned += returned(call);
     let outcome = outcome(call);
     match outcome {
-        Outcome::Done(amount) => row.bytes += amount,
+        Outcome::Done(bytes) => row.bytes += bytes,
         Outcome::Again => row.again += 1,
         Outcome::Restart => row.restarts += 1,
         Outcome::Failed(_) => row.errors += 1,

@@ -129,6 +129,26 @@ fn a_call_ends_in_exactly_one_way() {
 }
 
 #[test]
+fn what_a_call_returned_is_counted_apart_from_bytes() {
+    for (name, ret, returned, bytes) in [
+        ("epoll_wait", 20, 20, 0),
+        ("poll", 0, 0, 0),
+        ("io_uring_enter", 128, 128, 0),
+        ("io_submit", 3, 3, 0),
+        ("io_getevents", 7, 7, 0),
+        ("recvmmsg", 2, 2, 0),
+        ("rt_sigtimedwait", 29, 1, 0),
+        ("futex", 0, 0, 0),
+        ("epoll_wait", -4, 0, 0),
+        ("read", 100, 0, 100),
+        ("splice", 100, 0, 100),
+    ] {
+        let (row, _) = booked(name, &call(ret), 0);
+        assert_eq!((row.returned, row.bytes), (returned, bytes), "{name} {ret}");
+    }
+}
+
+#[test]
 fn the_parts_of_a_row_add_up_to_its_total() {
     let mut one = CallRecord { copies: 1, sleeps: 1, pickup: 31, ..call(8) };
     one.parts = Parts { total: 1000, wait: 200, lock: 50, runq: 100, copy: 400, work: 250 };

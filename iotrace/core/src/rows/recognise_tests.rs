@@ -17,6 +17,7 @@ fn call(name: &str, calls: u64, sleeps: u64, again: u64) -> Call {
         fd: None,
         calls,
         bytes: 0,
+        returned: 0,
         errors,
         timeouts: 0,
         restarts: 0,

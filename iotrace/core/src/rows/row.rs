@@ -76,6 +76,7 @@ pub fn call<D: Shown>(row: &Sums<D>, facts: Facts) -> Call {
         fd,
         calls: row.calls,
         bytes: if role == Role::Data { row.bytes } else { 0 },
+        returned: row.returned,
         errors: errors
             .into_iter()
             .chain(again)

@@ -219,8 +219,11 @@ pub struct Call {
     pub fd: Option<Fd>,
     /// Number of calls that returned in the observed time.
     pub calls: u64,
-    /// Bytes that the calls returned (data calls only).
+    /// Bytes that the calls moved to or from the process; 0 for calls that move none.
     pub bytes: u64,
+    /// Events, messages, requests or signals that the calls returned; 0 for calls that return none of these.
+    #[serde(default)]
+    pub returned: u64,
     /// Number of calls that failed, by name of the error.
     pub errors: BTreeMap<String, u64>,
     /// Readiness and completion calls that timed out: they returned nothing.

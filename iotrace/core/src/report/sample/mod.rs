@@ -37,6 +37,7 @@ pub fn call(syscall: &str, role: Role, calls: u64, parts: [u64; 5], copy_source:
         fd: None,
         calls,
         bytes: if moved { 200 * 1024 } else { 0 },
+        returned: if moved { 0 } else { calls },
         errors: BTreeMap::new(),
         timeouts: 0,
         restarts: 0,

@@ -119,6 +119,7 @@ fn recorded_calls_become_the_rows_that_the_kernel_would_have() {
     let many = Row {
         calls: 1,
         bytes: 300,
+        returned: 3,
         parts: Parts { total: 1700, wait: 700, copy: 150, work: 850, ..Parts::default() },
         windows: 1,
         bound_ns: 1000,
