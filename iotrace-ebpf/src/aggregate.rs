@@ -103,8 +103,8 @@ fn failed(key: &AggKey, errno: i64) {
 fn woken(call: &Done<'_>) {
     let task = call.task;
     let known = task.wake.at == call.closed.woken;
-    let by_socket = known && task.wake.sock != 0;
-    let waker = book::waker(call, known.then_some(task.wake.tid), by_socket);
+    let waker = book::waker(call, known.then_some(task.wake.tid));
+    let by_socket = known && task.wake.sock != 0 && waker != WakeKey::TIMER;
     let key = WakeKey { tgid: task.tgid, nr: task.nr, waker, by_socket: u32::from(by_socket) };
     match WAKES.get_ptr_mut(key) {
         // SAFETY: the value belongs to this CPU.
@@ -174,5 +174,25 @@ impl Finished for Done<'_> {
     #[inline(always)]
     fn pickup(&self) -> u64 {
         self.task.pickup
+    }
+    #[inline(always)]
+    fn arg1(&self) -> u64 {
+        self.task.arg1
+    }
+    #[inline(always)]
+    fn arg2(&self) -> u64 {
+        self.task.arg2
+    }
+    #[inline(always)]
+    fn arg3(&self) -> u64 {
+        self.task.arg3
+    }
+    #[inline(always)]
+    fn restarts(&self) -> u32 {
+        self.task.restarts
+    }
+    #[inline(always)]
+    fn flags(&self) -> u32 {
+        self.task.flags
     }
 }

@@ -103,7 +103,7 @@ pub struct CallRecord {
     pub enter: u64,
     /// Where the time of the call went.
     pub parts: Parts,
-    /// What `sys_exit` returned, the kernel-internal restart codes included.
+    /// What the program got, `EINTR` included; a kernel-internal restart code where a signal ended the thread in it.
     pub ret: i64,
     /// Syscall number.
     pub nr: u32,
@@ -147,6 +147,18 @@ pub struct CallRecord {
     pub pickup: u64,
     /// Floors of the marked copies, ns; 0 where none were set.
     pub floors: u64,
+    /// Second argument.
+    pub arg1: u64,
+    /// Times that the kernel entered it again, unseen by the program.
+    pub restarts: u32,
+    /// What it was beside its arguments: bits of [`call_flags`].
+    pub flags: u32,
+}
+
+/// What a call was beside its arguments; bits of a mask.
+pub mod call_flags {
+    /// It was denied: a filter (seccomp) answered it before it began. Its time is not known, and 0 here.
+    pub const DENIED: u32 = 1;
 }
 
 /// A data call that returned `EAGAIN` without ever leaving the CPU, in or before it: a spinning reader

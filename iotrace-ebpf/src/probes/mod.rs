@@ -1,11 +1,14 @@
 //! The programs, one file for each family of tracepoints.
 
 mod again;
+mod close;
 mod copy;
+mod decode;
 mod exact;
 mod floor;
 mod io_uring;
 mod ready;
+mod restart;
 mod sched;
 mod signal;
 mod stand_in;

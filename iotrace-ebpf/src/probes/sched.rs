@@ -5,6 +5,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::{Field, Stat, Wake, fault, mode};
 use iotrace_ebpf::span::Off;
 
+use super::close::close_now;
 use super::ready::remember;
 use crate::maps::{MODE, SOCKS, TGIDS, count, is_listed, list};
 use crate::task::{Task, announce, arg, current, find, just_ready, mark, now, read, tid_of};
@@ -98,6 +99,8 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
         threads::remove(before);
     }
     if let Some(task) = current() {
+        // It is in no traced call but this one, `execve`.
+        task.settled = 1;
         announce(task);
     }
     0
@@ -116,7 +119,12 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 pub fn ended(address: u64, tid: u32) {
     if let Some(task) = find(tid) {
         if task.span.is_open() {
-            count(Stat::EndedInCall);
+            if task.restarting != 0 {
+                // A signal ends the thread in the call, whose end was seen.
+                close_now(task, -i64::from(task.restarting));
+            } else {
+                count(Stat::EndedInCall);
+            }
         }
         threads::remove(tid);
     }

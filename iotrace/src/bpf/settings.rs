@@ -210,6 +210,12 @@ const PATHS: &[(Field, &str, &[&str])] = &[
     (Field::FileDentry, "file", &["f_path.dentry", "__f_path.dentry"]),
     (Field::DentryName, "dentry", &["d_name.name", "__d_name.name"]),
     (Field::FileOps, "file", &["f_op"]),
+    (Field::TaskStatus, "task_struct", &["thread_info.status"]),
+    (Field::TaskStart, "task_struct", &["start_time"]),
+    (Field::TaskSeccomp, "task_struct", &["seccomp.mode"]),
+    (Field::TaskRestart, "task_struct", &["restart_block.fn"]),
+    (Field::ActionHandler, "k_sigaction", &["sa.sa_handler"]),
+    (Field::ActionFlags, "k_sigaction", &["sa.sa_flags"]),
 ];
 
 fn offset_of(btf: &Btf, (_, structure, paths): &(Field, &str, &[&str])) -> Option<u32> {

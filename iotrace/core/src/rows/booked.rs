@@ -43,8 +43,8 @@ pub fn book(sums: &mut Snapshot, call: &CallRecord, by: By, prices: Prices) -> A
     }
     if call.wake.at != 0 {
         // A wake-up whose thread is not known has 0 in both fields, which is what the kernel counts it under.
-        let by_socket = call.wake.sock != 0;
-        let waker = book::waker(&recorded, Some(call.wake.tid), by_socket);
+        let waker = book::waker(&recorded, Some(call.wake.tid));
+        let by_socket = call.wake.sock != 0 && waker != WakeKey::TIMER;
         let key = WakeKey { tgid: call.head.tgid, nr: call.nr, waker, by_socket: u32::from(by_socket) };
         *sums.wakes.entry(key).or_default() += 1;
     }

@@ -32,7 +32,11 @@ impl Longest {
             }
             self.calls.pop_first();
         }
-        let failed = call.ret < 0 && !errno::is_restart(call.ret);
+        let error = match call.ret {
+            0.. => None,
+            code if errno::is_restart(code) => Some("killed".to_owned()),
+            code => Some(syscall::errno_name(-code)),
+        };
         let long = LongCall {
             at_ns: entry.enter().saturating_sub(started),
             tid: call.head.tid,
@@ -40,7 +44,7 @@ impl Longest {
             fd: syscall::has_descriptor(call.nr).then_some(call.fd),
             calls: entry.count,
             returned: call.ret,
-            error: failed.then(|| syscall::errno_name(-call.ret)),
+            error,
             total_ns: parts.total,
             wait_ns: parts.wait,
             lock_ns: parts.lock,

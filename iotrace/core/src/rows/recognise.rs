@@ -105,10 +105,10 @@ impl Counts {
             let mine: Vec<&Call> =
                 calls.iter().filter(|call| names.contains(&call.syscall.as_str())).collect();
             let waits: u64 = mine.iter().map(|call| call.calls).sum();
-            let empty: u64 = mine.iter().map(|call| call.timeouts).sum();
+            let empty: u64 = mine.iter().map(|call| call.timeouts + call.empty).sum();
             let returned: u64 = mine
                 .iter()
-                .map(|call| call.calls - call.timeouts.min(call.calls) - failed(call).min(call.calls))
+                .map(|call| call.calls.saturating_sub(call.timeouts + call.empty + failed(call)))
                 .sum();
             (waits > 0).then_some((model, returned as f64, empty as f64, waits as f64))
         };
@@ -117,7 +117,7 @@ impl Counts {
         Self {
             reads: count(&input, &|call| call.calls - failed(call).min(call.calls)),
             slept: count(&input, &|call| call.sleeps.min(call.calls)),
-            again: count(&input, &|call| call.errors.get("EAGAIN").copied().unwrap_or(0)),
+            again: count(&input, &Call::not_yet),
             file_reads: count(&on_file, &|call| call.calls),
             readiness: [
                 readiness(&["select", "pselect6"], "select"),

@@ -1,7 +1,7 @@
 //! The rows of calls of a run or process: where the calls spent their time.
 
 use super::grid::{Column, grid};
-use crate::domain::{CopySource, Direction, WaitsFor};
+use crate::domain::{CopySource, Direction, Role, WaitsFor};
 use crate::report::bar::{PARTS, bar};
 use crate::report::facts::{mark, role, thread};
 use crate::report::page::{Page, clip, fit};
@@ -88,10 +88,23 @@ fn notes(call: &Call, unit: Unit) -> Vec<String> {
         None => {}
     }
     notes.extend(call.errors.iter().map(|(error, &times)| format!("{} {error}", count(times))));
+    let said = |times: u64, what: &str| (times > 0).then(|| format!("{} {what}", count(times)));
+    notes.extend(said(call.denied, "denied"));
     let counted = [(call.timeouts, "timeout"), (call.restarts, "restart"), (call.sleeps, "sleep")];
     notes.extend(counted.iter().filter(|(times, _)| *times > 0).map(|(times, noun)| plural(*times, noun)));
+    notes.extend(said(call.empty, "returned nothing at once"));
+    let what = match call.role {
+        Role::Readiness => "event",
+        Role::Completion => "completion",
+        Role::Submit => "request",
+        Role::Data => "message",
+    };
+    notes.extend((call.returned > 0).then(|| format!("{} returned", plural(call.returned, what))));
     if call.bytes > 0 {
         notes.push(bytes(call.bytes));
+    }
+    if call.peeked_bytes > 0 {
+        notes.push(format!("{} peeked", bytes(call.peeked_bytes)));
     }
     if let Some(phase2) = &call.phase2
         && call.copy_source != CopySource::None
