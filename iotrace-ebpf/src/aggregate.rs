@@ -3,7 +3,7 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use iotrace_ebpf::abi::traits::{REQUESTS, enter_waits};
-use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, Agg, AggKey, ErrorKey, Stat, WakeKey, facts, per};
+use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, Agg, AggKey, ErrorKey, Stat, WakeKey, call_flags, per};
 use iotrace_ebpf::book::{self, Finished, Outcome, Prices};
 use iotrace_ebpf::span::Parts;
 
@@ -26,8 +26,6 @@ pub struct Closed {
     pub last_in: u64,
     /// When the wake-up was that ended its last sleep; 0: it did not sleep.
     pub woken: u64,
-    /// Bits of `abi::facts`.
-    pub facts: u32,
 }
 
 /// A finished call as [`book`] reads it: the state of its thread, and how it ended.
@@ -43,7 +41,7 @@ pub fn add(task: &mut Task, closed: &Closed) {
     if closed.parts.total < MIN_NS.load() {
         return;
     }
-    let key = key(task, closed.facts);
+    let key = key(task);
     let Some(row) = row(&key, task) else {
         count(Stat::RowsFull);
         return;
@@ -65,7 +63,7 @@ pub fn add(task: &mut Task, closed: &Closed) {
 }
 
 #[inline(always)]
-fn key(task: &Task, known: u32) -> AggKey {
+fn key(task: &Task) -> AggKey {
     let waits = task.traits & REQUESTS != 0 && enter_waits(task.arg2, task.arg3);
     let per = PER.load();
     AggKey {
@@ -74,7 +72,7 @@ fn key(task: &Task, known: u32) -> AggKey {
         tid: if per == per::THREAD { task.tid } else { 0 },
         nr: task.nr
             | if waits { AGG_WAITS } else { 0 }
-            | if known & facts::INPUT != 0 { AGG_INPUT } else { 0 },
+            | if task.flags & call_flags::INPUT != 0 { AGG_INPUT } else { 0 },
         fd: if per == per::FD && task.file_id != 0 { task.fd } else { -1 },
     }
 }
@@ -188,7 +186,23 @@ impl Finished for Done<'_> {
         self.task.pickup
     }
     #[inline(always)]
-    fn facts(&self) -> u32 {
-        self.closed.facts
+    fn arg1(&self) -> u64 {
+        self.task.arg1
+    }
+    #[inline(always)]
+    fn arg2(&self) -> u64 {
+        self.task.arg2
+    }
+    #[inline(always)]
+    fn arg3(&self) -> u64 {
+        self.task.arg3
+    }
+    #[inline(always)]
+    fn restarts(&self) -> u32 {
+        self.task.restarts
+    }
+    #[inline(always)]
+    fn flags(&self) -> u32 {
+        self.task.flags
     }
 }

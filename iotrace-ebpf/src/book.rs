@@ -3,51 +3,16 @@
 //! The same lines run in the probes, where `trace` sums up, and in user space, where `run` sums up records. So the
 //! window that a copy must lie in, the codes of a restart, and which calls copy nothing at all stand here once.
 
-use crate::abi::errno::{EAGAIN, is_restart};
-use crate::abi::traits::{
-    COUNT, IN, MESSAGES, OUT, PAST, READINESS, REQUESTS, SIGNAL, SOCKET, SUBMIT, SUBMIT_READS,
-};
-use crate::abi::{CallRecord, Wake, WakeKey, context, facts};
-use crate::span::Parts;
+mod finished;
 
-/// A finished call. In the kernel it lies in the state of its thread, in user space in a record; each field is read
-/// only where it is needed.
-pub trait Finished {
-    /// What the syscall is: bits of [`crate::abi::traits`].
-    fn traits(&self) -> u32;
-    /// What it returned; negative: an error, or a restart code.
-    fn ret(&self) -> i64;
-    /// When it was entered, ns.
-    fn enter(&self) -> u64;
-    /// When it returned, ns.
-    fn exit(&self) -> u64;
-    /// When its thread was switched in last, in or before it, ns.
-    fn last_in(&self) -> u64;
-    /// Where its time went, floors not yet subtracted from the copy.
-    fn parts(&self) -> &Parts;
-    /// Sleeps for data.
-    fn sleeps(&self) -> u32;
-    /// Sleeps for a disk.
-    fn disks(&self) -> u32;
-    /// Other sleeps.
-    fn locks(&self) -> u32;
-    /// Times it lost the CPU while runnable.
-    fn preempts(&self) -> u32;
-    /// Copies between marks.
-    fn copies(&self) -> u32;
-    /// Floors of those copies, ns.
-    fn floors(&self) -> u64;
-    /// The last `sock_recv_length` in it, ns; 0: none.
-    fn recv_at(&self) -> u64;
-    /// Bytes that `sock_recv_length` counted in it.
-    fn recv_bytes(&self) -> u64;
-    /// Its socket, where a mark named one; 0: none did.
-    fn sock(&self) -> u64;
-    /// How long data had been ready when the call started, ns, plus one; 0: not known.
-    fn pickup(&self) -> u64;
-    /// Bits of [`crate::abi::facts`].
-    fn facts(&self) -> u32;
-}
+pub use self::finished::{Finished, Recorded};
+use crate::abi::errno::{EAGAIN, ETIME, ETIMEDOUT, is_restart};
+use crate::abi::traits::{
+    COUNT, FLAGS_FOURTH, FLAGS_THIRD, IN, LEAST, MESSAGES, OUT, PAST, REQUESTS, SIGNAL, SOCKET, SUBMIT,
+    SUBMIT_READS, WAITS, message,
+};
+use crate::abi::{Wake, WakeKey, call_flags, context};
+use crate::span::Parts;
 
 /// Counts of values by bucket.
 pub trait Distribution {
@@ -87,11 +52,11 @@ pub struct Sums<D> {
     pub again: u64,
     /// Calls that failed otherwise.
     pub errors: u64,
-    /// Calls that return a count and returned 0.
+    /// Calls that return a count, and returned 0 without having waited.
     pub empty: u64,
-    /// Calls that return a count, slept, and returned 0.
-    pub empty_slept: u64,
-    /// Calls the kernel will enter again.
+    /// Calls that waited until their time was up ([`timed_out`]), whatever they returned then.
+    pub timeouts: u64,
+    /// Times that the kernel entered a call again, unseen by the program.
     pub restarts: u64,
     /// Calls that read data whose time of readiness is known.
     pub pickups: u64,
@@ -99,6 +64,10 @@ pub struct Sums<D> {
     pub pickup_ns: u64,
     /// Events, messages, requests or signals that the calls returned ([`returned`]).
     pub returned: u64,
+    /// Bytes that were copied and stayed in the socket (`MSG_PEEK`).
+    pub peeked_bytes: u64,
+    /// Calls that a filter answered before they began.
+    pub denied: u64,
     /// Wait and run queue of each call, and disk where it is no output: that sleeps for a disk in the copy.
     pub phase1: D,
     /// Copy of each call that moved data.
@@ -139,11 +108,13 @@ impl<D> Sums<D> {
         number(&mut self.again, other.again);
         number(&mut self.errors, other.errors);
         number(&mut self.empty, other.empty);
-        number(&mut self.empty_slept, other.empty_slept);
+        number(&mut self.timeouts, other.timeouts);
         number(&mut self.restarts, other.restarts);
         number(&mut self.pickups, other.pickups);
         number(&mut self.pickup_ns, other.pickup_ns);
         number(&mut self.returned, other.returned);
+        number(&mut self.peeked_bytes, other.peeked_bytes);
+        number(&mut self.denied, other.denied);
         distribution(&mut self.phase1, &other.phase1);
         distribution(&mut self.phase2, &other.phase2);
         distribution(&mut self.latency, &other.latency);
@@ -156,12 +127,12 @@ impl<D> Sums<D> {
 pub enum Outcome {
     /// Well, with this many bytes moved.
     Done(u64),
-    /// With a count of 0: timed out, or nothing was there.
+    /// With a count of 0: its time was up, or nothing was there.
     Empty,
     /// `EAGAIN`
     Again,
-    /// The kernel will enter it again, or make an `EINTR` of it behind `sys_exit`.
-    Restart,
+    /// Not at all: a signal ended its thread.
+    Unfinished,
     /// With this error, positive.
     Failed(i64),
 }
@@ -171,25 +142,67 @@ pub enum Outcome {
 #[inline(always)]
 pub fn returned(call: &impl Finished) -> u64 {
     let (ret, traits) = (call.ret(), call.traits());
-    if ret <= 0 || traits & (COUNT | MESSAGES | SUBMIT | REQUESTS | SIGNAL) == 0 {
+    if ret <= 0
+        || call.flags() & call_flags::DENIED != 0
+        || traits & (COUNT | MESSAGES | SUBMIT | REQUESTS | SIGNAL) == 0
+    {
         return 0;
     }
     if traits & SIGNAL != 0 { 1 } else { ret as u64 }
 }
 
-/// How a call ended, by what it returned. `Done` has the bytes of a call that moves data, else 0.
+/// The flags of a receive, by its traits and its third and fourth argument: bits of [`message`].
+#[inline(always)]
+pub fn message_flags(traits: u32, arg2: u64, arg3: u64) -> u64 {
+    match traits & (FLAGS_THIRD | FLAGS_FOURTH) {
+        FLAGS_FOURTH => arg3,
+        FLAGS_THIRD => arg2,
+        _ => 0,
+    }
+}
+
+/// Whether a call waited until its time was up: the timeout that it was given, or that of its socket (`SO_RCVTIMEO`,
+/// `SO_SNDTIMEO`). One that did not sleep did not wait.
+#[inline(always)]
+pub fn timed_out(call: &impl Finished) -> bool {
+    let (ret, traits) = (call.ret(), call.traits());
+    if call.sleeps() == 0 {
+        return false;
+    }
+    match ret {
+        // A descriptor that does not block makes nobody sleep.
+        _ if ret == -EAGAIN => true,
+        _ if ret == -ETIME => traits & REQUESTS != 0,
+        _ if ret == -ETIMEDOUT => traits & WAITS != 0,
+        0 => traits & COUNT != 0,
+        _ => ret > 0 && traits & LEAST != 0 && (ret as u64) < call.arg1(),
+    }
+}
+
+/// How a call ended, by what the program got. `Done` has the bytes of a call that moves data, else 0.
 #[inline(always)]
 pub fn outcome(call: &impl Finished) -> Outcome {
     let (ret, traits) = (call.ret(), call.traits());
     match ret {
         _ if ret == -EAGAIN => Outcome::Again,
-        _ if is_restart(ret) => Outcome::Restart,
+        _ if is_restart(ret) => Outcome::Unfinished,
         _ if ret < 0 => Outcome::Failed(-ret),
         0 if traits & COUNT != 0 => Outcome::Empty,
-        _ if traits & (IN | OUT) == 0 => Outcome::Done(0),
-        _ if traits & MESSAGES != 0 => Outcome::Done(call.recv_bytes()),
-        _ => Outcome::Done(ret as u64),
+        _ if traits & (IN | OUT) == 0 || call.flags() & call_flags::DENIED != 0 => Outcome::Done(0),
+        _ => Outcome::Done(bytes(call, ret as u64)),
     }
+}
+
+/// Bytes that a data call moved which returned `ret`.
+#[inline(always)]
+fn bytes(call: &impl Finished, ret: u64) -> u64 {
+    let traits = call.traits();
+    let flags = message_flags(traits, call.arg2(), call.arg3());
+    if flags & message::ERRQUEUE != 0 {
+        return 0;
+    }
+    // What a receive with `MSG_TRUNC` copied, the probes have found out.
+    if traits & MESSAGES != 0 || flags & message::TRUNC != 0 { call.recv_bytes() } else { ret }
 }
 
 /// The stretch in which a call without marks must have copied.
@@ -234,7 +247,7 @@ pub enum Moved {
 #[inline(always)]
 pub fn moved(call: &impl Finished) -> Moved {
     let traits = call.traits();
-    if traits & PAST != 0 || call.facts() & facts::DIRECT != 0 {
+    if traits & PAST != 0 || call.flags() & (call_flags::DENIED | call_flags::DIRECT) != 0 {
         return Moved::Nothing;
     }
     if call.copies() > 0 {
@@ -248,7 +261,11 @@ pub fn moved(call: &impl Finished) -> Moved {
         // did not may have handed over a poll request, which moves nothing.
         0 if traits & (MESSAGES | SUBMIT_READS) != 0 && call.sleeps() == 0 => return Moved::Nothing,
         0 if traits & (MESSAGES | SUBMIT_READS) != 0 => 0,
-        0 => call.ret() as u64,
+        0 => match bytes(call, call.ret() as u64) {
+            // Dropped, or no data.
+            0 => return Moved::Nothing,
+            bytes => bytes,
+        },
         counted => counted,
     };
     let parts = call.parts();
@@ -298,16 +315,21 @@ pub fn add<D: Distribution>(row: &mut Sums<D>, call: &impl Finished, moved: &Mov
     row.locks += u64::from(call.locks());
     row.preempts += u64::from(call.preempts());
     row.returned += returned(call);
-    let outcome = outcome(call);
+    row.restarts += u64::from(call.restarts());
+    row.denied += u64::from(call.flags() & call_flags::DENIED);
+    let (timed_out, outcome) = (timed_out(call), outcome(call));
+    row.timeouts += u64::from(timed_out);
     match outcome {
+        Outcome::Done(bytes)
+            if message_flags(call.traits(), call.arg2(), call.arg3()) & message::PEEK != 0 =>
+        {
+            row.peeked_bytes += bytes;
+        }
         Outcome::Done(bytes) => row.bytes += bytes,
         Outcome::Again => row.again += 1,
-        Outcome::Restart => row.restarts += 1,
         Outcome::Failed(_) => row.errors += 1,
-        Outcome::Empty => {
-            row.empty += 1;
-            row.empty_slept += u64::from(call.sleeps() > 0);
-        }
+        Outcome::Empty => row.empty += u64::from(!timed_out),
+        Outcome::Unfinished => {}
     }
     match *moved {
         Moved::Nothing => {}
@@ -346,6 +368,7 @@ pub fn add<D: Distribution>(row: &mut Sums<D>, call: &impl Finished, moved: &Mov
 #[inline(always)]
 pub fn by_socket(call: &impl Finished, wake: &Wake) -> bool {
     wake.sock != 0
+        && !timed_out(call)
         && if call.traits() & (IN | OUT | SUBMIT_READS) != 0 {
             call.traits() & (OUT | PAST) != OUT && wake.sock == call.sock()
         } else {
@@ -357,7 +380,7 @@ pub fn by_socket(call: &impl Finished, wake: &Wake) -> bool {
 /// the thread that was current. `wake` is `None` where that is not known.
 #[inline(always)]
 pub fn waker(call: &impl Finished, wake: Option<&Wake>, by_socket: bool) -> u32 {
-    if call.ret() == 0 && call.traits() & READINESS != 0 && !by_socket {
+    if timed_out(call) {
         return WakeKey::TIMER;
     }
     let Some(wake) = wake else { return 0 };
@@ -369,69 +392,6 @@ pub fn waker(call: &impl Finished, wake: Option<&Wake>, by_socket: bool) -> u32 
         WakeKey::DISK
     } else {
         0
-    }
-}
-
-/// A record, with the traits of its syscall.
-#[derive(Clone, Copy, Debug)]
-pub struct Recorded<'a> {
-    /// The record.
-    pub call: &'a CallRecord,
-    /// Traits of its syscall, as in [`Finished::traits`].
-    pub traits: u32,
-}
-
-impl Finished for Recorded<'_> {
-    fn traits(&self) -> u32 {
-        self.traits
-    }
-    fn ret(&self) -> i64 {
-        self.call.ret
-    }
-    fn enter(&self) -> u64 {
-        self.call.enter
-    }
-    fn exit(&self) -> u64 {
-        self.call.head.at
-    }
-    fn last_in(&self) -> u64 {
-        self.call.last_in
-    }
-    fn parts(&self) -> &Parts {
-        &self.call.parts
-    }
-    fn sleeps(&self) -> u32 {
-        self.call.sleeps
-    }
-    fn disks(&self) -> u32 {
-        self.call.disks
-    }
-    fn locks(&self) -> u32 {
-        self.call.locks
-    }
-    fn preempts(&self) -> u32 {
-        self.call.preempts
-    }
-    fn copies(&self) -> u32 {
-        self.call.copies
-    }
-    fn floors(&self) -> u64 {
-        self.call.floors
-    }
-    fn recv_at(&self) -> u64 {
-        self.call.recv_at
-    }
-    fn recv_bytes(&self) -> u64 {
-        self.call.recv_bytes
-    }
-    fn sock(&self) -> u64 {
-        self.call.sock
-    }
-    fn pickup(&self) -> u64 {
-        self.call.pickup
-    }
-    fn facts(&self) -> u32 {
-        self.call.facts
     }
 }
 

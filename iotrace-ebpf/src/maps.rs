@@ -4,13 +4,13 @@
 
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use iotrace_ebpf::abi::{
     Agg, AggKey, ERRORS_ROOM, ErrorKey, FIELDS, FLOORS_OF, Field, MAX_SYSCALL, MAYBE, STATS, SockState, Stat,
     WAKES_ROOM, WAYS_ROOM, WakeKey, WayKey, mode, sinks,
 };
 use iotrace_ebpf::span::Window;
-use iotrace_ebpf::thread::{SETS, Task, WAYS};
+use iotrace_ebpf::thread::{ParkedKey, SETS, Task, WAYS};
 
 /// How threads of the target are recognised: bits of `abi::mode`.
 #[unsafe(no_mangle)]
@@ -60,6 +60,14 @@ pub static MIN_NS: Global<u64> = Global::new(0);
 /// middle of on this CPU.
 #[unsafe(no_mangle)]
 pub static PREEMPTIBLE: Global<u32> = Global::new(0);
+
+/// 1: this kernel runs 32-bit programs (`CONFIG_IA32_EMULATION`).
+#[unsafe(no_mangle)]
+pub static COMPAT: Global<u32> = Global::new(0);
+
+/// 1: the helper `bpf_get_current_task_btf` is there (5.11).
+#[unsafe(no_mangle)]
+pub static TYPED: Global<u32> = Global::new(0);
 
 /// When observing began, `CLOCK_MONOTONIC` in ns: the earliest start that is known of a call that was open then.
 #[unsafe(no_mangle)]
@@ -121,6 +129,20 @@ pub static OVERFLOWN: Array<u32> = Array::with_max_entries(1, 0);
 /// A zeroed [`Task`] to insert from: too large for the stack of a probe.
 #[map]
 pub static NEW_TASK: Array<Task> = Array::with_max_entries(1, 0);
+
+/// When all probes were attached, ns; 0: they are not yet.
+#[map]
+pub static ATTACHED: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Calls that handlers of signals interrupted, and that are entered again when these return. The oldest make room for
+/// others: a handler may leave by `longjmp`.
+#[map]
+pub static PARKED: LruHashMap<ParkedKey, Task> = LruHashMap::with_max_entries(4096, 0);
+
+/// Calls that began before they were observed and ended in `restart_syscall`, by the address of the function that it went
+/// on in (`task_struct.restart_block.fn`).
+#[map]
+pub static RESUMED: HashMap<u64, u64> = HashMap::with_max_entries(16, 0);
 
 /// Processes of the target (mode `TGIDS`).
 #[map]

@@ -3,6 +3,7 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel,
+    bpf_probe_read_user,
     generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_comm, bpf_get_prandom_u32},
 };
 use aya_ebpf::programs::BtfTracePointContext;
@@ -48,15 +49,36 @@ pub fn current_address() -> u64 {
 /// The state of the current thread, if it belongs to the target. A thread that is seen for the first time gets one.
 #[inline(always)]
 pub fn current() -> Option<&'static mut Task> {
+    target()?.introduced()
+}
+
+/// The current thread, which belongs to the target.
+pub struct Target {
+    /// Its state, if it has one.
+    pub task: Option<&'static mut Task>,
+    pid_tgid: u64,
+}
+
+impl Target {
+    /// Its state; a thread that is seen for the first time gets one.
+    #[inline(always)]
+    pub fn introduced(&mut self) -> Option<&'static mut Task> {
+        match self.task.take() {
+            Some(task) => Some(task),
+            None => introduce(self.pid_tgid),
+        }
+    }
+}
+
+/// The current thread, if it belongs to the target.
+#[inline(always)]
+pub fn target() -> Option<Target> {
     let pid_tgid = bpf_get_current_pid_tgid();
     if excluded(pid_tgid) {
         return None;
     }
-    match find(pid_tgid as u32) {
-        Some(task) => Some(task),
-        None if wanted(pid_tgid) => introduce(pid_tgid),
-        None => None,
-    }
+    let task = find(pid_tgid as u32);
+    (task.is_some() || wanted(pid_tgid)).then_some(Target { task, pid_tgid })
 }
 
 /// The state of the current thread, if it has one; a thread that is seen for the first time gets none.
@@ -171,6 +193,14 @@ pub fn byte_of(ctx: &BtfTracePointContext, n: usize, field: Field) -> u8 {
     unsafe { object.add(maps::offset(field) as usize).read() }
 }
 
+/// A field of eight bytes, as in [`field_of`].
+#[inline(always)]
+pub fn word_of(ctx: &BtfTracePointContext, n: usize, field: Field) -> u64 {
+    let object: *const u8 = ctx.arg(n);
+    // SAFETY: as in `field_of`.
+    unsafe { object.add(maps::offset(field) as usize).cast::<u64>().read() }
+}
+
 /// A field of a kernel object; 0 if it cannot be read.
 #[inline(always)]
 pub fn read<T: Copy + Default + 'static>(object: u64, field: Field) -> T {
@@ -182,4 +212,11 @@ pub fn read<T: Copy + Default + 'static>(object: u64, field: Field) -> T {
 pub fn peek<T: Copy + Default + 'static>(address: u64) -> T {
     // SAFETY: a probe read of a kernel address fails, it does not fault.
     unsafe { bpf_probe_read_kernel(address as *const T) }.unwrap_or_default()
+}
+
+/// What lies at an address of the program; 0 if it cannot be read.
+#[inline(always)]
+pub fn peek_user<T: Copy + Default + 'static>(address: u64) -> T {
+    // SAFETY: a probe read of an address of the program fails, it does not fault.
+    unsafe { bpf_probe_read_user(address as *const T) }.unwrap_or_default()
 }

@@ -34,6 +34,8 @@ pub struct Task {
     pub span: Span,
     /// The last wake-up, in or out of a call.
     pub wake: Wake,
+    /// Second argument of the open call.
+    pub arg1: u64,
     /// Third argument of the open call.
     pub arg2: u64,
     /// Fourth argument of the open call.
@@ -60,6 +62,14 @@ pub struct Task {
     pub file: u64,
     /// What tells that file from every other that had its address or its number; 0: no file.
     pub file_id: u64,
+    /// Where the program's stack pointer was when `sys_exit` left the open call to be entered again: the same
+    /// instruction enters it, with the same stack.
+    pub stack: u64,
+    /// When the open call was parked, ns; of a call that is parked.
+    pub parked_at: u64,
+    /// Descriptors that `reported_by` reported and that this thread has not read empty since: bit n for all of the numbers that
+    /// are n modulo 64.
+    pub reported: u64,
     /// Number of the open call.
     pub nr: u32,
     /// First argument of the open call.
@@ -79,11 +89,49 @@ pub struct Task {
     /// Which call last reported descriptors to this thread, `abi::ways::SELECT` or `POLL`; meaningless while
     /// [`Task::reported`] is 0.
     pub reported_by: u32,
+    /// What the open call is beside its arguments: bits of [`crate::abi::call_flags`].
+    pub flags: u32,
+    /// The positive code with which `sys_exit` left the open call, which the kernel enters again or makes an `EINTR` of;
+    /// 0: it did not.
+    pub restarting: u32,
+    /// Times that the open call was entered again.
+    pub restarts: u32,
+    /// Calls that handlers of signals interrupted, and that are entered again when these return.
+    pub parked: u32,
+    /// 1: a call of the thread was seen to begin or to end, so the end of a call whose beginning was not seen is of one
+    /// that did not begin: it was denied.
+    pub settled: u32,
+    /// Whether the thread is in a call that began before it was observed: one of [`before`].
+    pub before: u32,
     /// Always 0.
     pub reserved: u32,
-    /// Descriptors that it reported and that this thread has not read empty since: bit n for all of the numbers that
-    /// are n modulo 64.
-    pub reported: u64,
+}
+
+/// Values of [`Task::before`].
+pub mod before {
+    /// It is in none.
+    pub const NOT: u32 = 0;
+    /// It is in one that was interrupted since, and goes on.
+    pub const INTERRUPTED: u32 = 1;
+    /// It is in one that went on by `restart_syscall` when it was seen first: which call that is, its number does not
+    /// tell.
+    pub const RESUMED: u32 = 2;
+}
+
+/// Which call is parked: a thread is in at most one with each stack pointer.
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ParkedKey {
+    /// [`Task::stack`]
+    pub stack: u64,
+    /// Thread id.
+    pub tid: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 impl Task {
@@ -91,6 +139,12 @@ impl Task {
     #[inline(always)]
     pub fn head(&self, kind: Kind, at: u64) -> Head {
         Head { kind: kind as u32, tid: self.tid, tgid: self.tgid, reserved: 0, at }
+    }
+
+    /// The key of its open call, should that be parked.
+    #[inline(always)]
+    pub fn parked_key(&self, stack: u64) -> ParkedKey {
+        ParkedKey { stack, tid: self.tid, reserved: 0 }
     }
 
     /// The open call's number, or `u32::MAX`.

@@ -112,13 +112,25 @@ pub enum Field {
     EpitemLink,
     /// `epitem.event.events`
     EpitemEvents,
+    /// `task_struct.thread_info.status`
+    TaskStatus,
+    /// `task_struct.start_time`
+    TaskStart,
+    /// `task_struct.seccomp.mode`
+    TaskSeccomp,
+    /// `task_struct.restart_block.fn`
+    TaskRestart,
+    /// `k_sigaction.sa.sa_handler`
+    ActionHandler,
+    /// `k_sigaction.sa.sa_flags`
+    ActionFlags,
 }
 
 /// Number of kinds of marks that end a copy; each has a floor.
 pub const FLOORS_OF: usize = 5;
 
 /// Number of [`Field`]s.
-pub const FIELDS: usize = Field::EpitemEvents as usize + 1;
+pub const FIELDS: usize = Field::ActionFlags as usize + 1;
 
 /// How a thread is found to belong to the target; bits of a mask.
 pub mod mode {
@@ -211,7 +223,9 @@ pub enum Stat {
     InFlightStartNs = 9,
     /// Threads seen running whose switch-in was missed.
     SwitchUnseen = 10,
+    /// Calls of traced threads by an ABI that is not decoded (x32), or whose arguments could not be read.
+    NotDecoded = 11,
 }
 
 /// Number of [`Stat`]s.
-pub const STATS: u32 = 11;
+pub const STATS: u32 = 12;

@@ -2,9 +2,22 @@
 
 /// `EAGAIN`, positive: nothing there yet.
 pub const EAGAIN: i64 = 11;
-
-/// `EINTR`, positive: a signal ended the call.
+/// `EPERM`, positive.
+pub const EPERM: i64 = 1;
+/// `EINTR`, positive: a handler of a signal ran.
 pub const EINTR: i64 = 4;
+/// `EACCES`, positive.
+pub const EACCES: i64 = 13;
+/// `ENOSYS`, positive: this kernel has no such syscall.
+pub const ENOSYS: i64 = 38;
+/// `ETIME`, positive: the time of an `io_uring_enter` was up.
+pub const ETIME: i64 = 62;
+/// `ETIMEDOUT`, positive: the time of a futex was up.
+pub const ETIMEDOUT: i64 = 110;
+/// `ERESTARTSYS`, positive: entered again, unless a handler without `SA_RESTART` runs.
+pub const ERESTARTSYS: i64 = 512;
+/// `ERESTARTNOINTR`, positive: entered again, whatever handler runs.
+pub const ERESTARTNOINTR: i64 = 513;
 
 /// Whether a return value is one of the kernel's restart codes: `ERESTARTSYS` (512), `ERESTARTNOINTR` (513),
 /// `ERESTARTNOHAND` (514), `ERESTART_RESTARTBLOCK` (516). A signal ended the call, and the kernel decides behind

@@ -30,14 +30,6 @@ pub mod tcp_state {
     pub const LISTEN: u8 = 10;
 }
 
-/// Flags of a receive, `include/linux/socket.h`.
-pub mod msg {
-    /// `MSG_PEEK`: leaves the data where it is.
-    pub const PEEK: u32 = 0x2;
-    /// `MSG_ERRQUEUE`: reads from the queue of errors.
-    pub const ERRQUEUE: u32 = 0x2000;
-}
-
 /// Flags of `task_struct.flags`, `include/linux/sched.h`.
 pub mod task_flag {
     /// `PF_IO_WORKER`: a worker of io_uring, or the thread that polls a submission queue.

@@ -19,7 +19,7 @@ pub use self::uring::*;
 
 const _: () = {
     assert!(size_of::<Head>() == 24);
-    assert!(size_of::<CallRecord>() == 272);
+    assert!(size_of::<CallRecord>() == 288);
     assert!(size_of::<CopyRecord>() == 72);
     assert!(size_of::<ReadyRecord>() == 32);
     assert!(size_of::<SignalRecord>() == 56);

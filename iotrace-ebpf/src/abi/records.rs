@@ -123,7 +123,7 @@ pub struct CallRecord {
     pub enter: u64,
     /// Where the time of the call went.
     pub parts: Parts,
-    /// What `sys_exit` returned, the kernel-internal restart codes included.
+    /// What the program got, `EINTR` included; a kernel-internal restart code where a signal ended the thread in it.
     pub ret: i64,
     /// Syscall number.
     pub nr: u32,
@@ -159,8 +159,8 @@ pub struct CallRecord {
     pub preempts: u32,
     /// Number of marked copies.
     pub copies: u32,
-    /// Bits of [`facts`].
-    pub facts: u32,
+    /// Times that the kernel entered it again, unseen by the program.
+    pub restarts: u32,
     /// Bytes that `sock_recv_length` counted.
     pub recv_bytes: u64,
     /// Between the thread's last call and this one: runnable, not running.
@@ -171,15 +171,23 @@ pub struct CallRecord {
     pub pickup: u64,
     /// Floors of the marked copies, ns; 0 where none were set.
     pub floors: u64,
+    /// Second argument.
+    pub arg1: u64,
+    /// What it was beside its arguments: bits of [`call_flags`].
+    pub flags: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
-/// What is known of a finished call beside its numbers; bits of a mask.
-pub mod facts {
+/// What a call was beside its arguments; bits of a mask.
+pub mod call_flags {
+    /// It was denied: a filter (seccomp) answered it before it began. Its time is not known, and 0 here.
+    pub const DENIED: u32 = 1;
     /// Its file was opened with `O_DIRECT` and it slept for a disk: the disk moved the data, no processor did.
-    pub const DIRECT: u32 = 1;
+    pub const DIRECT: u32 = 2;
     /// It moved pages between two files, and was input: it slept until there was something to read, or did not sleep
     /// and took from anything but a pipe.
-    pub const INPUT: u32 = 2;
+    pub const INPUT: u32 = 4;
 }
 
 /// A data call that returned `EAGAIN` without ever leaving the CPU, in or before it: a spinning reader

@@ -26,23 +26,40 @@ pub const PAST: u32 = 1 << 10;
 pub const WAITS: u32 = 1 << 11;
 /// Carries out a read that it is handed, if the file knows no other way (`io_submit`).
 pub const SUBMIT_READS: u32 = 1 << 12;
-
 /// Reads from its first argument, and writes to another (`splice`).
 pub const FROM_FIRST: u32 = 1 << 14;
-
 /// Takes a signal, and returns `EAGAIN` where none came (`rt_sigtimedwait`).
 pub const SIGNAL: u32 = 1 << 13;
+/// The third argument has flags of a receive ([`message`]).
+pub const FLAGS_THIRD: u32 = 1 << 20;
+/// The fourth argument has flags of a receive ([`message`]).
+pub const FLAGS_FOURTH: u32 = 1 << 21;
+/// Waits for at least as many as its second argument says: fewer were returned where its time was up.
+pub const LEAST: u32 = 1 << 22;
 
 /// Takes sets of descriptors (`select`), not a list of them.
 pub const FD_SETS: u32 = 1 << 29;
 
-/// The table that the probes look up first, for every call of every process: one byte for each syscall number. 0: the
-/// syscall is not traced.
+/// Flags of a receive, `include/linux/socket.h`.
+pub mod message {
+    /// `MSG_PEEK`: the bytes stay in the socket, and another receive copies them again.
+    pub const PEEK: u64 = 0x2;
+    /// `MSG_TRUNC`: a datagram returns its whole length, however much of it was copied, and TCP drops the bytes
+    /// (`tcp_recvmsg_locked`, `net/ipv4/tcp.c`).
+    pub const TRUNC: u64 = 0x20;
+    /// `MSG_ERRQUEUE`: reads what the kernel reports on the socket (errors, time stamps), no data.
+    pub const ERRQUEUE: u64 = 0x2000;
+}
+
+/// The table that the probes look up first, for every call of every process: one byte for each syscall number, of
+/// whichever table the call is. 0: no call of that number is traced.
 pub mod traced {
-    /// Every call is traced.
-    pub const YES: u8 = 1;
-    /// Only operations that wait are traced. Greater than [`YES`], so that one comparison tells the two apart.
+    /// Every native call is traced, or it is `restart_syscall`.
+    pub const NATIVE: u8 = 1;
+    /// Native calls are traced in those of their operations that wait.
     pub const WAITS: u8 = 2;
+    /// Calls of 32-bit programs are traced.
+    pub const I386: u8 = 4;
 }
 
 /// Whether a syscall has the trait [`IN`].

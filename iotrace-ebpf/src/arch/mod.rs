@@ -3,6 +3,7 @@
 //! One module an architecture, all with the same names; the probes and user space know only these names. To add
 //! one: a module with [`x86_64`]'s names, and a line below.
 
+pub mod i386;
 pub mod x86_64;
 
 pub use self::x86_64 as native;

@@ -3,8 +3,8 @@
 
 use super::{Syscall, call};
 use crate::abi::traits::{
-    COMPLETION, COUNT, FD, FD_SETS, FROM_FIRST, IN, MESSAGES, OUT, PAST, READINESS, REQUESTS, SIGNAL, SOCKET,
-    SUBMIT, SUBMIT_READS, WAITS,
+    COMPLETION, COUNT, FD, FD_SETS, FLAGS_FOURTH, FLAGS_THIRD, FROM_FIRST, IN, LEAST, MESSAGES, OUT, PAST,
+    READINESS, REQUESTS, SIGNAL, SOCKET, SUBMIT, SUBMIT_READS, WAITS,
 };
 
 /// Every syscall that can be traced.
@@ -12,10 +12,10 @@ pub const SYSCALLS: &[Syscall] = &[
     call(0, "read", IN | FD),
     call(17, "pread64", IN | FD),
     call(19, "readv", IN | FD),
-    call(45, "recvfrom", IN | FD | SOCKET),
-    call(47, "recvmsg", IN | FD | SOCKET),
+    call(45, "recvfrom", IN | FD | SOCKET | FLAGS_FOURTH),
+    call(47, "recvmsg", IN | FD | SOCKET | FLAGS_THIRD),
     call(295, "preadv", IN | FD),
-    call(299, "recvmmsg", IN | FD | SOCKET | MESSAGES),
+    call(299, "recvmmsg", IN | FD | SOCKET | MESSAGES | FLAGS_FOURTH),
     call(327, "preadv2", IN | FD),
     call(1, "write", OUT | FD),
     call(18, "pwrite64", OUT | FD),
@@ -38,16 +38,22 @@ pub const SYSCALLS: &[Syscall] = &[
     call(128, "rt_sigtimedwait", COMPLETION | SIGNAL),
     call(130, "rt_sigsuspend", COMPLETION),
     call(202, "futex", COMPLETION | WAITS),
-    call(208, "io_getevents", COMPLETION | COUNT),
-    call(333, "io_pgetevents", COMPLETION | COUNT),
+    call(208, "io_getevents", COMPLETION | COUNT | LEAST),
+    call(333, "io_pgetevents", COMPLETION | COUNT | LEAST),
     call(209, "io_submit", SUBMIT | SUBMIT_READS),
     call(426, "io_uring_enter", REQUESTS | FD),
 ];
 
 /// Where `struct pt_regs` (`arch/x86/include/uapi/asm/ptrace.h`) keeps the number of a call, in bytes.
 pub const NUMBER_OFFSET: usize = 15 * 8;
-/// Where it keeps the first four arguments: `rdi`, `rsi`, `rdx`, `r10`, in bytes.
-pub const ARGUMENT_OFFSETS: [usize; 4] = [14 * 8, 13 * 8, 12 * 8, 7 * 8];
+/// Where it keeps the first five arguments: `rdi`, `rsi`, `rdx`, `r10`, `r8`, in bytes.
+pub const ARGUMENT_OFFSETS: [usize; 5] = [14 * 8, 13 * 8, 12 * 8, 7 * 8, 9 * 8];
+/// Where it keeps the stack pointer of the program, in bytes.
+pub const STACK_OFFSET: usize = 19 * 8;
+/// Number of `restart_syscall`, by which the thread's interrupted call goes on.
+pub const RESTART_NUMBER: u32 = 219;
+/// The functions in which calls go on by that, and what these calls are; a call that is not here cannot be traced.
+pub const RESTARTED: [(&str, &str); 2] = [("do_restart_poll", "poll"), ("futex_wait_restart", "futex")];
 
 /// Bit of `task_struct.thread_info.status` that is set while a thread is in a call by the 32-bit ABI (`TS_COMPAT`,
 /// `arch/x86/include/asm/thread_info.h`): its number is one of another table then.

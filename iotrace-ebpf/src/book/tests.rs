@@ -1,4 +1,5 @@
 use super::*;
+use crate::abi::CallRecord;
 use crate::abi::Head;
 use crate::arch::native::SYSCALLS;
 
@@ -116,14 +117,15 @@ fn a_call_ends_in_exactly_one_way() {
         ("futex", 0, Outcome::Done(0)),
         ("read", -11, Outcome::Again),
         ("read", -4, Outcome::Failed(4)),
-        ("read", -512, Outcome::Restart),
+        ("read", -512, Outcome::Unfinished),
         ("read", -515, Outcome::Failed(515)),
         ("recvmmsg", 2, Outcome::Done(0)),
     ] {
         let (row, outcome) = booked(name, &call(ret), 0);
         assert_eq!(outcome, expected, "{name} {ret}");
-        let counted = row.again + row.errors + row.restarts + row.empty;
-        assert_eq!(counted, u64::from(!matches!(outcome, Outcome::Done(_))), "{name} {ret}");
+        let counted = row.again + row.errors + row.empty;
+        let fails = !matches!(outcome, Outcome::Done(_) | Outcome::Unfinished);
+        assert_eq!((counted, row.restarts), (u64::from(fails), 0), "{name} {ret}");
         assert_eq!((row.calls, row.latency.0), (1, vec![1000]));
     }
 }
@@ -163,13 +165,71 @@ fn the_parts_of_a_row_add_up_to_its_total() {
 #[test]
 fn a_wait_that_timed_out_was_ended_by_its_timer() {
     let seven = Wake { tid: 7, ..Wake::default() };
-    let waker_of = |name: &str, ret, wake, by_socket| {
-        waker(&Recorded { call: &call(ret), traits: traits(name) }, wake, by_socket)
+    for (name, ret, arg1, timed_out) in [
+        ("poll", 0, 1, true),
+        ("poll", 1, 1, false),
+        ("epoll_wait", 0, 0, true),
+        ("recvfrom", -EAGAIN, 0, true),
+        ("sendto", -EAGAIN, 0, true),
+        ("rt_sigtimedwait", -EAGAIN, 0, true),
+        ("futex", -ETIMEDOUT, 0, true),
+        // The peer of a connection that is dead.
+        ("recvfrom", -ETIMEDOUT, 0, false),
+        ("io_uring_enter", -ETIME, 1, true),
+        ("io_uring_enter", 0, 1, false),
+        ("io_getevents", 3, 10, true),
+        ("io_getevents", 3, 3, false),
+        ("read", 0, 0, false),
+    ] {
+        let slept = CallRecord { sleeps: 1, arg1, ..call(ret) };
+        let recorded = Recorded { call: &slept, traits: traits(name) };
+        let woken_by = if timed_out { WakeKey::TIMER } else { 7 };
+        assert_eq!(waker(&recorded, Some(&seven), false), woken_by, "{name} {ret}");
+        assert_eq!(booked(name, &slept, 0).0.timeouts, u64::from(timed_out), "{name} {ret}");
+        let awake = CallRecord { sleeps: 0, ..slept };
+        let (row, _) = booked(name, &awake, 0);
+        assert_eq!(row.timeouts, 0, "{name} {ret} did not wait");
+        assert_eq!(row.empty, u64::from(ret == 0 && ["poll", "epoll_wait"].contains(&name)), "{name} {ret}");
+    }
+}
+
+#[test]
+fn bytes_that_stay_or_are_dropped_are_not_those_that_were_taken() {
+    let received = |name, arg2, arg3, recv_bytes| {
+        let call = CallRecord { arg2, arg3, recv_bytes, ..call(100) };
+        let (row, _) = booked(name, &call, 0);
+        (row.bytes, row.peeked_bytes, row.windows)
     };
-    assert_eq!(waker_of("poll", 0, Some(&seven), false), WakeKey::TIMER);
-    assert_eq!(waker_of("poll", 0, Some(&seven), true), 7);
-    assert_eq!(waker_of("poll", 1, Some(&seven), false), 7);
-    assert_eq!(waker_of("read", 0, None, false), 0);
+    assert_eq!(received("recvfrom", 4096, 0, 100), (100, 0, 1));
+    assert_eq!(received("recvfrom", 4096, message::PEEK, 100), (0, 100, 1));
+    assert_eq!(received("recvmsg", message::PEEK, 0, 100), (0, 100, 1), "its flags are the third argument");
+    assert_eq!(received("recvmsg", 0, message::PEEK, 100), (100, 0, 1));
+    assert_eq!(
+        received("recvfrom", 10, message::TRUNC, 10),
+        (10, 0, 1),
+        "a datagram of 100 bytes, 10 were copied"
+    );
+    assert_eq!(received("recvfrom", 100, message::TRUNC, 0), (0, 0, 0), "TCP drops them");
+    assert_eq!(received("recvmsg", message::ERRQUEUE, 0, 0), (0, 0, 0));
+    assert_eq!(
+        received("read", message::PEEK, message::PEEK, 0),
+        (100, 0, 1),
+        "the third argument is a length"
+    );
+}
+
+#[test]
+fn what_a_filter_denies_moves_and_returns_nothing() {
+    let denied = |name, ret| {
+        let call = CallRecord { flags: call_flags::DENIED, ..call(ret) };
+        booked(name, &call, 0)
+    };
+    let (row, outcome) = denied("read", -1);
+    assert_eq!((row.calls, row.denied, row.errors, outcome), (1, 1, 1, Outcome::Failed(1)));
+    for (name, ret) in [("write", 1), ("epoll_wait", 232)] {
+        let (row, _) = denied(name, ret);
+        assert_eq!((row.calls, row.denied, row.bytes, row.returned, row.windows), (1, 1, 0, 0, 0), "{name}");
+    }
 }
 
 #[test]
@@ -199,7 +259,7 @@ fn a_wake_up_is_by_the_socket_that_the_call_read_from_and_by_no_other() {
 
 #[test]
 fn what_the_disk_moves_itself_is_no_copy() {
-    let direct = CallRecord { disks: 1, facts: facts::DIRECT, ..call(4096) };
+    let direct = CallRecord { disks: 1, flags: call_flags::DIRECT, ..call(4096) };
     assert_eq!(moved(&Recorded { call: &direct, traits: traits("pread64") }), Moved::Nothing);
     let cold = CallRecord { disks: 1, ..call(4096) };
     assert!(matches!(moved(&Recorded { call: &cold, traits: traits("pread64") }), Moved::Window { .. }));

@@ -10,6 +10,7 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 
+use super::decode::{Registers, saved};
 use super::sched;
 use super::syscall::{entered, exited_again};
 use crate::maps::{is_listed, list};
@@ -25,17 +26,47 @@ fn field<T: Copy>(ctx: &TracePointContext, offset: usize) -> T {
     unsafe { ctx.as_ptr().cast::<u8>().add(offset).cast::<T>().read() }
 }
 
-/// `raw_syscalls:sys_enter`: `long id` at 8, `unsigned long args[6]` at 16.
+/// `unsigned long args[6]` at 16, from the registers of whichever ABI (`syscall_get_arguments`).
+struct Fields<'a>(&'a TracePointContext);
+
+impl Registers for Fields<'_> {
+    #[inline(always)]
+    fn argument(&self, n: usize, _: bool) -> u64 {
+        field(self.0, 16 + 8 * n)
+    }
+
+    #[inline(always)]
+    fn stack(&self) -> u64 {
+        saved().stack()
+    }
+}
+
+/// The registers, saved where they are needed.
+struct Saved;
+
+impl Registers for Saved {
+    #[inline(always)]
+    fn argument(&self, n: usize, compat: bool) -> u64 {
+        saved().argument(n, compat)
+    }
+
+    #[inline(always)]
+    fn stack(&self) -> u64 {
+        saved().stack()
+    }
+}
+
+/// `raw_syscalls:sys_enter`: `long id` at 8.
 #[tracepoint]
 pub fn sys_enter_again(ctx: TracePointContext) -> u32 {
-    entered(field(&ctx, 8), true, |n| field(&ctx, 16 + 8 * n as usize));
+    entered(field(&ctx, 8), true, &Fields(&ctx));
     0
 }
 
 /// `raw_syscalls:sys_exit`: `long id` at 8, `long ret` at 16.
 #[tracepoint]
 pub fn sys_exit_again(ctx: TracePointContext) -> u32 {
-    exited_again(field(&ctx, 8), field(&ctx, 16));
+    exited_again(field(&ctx, 8), field(&ctx, 16), &Saved);
     0
 }
 

@@ -7,8 +7,8 @@ use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::errno::{EAGAIN, EINTR, is_restart};
-use iotrace_ebpf::abi::kernel::{family, msg, protocol, tcp_state};
-use iotrace_ebpf::abi::traits::moves_in;
+use iotrace_ebpf::abi::kernel::{family, protocol, tcp_state};
+use iotrace_ebpf::abi::traits::{message, moves_in};
 use iotrace_ebpf::abi::{Field, Kind, ReadyRecord, RecvRecord, SockState, Stat, fault, queues, sinks};
 
 use super::copy::{Floor, ended};
@@ -84,17 +84,17 @@ pub(super) fn readied(sock: &Sock<impl Fn() -> u32, impl Fn() -> u8>) -> i32 {
 /// `(struct sock *sk, int ret, int flags)`: after every `sock_recvmsg`, failed ones too.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
-    received(arg(&ctx, 1) as i32, arg(&ctx, 2) as u32, || sock_of(&ctx))
+    received(arg(&ctx, 1) as i32, arg(&ctx, 2), || sock_of(&ctx))
 }
 
 /// Notes that a receive has returned: what it read, and the end of its copy.
 #[inline(always)]
 pub(super) fn received<L: Fn() -> u32, S: Fn() -> u8>(
     ret: i32,
-    flags: u32,
+    flags: u64,
     sock: impl FnOnce() -> Sock<L, S>,
 ) -> i32 {
-    if flags & msg::ERRQUEUE != 0 {
+    if flags & message::ERRQUEUE != 0 {
         return 0; // what is in the queue of errors is no data
     }
     let over = has_ended(i64::from(ret));
@@ -119,7 +119,7 @@ pub(super) fn received<L: Fn() -> u32, S: Fn() -> u8>(
                 let state = unsafe { &mut *state };
                 picked_up(task, state);
                 left(&sock, state);
-                if flags & msg::PEEK != 0 && state.ready != 0 {
+                if flags & message::PEEK != 0 && state.ready != 0 {
                     // Somebody has come: what a later read finds has waited for that read since now.
                     state.ready = at;
                 }

@@ -7,6 +7,7 @@ use iotrace_ebpf::abi::traits::{COMPLETION, PAST, READINESS, REQUESTS, WAITS};
 use iotrace_ebpf::abi::{self, Field, Stat, Wake, fault, mode};
 use iotrace_ebpf::span::Off;
 
+use super::close::close_now;
 use super::fault::sleeping;
 use super::ready::woke;
 use crate::context;
@@ -181,6 +182,8 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
         threads::remove(before);
     }
     if let Some(task) = current() {
+        // It is in no traced call but this one, `execve`.
+        task.settled = 1;
         announce(task);
     }
     0
@@ -199,7 +202,12 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 pub fn ended(address: u64, tid: u32) {
     if let Some(task) = find(tid) {
         if task.span.is_open() {
-            count(Stat::EndedInCall);
+            if task.restarting != 0 {
+                // A signal ends the thread in the call, whose end was seen.
+                close_now(task, -i64::from(task.restarting));
+            } else {
+                count(Stat::EndedInCall);
+            }
         }
         threads::remove(tid);
     }

@@ -4,6 +4,7 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::{Kind, SIGNAL_DELIVERED, SIGNAL_GENERATED, SignalRecord};
 
+use super::restart::delivered;
 use crate::maps::SIGNALS;
 use crate::sink;
 use crate::task::{arg, current_known, find, just_ready, now, tid_of};
@@ -40,14 +41,16 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `(int sig, struct kernel_siginfo *info, struct k_sigaction *ka)`: on the way to the handler.
+/// `(int sig, struct kernel_siginfo *info, struct k_sigaction *ka)`: on the way to the handler, or to what a signal
+/// without one does.
 #[btf_tracepoint(function = "signal_deliver")]
 pub fn signal_deliver(ctx: BtfTracePointContext) -> i32 {
+    let Some(task) = current_known() else { return 0 };
+    delivered(task, &ctx);
     let signal = arg(&ctx, 0) as u32;
     if !watched(signal) {
         return 0;
     }
-    let Some(task) = current_known() else { return 0 };
     sink::emit(SignalRecord {
         head: task.head(Kind::Signal, now()),
         signal,

@@ -17,7 +17,7 @@ pub fn sock_def_readable(ctx: FEntryContext) -> i32 {
 /// `(struct socket *sock, struct msghdr *msg, int flags)`, and behind them what it returned.
 #[fexit(function = "sock_recvmsg")]
 pub fn sock_recvmsg(ctx: FExitContext) -> i32 {
-    received(arg(&ctx, 3) as i32, arg(&ctx, 2) as u32, || sock_at(read(arg(&ctx, 0), Field::SocketSk)))
+    received(arg(&ctx, 3) as i32, arg(&ctx, 2), || sock_at(read(arg(&ctx, 0), Field::SocketSk)))
 }
 
 /// The socket at an address. Programs on functions have no helper for its cookie before 5.11: the number of its inode

@@ -1,61 +1,82 @@
 //! `raw_syscalls:sys_enter` and `sys_exit`: the edges of a call.
 //!
-//! Both sit inside the entry code of the kernel: seccomp and ptrace come before the first, task work
-//! and signal delivery after the second (`syscall_exit_to_user_mode`).
+//! Both sit inside the entry code of the kernel: ptrace and seccomp come before the first
+//! (`syscall_trace_enter`, `kernel/entry/common.c`), task work and signal delivery after the second
+//! (`syscall_exit_to_user_mode`). A call that a filter answers has the second alone.
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::errno::EAGAIN;
-use iotrace_ebpf::abi::traits::traced::YES;
-use iotrace_ebpf::abi::traits::{FD, IN, OUT, PAST, REQUESTS, enter_by_index, futex_waits, moves_in};
-use iotrace_ebpf::abi::{
-    CallRecord, Kind, PollRecord, REGISTERED_RING, Stat, Wake, facts, fault, per, sinks,
-};
+use iotrace_ebpf::abi::errno::{EACCES, EINTR, ENOSYS, EPERM, is_restart};
+use iotrace_ebpf::abi::traits::{FD, REQUESTS, enter_by_index};
+use iotrace_ebpf::abi::{Field, REGISTERED_RING, Stat, call_flags, fault, per, sinks};
 use iotrace_ebpf::arch::native;
 use iotrace_ebpf::span::zero;
+use iotrace_ebpf::thread::before;
 
-use crate::aggregate::{self, Closed};
-use crate::ends;
+use super::close::{close, close_at, close_now};
+use super::decode::{Called, Handed, Registers, decode, is_compat, is_plain, register};
+use super::restart::{goes_on, in_flight_ended};
 use crate::file;
-use crate::maps::{FAULT, PER, PREEMPTIBLE, STARTED, add, count, sinks_to, traced, traits_of};
-use crate::sink;
-use crate::task::{Task, arg, by_chance, current, current_known, mark, now};
+use crate::maps::{ATTACHED, FAULT, PER, PREEMPTIBLE, count, sinks_to, traced};
+use crate::task::{self, Task, arg, by_chance, current, current_address, current_known, mark, now, read};
 use crate::transfers;
 
 /// `(struct pt_regs *regs, long id)`
 #[btf_tracepoint(function = "sys_enter")]
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
-    let regs: *const u8 = ctx.arg(0);
-    entered(arg(&ctx, 1), false, |n| register(regs, native::ARGUMENT_OFFSETS[n]))
-}
-
-/// A register of the current call.
-#[inline(always)]
-fn register(regs: *const u8, offset: usize) -> u64 {
-    // SAFETY: the verifier knows the argument as `struct pt_regs *` and checks the offset.
-    unsafe { regs.add(offset).cast::<u64>().read() }
+    entered(arg(&ctx, 1), false, &Handed(ctx.arg(0)))
 }
 
 /// Begins a call. `again`: called by the second program, after one that may have begun the call already.
 #[inline(always)]
-pub fn entered(nr: u64, again: bool, argument: impl Fn(usize) -> u64) -> i32 {
-    let traced = traced(nr);
-    if traced == 0 || (traced > YES && !futex_waits(argument(1))) {
+pub fn entered(nr: u64, again: bool, regs: &impl Registers) -> i32 {
+    let entry = traced(nr);
+    if is_plain(entry, regs) {
         return 0;
     }
-    let Some(task) = current() else { return 0 };
+    let Some(mut thread) = task::target() else { return 0 };
+    let Some(called) = decode(nr, entry, regs) else { return 0 };
+    let Some(task) = thread.introduced() else { return 0 };
+    task.settled = 1;
+    if (task.restarting | task.before | task.parked) != 0 && goes_on(task, &called, regs.stack()) {
+        return 0;
+    }
+    if called.nr == native::RESTART_NUMBER {
+        if !task.span.is_open() {
+            task.before = before::RESUMED;
+        }
+        return 0;
+    }
     if task.span.is_open() {
         if again {
             return 0;
         }
-        count(Stat::Unmatched);
+        if task.restarting == 0 {
+            count(Stat::Unmatched);
+        } else {
+            // A handler ran and `signal_deliver` did not tell.
+            close_now(task, -EINTR);
+        }
     }
-    task.nr = nr as u32;
-    let traits = traits_of(nr);
-    task.traits = traits;
-    task.fd = argument(0) as i32;
-    task.arg2 = argument(2);
-    task.arg3 = argument(3);
+    begin(task, &called);
+    // The clock comes last: what this probe does is not the call's time.
+    task.span.enter(mark(fault::ENTER, now()));
+    0
+}
+
+/// Notes what call begins.
+#[inline(always)]
+fn begin(task: &mut Task, called: &Called) {
+    let [fd, arg1, arg2, arg3, _] = called.arguments;
+    task.nr = called.nr;
+    task.traits = called.traits;
+    task.fd = fd as i32;
+    task.arg1 = arg1;
+    task.arg2 = arg2;
+    task.arg3 = arg3;
+    task.flags = 0;
+    task.restarts = 0;
+    task.restarting = 0;
     task.slept_on = 0;
     for field in [
         &mut task.recv_at,
@@ -68,67 +89,53 @@ pub fn entered(nr: u64, again: bool, argument: impl Fn(usize) -> u64) -> i32 {
         zero(field);
     }
     if PER.load() == per::FD {
-        let by_index = traits & REQUESTS != 0 && enter_by_index(task.arg3);
-        task.file = if traits & FD != 0 && !by_index { file::of_descriptor(task.fd) } else { 0 };
+        let by_index = task.traits & REQUESTS != 0 && enter_by_index(task.arg3);
+        task.file = if task.traits & FD != 0 && !by_index { file::of_descriptor(task.fd) } else { 0 };
         task.file_id = if by_index { REGISTERED_RING } else { file::id(task.file) };
     }
-    // The clock comes last: what this probe does is not the call's time.
-    task.span.enter(mark(fault::ENTER, now()));
-    0
 }
 
 /// `(struct pt_regs *regs, long ret)`
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let regs: *const u8 = ctx.arg(0);
+    let (nr, ret, regs) = (register(regs, native::NUMBER_OFFSET), arg(&ctx, 1) as i64, Handed(regs));
     // Most calls are not traced: their number tells without looking for the thread.
-    let traced = traced(register(regs, native::NUMBER_OFFSET));
-    if traced == 0 || (traced > YES && !futex_waits(register(regs, native::ARGUMENT_OFFSETS[1]))) {
-        return 0;
+    let entry = traced(nr);
+    if is_plain(entry, &regs) {
+        return if nr >> 30 == native::X32_BIT >> 30 { x32(ret) } else { 0 };
     }
-    let Some(task) = current_known() else { return first_exit() };
+    let Some(task) = current_known() else { return first_exit(nr, entry, ret, &regs) };
     if PREEMPTIBLE.load() != 0 {
         task.ended = 1;
-        unmatched(task);
     }
-    let ret = arg(&ctx, 1) as i64;
     if sinks_to(sinks::AGGREGATES) && transfers::reports(task.traits) {
-        let argument = |n: usize| register(regs, native::ARGUMENT_OFFSETS[n]);
-        transfers::reported(task, ret, argument(0), argument(1));
+        let compat = is_compat();
+        transfers::reported(task, ret, regs.argument(0, compat), regs.argument(1, compat));
     }
-    exited(ret, task)
+    exited(nr, entry, ret, task, &regs)
 }
 
 /// `sys_exit` by perf, which runs after [`sys_exit`]: ends the call if that program was skipped.
 #[inline(always)]
-pub fn exited_again(nr: u64, ret: i64) -> i32 {
-    let traced = traced(nr);
-    if traced == 0 {
+pub fn exited_again(nr: u64, ret: i64, regs: &impl Registers) -> i32 {
+    let entry = traced(nr);
+    if is_plain(entry, regs) {
         return 0;
     }
     let Some(task) = current_known() else { return 0 };
-    // The event has no arguments of the call, so a futex that does not wait cannot be told here.
-    if task.ended == 0 && traced == YES {
-        unmatched(task);
-    }
-    task.ended = 0;
-    exited(ret, task)
-}
-
-/// Counts a call whose enter was skipped: it ends, and no call is open. A thread without any traced call so far entered
-/// it before the probes were attached, and is not counted.
-#[inline(always)]
-fn unmatched(task: &Task) {
-    if !task.span.is_open() && task.traits != 0 {
-        count(Stat::Unmatched);
-    }
-}
-
-/// Ends the open call, if there is one.
-#[inline(always)]
-fn exited(ret: i64, task: &mut Task) -> i32 {
-    if !task.span.is_open() {
+    if task.ended != 0 {
+        task.ended = 0;
         return 0;
+    }
+    exited(nr, entry, ret, task, regs)
+}
+
+/// Ends the open call, if there is one, and the program sees that it ended.
+#[inline(always)]
+fn exited(nr: u64, entry: u8, ret: i64, task: &mut Task, regs: &impl Registers) -> i32 {
+    if !task.span.is_open() {
+        return outside(nr, entry, ret, task, regs);
     }
     let now = mark(fault::EXIT, now());
     if FAULT.load() == fault::SKIP_EXIT && by_chance() {
@@ -137,87 +144,97 @@ fn exited(ret: i64, task: &mut Task) -> i32 {
     if task.span.runs(now, task.wake.at) {
         count(Stat::SwitchUnseen);
     }
-    let span = &task.span;
-    let (enter, last_in, woken) = (span.enter, span.last_in, span.woken);
-    let parts = task.span.exit(now);
-    let call = Closed { enter, exit: now, ret, parts, last_in, woken, facts: facts(task) };
-    if sinks_to(sinks::AGGREGATES) {
-        aggregate::add(task, &call);
+    if is_restart(ret) {
+        interrupted(task, ret, regs);
+        return 0;
     }
-    if sinks_to(sinks::RECORDS) {
-        record(task, &call);
-    }
+    task.restarting = 0;
+    close(task, ret, now);
     0
 }
 
-/// Counts a call that was open when observing began: its thread is seen for the first time as it leaves the call.
+/// Notes that a signal interrupted a call: it goes on, or ends with `EINTR`.
 #[inline(always)]
-fn first_exit() -> i32 {
-    if current().is_some() {
-        count(Stat::InFlightStart);
-        add(Stat::InFlightStartNs, now().saturating_sub(STARTED.load()));
+fn interrupted(task: &mut Task, ret: i64, regs: &impl Registers) {
+    task.restarting = -ret as u32;
+    task.stack = regs.stack();
+}
+
+/// The end of a call whose beginning was not seen: it began before it was observed, or a filter denied it.
+#[inline(always)]
+fn outside(nr: u64, entry: u8, ret: i64, task: &mut Task, regs: &impl Registers) -> i32 {
+    let Some(called) = decode(nr, entry, regs) else { return 0 };
+    if task.before == before::NOT {
+        let began_here = task.settled != 0 || is_new();
+        task.settled = 1;
+        if called.nr == native::RESTART_NUMBER {
+            if began_here {
+                return 0;
+            }
+            task.before = before::RESUMED;
+        } else if began_here || is_filtered() && (ret == -EPERM || ret == -EACCES || ret == -ENOSYS) {
+            // Of a thread that was there already, the first end is of a call that was open then, unless a filter says no.
+            return denied(&called, ret, task);
+        }
     }
+    if is_restart(ret) {
+        if task.before == before::NOT {
+            task.before = before::INTERRUPTED;
+            task.nr = called.nr;
+        }
+        interrupted(task, ret, regs);
+        return 0;
+    }
+    in_flight_ended(task);
     0
 }
 
-/// What else is known of a call that ends. Only one that slept for a disk, or moved pages past the process, is looked at
-/// more closely.
+/// Whether the current thread was born after all probes were attached: no call of it began before.
 #[inline(always)]
-fn facts(task: &Task) -> u32 {
-    if task.traits & PAST != 0 {
-        if ends::is_input(task) { facts::INPUT } else { 0 }
-    } else if task.span.disks != 0 {
-        facts_of_disk(task)
-    } else {
-        0
+fn is_new() -> bool {
+    // SAFETY: one aligned word, which user space alone writes.
+    let attached = ATTACHED.get_ptr(0).map_or(0, |at| unsafe { *at });
+    attached != 0 && read::<u64>(current_address(), Field::TaskStart) >= attached
+}
+
+/// Whether a filter of system calls is in force for the current thread (`SECCOMP_MODE_STRICT`, `_FILTER`).
+#[inline(always)]
+fn is_filtered() -> bool {
+    read::<u32>(current_address(), Field::TaskSeccomp) != 0
+}
+
+/// Counts a call that was answered before it began: `SECCOMP_RET_ERRNO`, `_TRAP`, `_USER_NOTIF`. How long it took is not
+/// known. Without a filter the beginning was missed.
+#[inline(always)]
+fn denied(called: &Called, ret: i64, task: &mut Task) -> i32 {
+    if !is_filtered() {
+        if PREEMPTIBLE.load() != 0 {
+            count(Stat::Unmatched);
+        }
+        return 0;
+    }
+    begin(task, called);
+    task.flags = call_flags::DENIED;
+    // A time of its own would be that of this probe.
+    let now = now();
+    task.span.enter(now);
+    close_at(task, ret, now)
+}
+
+/// The end of a call of a thread that is seen for the first time.
+#[inline(always)]
+fn first_exit(nr: u64, entry: u8, ret: i64, regs: &impl Registers) -> i32 {
+    match current() {
+        Some(task) => outside(nr, entry, ret, task, regs),
+        None => 0,
     }
 }
 
-/// Whether the disk moved the data of a call itself.
+/// Counts a call by the x32 ABI, whose numbers and arguments are others still. A kernel without it knows no such number.
 #[inline(never)]
-fn facts_of_disk(task: &Task) -> u32 {
-    let data = task.traits & FD != 0 && task.traits & (IN | OUT) != 0;
-    if data && file::is_direct(file::of_descriptor(task.fd)) { facts::DIRECT } else { 0 }
-}
-
-#[inline(always)]
-fn record(task: &Task, call: &Closed) {
-    let span = &task.span;
-    let parts = call.parts;
-    let undisturbed = parts.total == parts.work && span.before_runq == 0 && span.before_sleep == 0;
-    if call.ret == -EAGAIN && moves_in(task.traits) && undisturbed {
-        let head = task.head(Kind::Poll, call.exit);
-        sink::emit(PollRecord { head, enter: call.enter, nr: task.nr, fd: task.fd });
-        return;
+fn x32(ret: i64) -> i32 {
+    if ret != -ENOSYS && task::target().is_some() {
+        count(Stat::NotDecoded);
     }
-    let known = call.woken != 0 && task.wake.at == call.woken;
-    sink::emit(CallRecord {
-        head: task.head(Kind::Call, call.exit),
-        enter: call.enter,
-        parts,
-        ret: call.ret,
-        nr: task.nr,
-        fd: task.fd,
-        arg2: task.arg2,
-        arg3: task.arg3,
-        first_out: span.first_out,
-        last_in: if call.last_in > call.enter { call.last_in } else { call.enter },
-        copy_first: span.copy_first,
-        copy_last: span.copy_last,
-        copy_bytes: span.copy_bytes,
-        recv_at: task.recv_at,
-        sock: task.sock,
-        wake: if known { task.wake } else { Wake { at: call.woken, ..Wake::default() } },
-        sleeps: span.sleeps,
-        disks: span.disks,
-        locks: span.locks,
-        preempts: span.preempts,
-        copies: span.copies,
-        facts: call.facts,
-        recv_bytes: task.recv_bytes,
-        before_runq: span.before_runq,
-        before_sleep: span.before_sleep,
-        pickup: task.pickup,
-        floors: task.floors,
-    });
+    0
 }

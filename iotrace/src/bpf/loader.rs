@@ -6,6 +6,7 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use iotrace_ebpf::abi::sinks::AGGREGATES;
 use iotrace_ebpf::abi::{ERRORS_ROOM, FLOORS_OF, MAYBE, STATS, Stat, WAKES_ROOM, WAYS_ROOM};
+use iotrace_ebpf::arch::native::RESTARTED;
 
 use iotrace_core::domain::{Loss, ProbeId, Tier, syscall};
 
@@ -17,7 +18,9 @@ use super::hook::with_causes;
 use super::probes::{Group, PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
 use super::settings::{Settings, Wish, epoll_is_listed_in_file, iowait_mask, offsets, preempt_distance};
+use crate::host::check;
 use crate::host::clock::monotonic_ns;
+use crate::host::proc;
 
 /// Probes attached to a target. Dropping it detaches all of them.
 pub struct Observer {
@@ -27,6 +30,8 @@ pub struct Observer {
     missing: Vec<Missing>,
     refused: Option<Refused>,
     tier: Tier,
+    /// Functions of the kernel in which traced calls go on by `restart_syscall`.
+    continues: Vec<&'static str>,
 }
 
 impl Observer {
@@ -61,11 +66,15 @@ impl Observer {
                 Err(why) => missing.push(Missing { probe, why }),
             }
         }
+        if let Some(Ok(mut attached)) = ebpf.map_mut("ATTACHED").map(Array::<_, u64>::try_from) {
+            // Where it cannot be set, calls that a filter denies in new threads count as open at the start.
+            let _ = attached.set(0, monotonic_ns(), 0);
+        }
         let records = ebpf
             .take_map("RECORDS")
             .and_then(|map| RingBuf::try_from(map).ok())
             .ok_or_else(|| LoadError::Object("the object has no ring buffer".to_owned()))?;
-        Ok(Self { ebpf, records, attached, missing, refused, tier })
+        Ok(Self { ebpf, records, attached, missing, refused, tier, continues: continues(settings) })
     }
 
     /// Calls `each` with every record that is in the ring buffer.
@@ -139,9 +148,23 @@ impl Observer {
                 .sum(),
             recursion_misses: self.recursion_misses(),
             unmatched: self.count(Stat::Unmatched),
-            in_flight_start: self.count(Stat::InFlightStart),
+            not_decoded: self.count(Stat::NotDecoded),
+            in_flight_start: self.count(Stat::InFlightStart) + self.resumed(),
             in_flight_stop: self.count(Stat::EndedInCall),
         }
+    }
+
+    /// Traced calls that went on by `restart_syscall` when they were observed first, and ended. Where `/proc/kallsyms`
+    /// hides its addresses, calls that are not traced are among them.
+    fn resumed(&self) -> u64 {
+        let map = self.ebpf.map("RESUMED").and_then(|map| HashMap::<_, u64, u64>::try_from(map).ok());
+        let resumed = map.into_iter().flat_map(|map| map.iter().flatten().collect::<Vec<_>>());
+        let is_traced = |address: u64| {
+            let known = proc::restarts();
+            known.is_empty()
+                || known.iter().any(|(function, at)| *at == address && self.continues.contains(function))
+        };
+        resumed.filter(|(address, _)| is_traced(*address)).map(|(_, times)| times).sum()
     }
 
     /// Probe runs that the kernel skipped and no second program made up for; `None` where the kernel does not count
@@ -178,6 +201,12 @@ impl Observer {
     }
 }
 
+/// The functions in which calls that are traced go on by `restart_syscall`.
+fn continues(settings: &Settings) -> Vec<&'static str> {
+    let is_traced = |name: &str| syscall::named(name).iter().any(|&nr| settings.traits[nr as usize] != 0);
+    RESTARTED.iter().filter(|(_, name)| is_traced(name)).map(|(function, _)| *function).collect()
+}
+
 /// Whether this kernel runs programs of tracepoints with preemption on, as `__bpf_trace_run` does from 7.0. BTF does
 /// not tell, so this goes by version. A wrong yes costs time; a wrong no shows as losses.
 pub fn programs_are_preemptible() -> bool {
@@ -206,6 +235,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
     let (mode, sinks, per) = (whom.mode(), settings.sinks, settings.per.number());
     let target = whom.tgids.first().copied().unwrap_or(0);
     let (cgroup, level) = whom.cgroup.unwrap_or_default();
+    let compat = check::runs_32_bit();
     let preemptible = u32::from(programs_are_preemptible());
     // Per-CPU hashes allocate each of their elements at once.
     let (errors, wakes, transfers) =
@@ -223,9 +253,15 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
             .override_global("TARGET_COMM", &kept(comm)[..], true)
             .override_global("TARGET_CGROUP", kept(cgroup), true)
             .override_global("CGROUP_LEVEL", kept(level), true)
-            .override_global("TRACED", &kept(syscall::traced(&settings.traits))[..], true)
+            .override_global("TRACED", &kept(syscall::traced(&settings.traits, compat))[..], true)
             .override_global("TRAITS", &kept(settings.traits)[..], true)
             .override_global("PREEMPTIBLE", kept(preemptible), true)
+            .override_global("COMPAT", kept(u32::from(compat)), true)
+            .override_global(
+                "TYPED",
+                kept(u32::from(btf.function("bpf_get_current_task_btf").is_some())),
+                true,
+            )
             .override_global("MIN_NS", kept(settings.min_ns), true)
             .override_global("STARTED", kept(now), true)
             .override_global("PER_KIB", &kept(settings.per_kib)[..], true)

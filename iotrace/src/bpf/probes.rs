@@ -251,7 +251,7 @@ pub const PROBES: &[Probe] = &[
     Probe {
         id: ProbeId::SignalDeliver,
         again_of: None,
-        group: Group::Signals,
+        group: Group::Core,
         required: false,
         since: "2.6.33",
         feeds: "signals that reached their handler",

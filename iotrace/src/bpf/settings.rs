@@ -236,6 +236,12 @@ const PATHS: &[(Field, &str, &[&str])] = &[
     (Field::FileEp, "file", &["f_ep", "f_ep_links"]),
     (Field::EpitemLink, "epitem", &["fllink"]),
     (Field::EpitemEvents, "epitem", &["event.events"]),
+    (Field::TaskStatus, "task_struct", &["thread_info.status"]),
+    (Field::TaskStart, "task_struct", &["start_time"]),
+    (Field::TaskSeccomp, "task_struct", &["seccomp.mode"]),
+    (Field::TaskRestart, "task_struct", &["restart_block.fn"]),
+    (Field::ActionHandler, "k_sigaction", &["sa.sa_handler"]),
+    (Field::ActionFlags, "k_sigaction", &["sa.sa_flags"]),
 ];
 
 fn offset_of(btf: &Btf, (_, structure, paths): &(Field, &str, &[&str])) -> Option<u32> {

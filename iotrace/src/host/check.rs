@@ -54,6 +54,12 @@ pub fn prerequisites() -> Result<(), Missing> {
     Ok(())
 }
 
+/// Whether the kernel runs 32-bit programs. `arch/x86/entry/vdso/vdso32-setup.c` has this setting only then; where `/proc`
+/// does not show it, the probes look for such calls in vain.
+pub fn runs_32_bit() -> bool {
+    fs::exists("/proc/sys/abi/vsyscall32").unwrap_or(true) || !fs::exists("/proc/sys").unwrap_or(false)
+}
+
 fn capabilities(effective: u64) -> Result<(), Missing> {
     if effective & SYS_ADMIN != 0 {
         return Ok(());

@@ -1,6 +1,10 @@
 //! What `/proc` tells of processes and threads: which exist, their and names.
 
 use std::fs;
+use std::sync::OnceLock;
+
+use iotrace_core::domain::syscall;
+use iotrace_ebpf::arch::native::{RESTART_NUMBER, RESTARTED};
 
 /// Ids of all processes that `/proc` shows.
 pub fn processes() -> Vec<u32> {
@@ -50,7 +54,29 @@ fn status(pid: u32, key: &str) -> Option<String> {
 /// The syscall a thread sleeps in, by `/proc/TID/syscall`; `None` while it runs, or outside one.
 pub fn sleeping_in(pid: u32, tid: u32) -> Option<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
-    text.split_whitespace().next()?.parse().ok()
+    let nr = text.split_whitespace().next()?.parse().ok()?;
+    if nr != RESTART_NUMBER {
+        return Some(nr);
+    }
+    // An interrupted call goes on, and the name of the function that waits has that of the call in it.
+    let waits = fs::read_to_string(format!("/proc/{pid}/task/{tid}/wchan")).ok()?;
+    let (_, name) = RESTARTED.iter().find(|(_, name)| waits.contains(name))?;
+    syscall::named(name).first().copied()
+}
+
+/// Where the functions of [`RESTARTED`] are, by `/proc/kallsyms`; empty where it hides addresses. Read once: it is long.
+pub fn restarts() -> &'static [(&'static str, u64)] {
+    static FOUND: OnceLock<Vec<(&str, u64)>> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+        let line = |line: &str| {
+            let mut words = line.split(' ');
+            let (address, name) = (u64::from_str_radix(words.next()?, 16).ok()?, words.nth(1)?);
+            let (name, _) = RESTARTED.iter().find(|(wanted, _)| *wanted == name)?;
+            (address != 0).then_some((*name, address))
+        };
+        symbols.lines().filter_map(line).collect()
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::evidence::{CLOCK_NS, Evidence};
 use super::stage::{self, Stage, Stop, bracket};
 use crate::workload::gettid;
-use iotrace_ebpf::abi::errno;
 
 /// Number of reads.
 const READS: usize = 5;
@@ -63,37 +62,34 @@ pub fn judge_restart(evidence: &Evidence) {
         return evidence.exactly("calls", "the program's own count", "calls", 1, 0);
     };
     let records = evidence.recorded(own.tid, own.nr, own.fd);
-    let restarts = records.iter().filter(|call| errno::is_restart(call.ret)).count() as u64;
+    let restarts = records.iter().map(|call| u64::from(call.restarts)).sum();
     let handled = evidence.scene.fact("handled");
     evidence.exactly("restarts", "runs of the handler", "restarts", handled, restarts);
-    let entries = READS as u64 + handled;
     evidence.exactly(
-        "entries",
-        "each read, entered again after each signal",
-        "entries",
-        entries,
+        "reads",
+        "each read, however often it is entered",
+        "calls",
+        READS as u64,
         records.len() as u64,
     );
-    // The entries of one read are those within the clocks around it.
     let (mut off, mut total) = (Vec::new(), Vec::new());
     for own in &evidence.scene.calls {
         let slack = CLOCK_NS as u64;
         let within = own.before_ns.saturating_sub(slack)..=own.after_ns + slack;
-        let entries: Vec<_> = records.iter().filter(|call| within.contains(&call.enter)).collect();
-        // The thread may also be off the CPU between two entries, which stops its CPU clock as well.
-        let between: u64 = entries.iter().skip(1).map(|call| call.before_runq + call.before_sleep).sum();
-        let inside: u64 = entries
+        let mine: Vec<_> = records.iter().filter(|call| within.contains(&call.head.at)).collect();
+        let inside: u64 = mine
             .iter()
             .map(|call| call.parts.wait + call.parts.disk + call.parts.lock + call.parts.runq)
             .sum();
-        // The CPU clock stops a moment before each switch, hence the allowance for each entry.
-        let least = own.elapsed() - own.cpu_ns as i64 - CLOCK_NS * entries.len() as i64;
-        off.push(((inside + between) as i64, (least.max(0), own.elapsed())));
-        let range = ((least - between as i64).max(0), own.elapsed());
-        total.push((entries.iter().map(|call| call.parts.total as i64).sum(), range));
+        // The CPU clock stops a moment before each switch, hence the allowance for each entry. A handler that loses the
+        // CPU does so outside of the call, which is no more than what the clock says is missing.
+        let entries = mine.iter().map(|call| 1 + i64::from(call.restarts)).sum::<i64>();
+        let least = own.elapsed() - own.cpu_ns as i64 - CLOCK_NS * entries;
+        off.push((inside as i64, (least.max(0), own.elapsed())));
+        total.push((mine.iter().map(|call| call.parts.total as i64).sum(), (least.max(0), own.elapsed())));
     }
     evidence.ranges("off-cpu", "CLOCK_MONOTONIC less CLOCK_THREAD_CPUTIME_ID", off);
-    evidence.ranges("total", "CLOCK_MONOTONIC around the call; handlers run between its entries", total);
+    evidence.ranges("total", "CLOCK_MONOTONIC around the call, less what its handlers take", total);
 }
 
 /// Makes calls of `poll` and `recv` that time out, since no data is sent.
@@ -155,6 +151,6 @@ pub fn judge_timeout(evidence: &Evidence) {
     }
     let Some(snapshot) = evidence.summed("poll-timeouts-summed") else { return };
     let sums = snapshot.rows.iter().filter(|(key, _)| key.nr == poll);
-    let empty: u64 = sums.map(|(_, row)| row.empty_slept).sum();
+    let empty: u64 = sums.map(|(_, row)| row.timeouts).sum();
     evidence.exactly("poll-timeouts-summed", "the program's own count", "calls", TIMEOUTS as u64, empty);
 }

@@ -15,6 +15,9 @@ pub struct Loss {
     pub recursion_misses: Option<u64>,
     /// Enters without exit, or exits without enter.
     pub unmatched: u64,
+    /// Calls by an ABI that is not decoded (x32), or whose arguments could not be read.
+    #[serde(default)]
+    pub not_decoded: u64,
     /// Calls that were open when tracing began.
     pub in_flight_start: u64,
     /// Calls that were open when tracing ended.
@@ -28,6 +31,7 @@ impl Loss {
         map_full: 0,
         recursion_misses: Some(0),
         unmatched: 0,
+        not_decoded: 0,
         in_flight_start: 0,
         in_flight_stop: 0,
     };
@@ -43,23 +47,50 @@ impl Loss {
                 .zip(more.recursion_misses)
                 .map(|(one, other)| one + other),
             unmatched: self.unmatched + more.unmatched,
+            not_decoded: self.not_decoded + more.not_decoded,
             in_flight_start: self.in_flight_start + more.in_flight_start,
             in_flight_stop: self.in_flight_stop + more.in_flight_stop,
         }
     }
 
+    /// Everything that makes a result incomplete: how much of it, and what it is. This list is the only one.
+    pub fn missing(&self) -> [(u64, &'static str); 5] {
+        [
+            (self.records, "records because the ring buffer was full"),
+            (self.map_full, "threads or sockets because a map was full"),
+            (self.recursion_misses.unwrap_or(0), "probe runs that the kernel skipped"),
+            (self.unmatched, "calls of which only the enter or only the exit was seen"),
+            (self.not_decoded, "calls of another ABI, or with arguments that could not be read"),
+        ]
+    }
+
     /// Whether nothing is missing.
     pub fn is_none(&self) -> bool {
-        self.records == 0
-            && self.map_full == 0
-            && self.unmatched == 0
-            && self.recursion_misses.unwrap_or(0) == 0
+        self.missing().iter().all(|(times, _)| *times == 0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Loss;
+
+    #[test]
+    fn each_loss_makes_a_result_incomplete_and_open_calls_do_not() {
+        let none = Loss::NOTHING;
+        let with = [
+            Loss { records: 1, ..none },
+            Loss { map_full: 1, ..none },
+            Loss { recursion_misses: Some(1), ..none },
+            Loss { unmatched: 1, ..none },
+            Loss { not_decoded: 1, ..none },
+        ];
+        for (place, loss) in with.iter().enumerate() {
+            assert!(!loss.is_none(), "{loss:?}");
+            let told: Vec<u64> = loss.missing().iter().map(|(times, _)| *times).collect();
+            assert_eq!((told[place], told.iter().sum::<u64>()), (1, 1), "{loss:?}");
+        }
+        assert!(Loss { in_flight_start: 1, in_flight_stop: 1, recursion_misses: None, ..none }.is_none());
+    }
 
     #[test]
     fn losses_add_up_and_what_is_not_counted_once_is_not_known() {

@@ -6,7 +6,8 @@ use iotrace_ebpf::abi::MAX_SYSCALL;
 use iotrace_ebpf::abi::errno;
 use iotrace_ebpf::abi::traits::traced;
 use iotrace_ebpf::abi::traits::{COMPLETION, FD, IN, OUT, READINESS, REQUESTS, SUBMIT, WAITS, enter_waits};
-use iotrace_ebpf::arch::native::SYSCALLS;
+use iotrace_ebpf::arch::i386;
+use iotrace_ebpf::arch::native::{RESTART_NUMBER, SYSCALLS};
 pub use iotrace_ebpf::arch::{Syscall, by_nr};
 
 use crate::domain::{Direction, Role};
@@ -66,14 +67,19 @@ pub fn table(wanted: impl Fn(&Syscall) -> bool) -> [u32; MAX_SYSCALL] {
     table
 }
 
-/// The table that the probes look at first: of each number in `table` whether it is traced, see
-/// [`iotrace_ebpf::abi::traits::traced`].
-pub fn traced(table: &[u32; MAX_SYSCALL]) -> [u8; MAX_SYSCALL] {
-    table.map(|traits| match traits {
+/// The table that the probes look at first: of each number whether a call of it is traced, see
+/// [`iotrace_ebpf::abi::traits::traced`]; `compat`: of 32-bit programs, too.
+pub fn traced(table: &[u32; MAX_SYSCALL], compat: bool) -> [u8; MAX_SYSCALL] {
+    let mut traced = table.map(|traits| match traits {
         0 => 0,
-        traits if traits & WAITS != 0 => traced::WAITS,
-        _ => traced::YES,
-    })
+        traits if traits & WAITS != 0 => traced::NATIVE | traced::WAITS,
+        _ => traced::NATIVE,
+    });
+    traced[RESTART_NUMBER as usize] |= traced::NATIVE;
+    if compat {
+        i386::mark(&mut traced, |nr| table[nr as usize] != 0);
+    }
+    traced
 }
 
 /// The table of a built-in workload: everything that brings data in. `futex` only where asked for, since it is

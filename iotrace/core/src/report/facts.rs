@@ -112,10 +112,9 @@ pub fn carriers(run: &Run, meant: Meant) -> Option<String> {
         .then(|| format!("in {}", rows.iter().map(|row| row.1).collect::<Vec<_>>().join(" and ")))
 }
 
-/// Number of calls that returned "not yet": EAGAIN, or timed out.
+/// Number of calls that returned "not yet" at once: EAGAIN, or nothing. One whose time was up had waited.
 fn polls(call: &Call) -> u64 {
-    let errors = |name| call.errors.get(name).copied().unwrap_or(0);
-    errors("EAGAIN").saturating_add(errors("EWOULDBLOCK")).saturating_add(call.timeouts)
+    call.not_yet().saturating_add(call.empty)
 }
 
 /// Where most of the data was copied, in words: `in recvfrom`, `on a helper thread in pread64`, `in task work`.
@@ -147,12 +146,6 @@ pub fn copier(run: &Run) -> Option<String> {
 
 /// What is missing from the figures, in words: one phrase for each cause.
 pub fn lost(loss: &Loss) -> Vec<String> {
-    let counts = [
-        (loss.records, "records because the ring buffer was full"),
-        (loss.map_full, "threads or sockets because a map was full"),
-        (loss.recursion_misses.unwrap_or(0), "probe runs that the kernel skipped"),
-        (loss.unmatched, "calls of which only the enter or only the exit was seen"),
-    ];
-    let said = |(count, text): (u64, &str)| (count > 0).then(|| format!("{} {text}", units::count(count)));
-    counts.into_iter().filter_map(said).collect()
+    let said = |(number, what): (u64, &str)| (number > 0).then(|| format!("{} {what}", units::count(number)));
+    loss.missing().into_iter().filter_map(said).collect()
 }

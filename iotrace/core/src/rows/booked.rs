@@ -1,7 +1,7 @@
 //! Sums made of records, exactly as the kernel makes them: same keys, same prices, same buckets.
 
 use iotrace_ebpf::abi::traits::{REQUESTS, enter_waits};
-use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, AggKey, CallRecord, ErrorKey, WakeKey, facts};
+use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, AggKey, CallRecord, ErrorKey, WakeKey, call_flags};
 use iotrace_ebpf::book::{self, Outcome, Prices, Recorded};
 
 use crate::domain::syscall;
@@ -28,7 +28,7 @@ pub fn key(call: &CallRecord, by: By) -> AggKey {
         tid: if by == By::Thread { call.head.tid } else { 0 },
         nr: call.nr
             | if waits { AGG_WAITS } else { 0 }
-            | if call.facts & facts::INPUT != 0 { AGG_INPUT } else { 0 },
+            | if call.flags & call_flags::INPUT != 0 { AGG_INPUT } else { 0 },
         fd: -1,
     }
 }

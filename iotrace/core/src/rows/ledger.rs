@@ -220,6 +220,16 @@ impl Ledger {
                 ),
             );
         }
+        if document.loss.not_decoded > 0 {
+            warn(
+                "not_decoded",
+                format!(
+                    "{} calls are in no row, or in one without their descriptor and flags: they were made by the x32 ABI, \
+                     whose calls are not traced, or kept their arguments where they could not be read",
+                    document.loss.not_decoded
+                ),
+            );
+        }
         if document.loss.recursion_misses.is_none() {
             warn(
                 "recursion_misses_not_counted",

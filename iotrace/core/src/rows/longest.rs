@@ -33,7 +33,11 @@ impl Longest {
             }
             self.calls.pop_first();
         }
-        let failed = call.ret < 0 && !errno::is_restart(call.ret);
+        let error = match call.ret {
+            0.. => None,
+            code if errno::is_restart(code) => Some("killed".to_owned()),
+            code => Some(syscall::errno_name(-code)),
+        };
         let by_index = syscall::is(call.nr, REQUESTS) && enter_by_index(call.arg3);
         let has_descriptor = syscall::has_descriptor(call.nr) && !by_index;
         let long = LongCall {
@@ -43,7 +47,7 @@ impl Longest {
             fd: has_descriptor.then_some(call.fd),
             calls: entry.count,
             returned: call.ret,
-            error: failed.then(|| syscall::errno_name(-call.ret)),
+            error,
             total_ns: parts.total,
             wait_ns: parts.wait,
             disk_ns: parts.disk,

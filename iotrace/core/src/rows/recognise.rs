@@ -136,7 +136,7 @@ impl Waits {
         let mine = calls.iter().filter(|call| names.contains(&call.syscall.as_str()));
         mine.fold(Self::default(), |sum, call| Self {
             calls: sum.calls + call.calls as f64,
-            empty: sum.empty + call.timeouts as f64,
+            empty: sum.empty + (call.timeouts + call.empty) as f64,
             events: sum.events + call.returned as f64,
         })
     }
@@ -193,7 +193,7 @@ impl Counts {
         let by_enter = if submitted == [0.0; 2] { handed_over } else { submitted[0] };
         let mut counts = Self {
             reads: sum(&input, &succeeded),
-            again: sum(&input, &|call| call.errors.get("EAGAIN").copied().unwrap_or(0)),
+            again: sum(&input, &Call::not_yet),
             select: Waits::of(calls, &["select", "pselect6"]),
             poll: Waits::of(calls, &["poll", "ppoll"]),
             epoll: Waits::of(calls, &["epoll_wait", "epoll_pwait", "epoll_pwait2"]),

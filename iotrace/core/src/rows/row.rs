@@ -85,7 +85,10 @@ pub fn call<D: Shown>(row: &Sums<D>, facts: Facts) -> Call {
             .chain(again)
             .map(|(errno, times)| (syscall::errno_name(errno), times))
             .collect(),
-        timeouts: row.empty,
+        peeked_bytes: row.peeked_bytes,
+        denied: row.denied,
+        timeouts: row.timeouts,
+        empty: row.empty,
         restarts: row.restarts,
         slept_calls: row.slept_calls,
         sleeps: row.sleeps,

@@ -224,11 +224,20 @@ pub struct Call {
     /// Events, messages, requests or signals that the calls returned; 0 for calls that return none of these.
     #[serde(default)]
     pub returned: u64,
-    /// Number of calls that failed, by name of the error.
+    /// Bytes that the calls copied and left in the socket (`MSG_PEEK`); they are not in `bytes`.
+    #[serde(default)]
+    pub peeked_bytes: u64,
+    /// Number of calls that failed, by name of the error that the program got.
     pub errors: BTreeMap<String, u64>,
-    /// Readiness and completion calls that timed out: they returned nothing.
+    /// Calls that a filter (seccomp) answered before they began. Their time is not known, and counts 0.
+    #[serde(default)]
+    pub denied: u64,
+    /// Calls that waited until their time was up: by a timeout of the call, or of its socket.
     pub timeouts: u64,
-    /// Calls that a signal interrupted and the kernel restarted.
+    /// Readiness and completion calls that returned nothing, and had not waited.
+    #[serde(default)]
+    pub empty: u64,
+    /// Times that the kernel entered an interrupted call again, unseen by the program.
     pub restarts: u64,
     /// Number of calls that went to sleep for data or for a disk.
     pub slept_calls: u64,
@@ -268,4 +277,12 @@ pub struct Call {
     /// Distribution of the time from data ready on the socket to the start of the read call; `null`: command `run` (see
     /// its `operations`), no socket, or a kernel before 6.3, which has no tracepoint `sk_data_ready`.
     pub pickup: Option<Dist>,
+}
+
+impl Call {
+    /// Number of calls that returned `EAGAIN` without having waited: one that waited timed out, by `SO_RCVTIMEO` for
+    /// instance, and is no polling.
+    pub fn not_yet(&self) -> u64 {
+        self.errors.get("EAGAIN").copied().unwrap_or(0).saturating_sub(self.timeouts)
+    }
 }

@@ -46,7 +46,7 @@ pub struct LongCall {
     pub calls: u64,
     /// The value that the call returned.
     pub returned: i64,
-    /// Name of the error, if the call failed.
+    /// Name of the error, if the call failed; `killed` if a signal ended the thread in it.
     pub error: Option<String>,
     /// Nanoseconds from enter to exit.
     pub total_ns: u64,

@@ -101,16 +101,18 @@ fn notes(call: &Call, unit: Unit) -> Vec<String> {
         None => {}
     }
     notes.extend(call.errors.iter().map(|(error, &times)| format!("{} {error}", count(times))));
+    let said = |times: u64, what: &str| (times > 0).then(|| format!("{} {what}", count(times)));
+    notes.extend(said(call.denied, "denied"));
     let counted = [(call.timeouts, "timeout"), (call.restarts, "restart")];
     notes.extend(counted.iter().filter(|(times, _)| *times > 0).map(|(times, noun)| plural(*times, noun)));
-    if call.slept_calls > 0 {
-        notes.push(format!("{} slept", count(call.slept_calls)));
-    }
-    if call.returned > 0 {
-        notes.push(plural(call.returned, returns(call)));
-    }
+    notes.extend(said(call.empty, "returned nothing at once"));
+    notes.extend(said(call.slept_calls, "slept"));
+    notes.extend((call.returned > 0).then(|| plural(call.returned, returns(call))));
     if call.bytes > 0 {
         notes.push(bytes(call.bytes));
+    }
+    if call.peeked_bytes > 0 {
+        notes.push(format!("{} peeked", bytes(call.peeked_bytes)));
     }
     if let Some(phase2) = &call.phase2
         && call.copy_source != CopySource::None

@@ -1,0 +1,143 @@
+//! The end of a call: its time goes to the sinks.
+
+use iotrace_ebpf::abi::errno::EAGAIN;
+use iotrace_ebpf::abi::kernel::protocol;
+use iotrace_ebpf::abi::traits::{FD, FLAGS_FOURTH, FLAGS_THIRD, IN, OUT, PAST, message, moves_in};
+use iotrace_ebpf::abi::{CallRecord, Field, Kind, PollRecord, Wake, call_flags, sinks};
+use iotrace_ebpf::book;
+
+use crate::aggregate::{self, Closed};
+use crate::ends;
+use crate::file;
+use crate::maps::sinks_to;
+use crate::sink;
+use crate::task::{Task, now, peek_user, read};
+
+/// Ends the open call of a thread, with what the program got from it.
+#[inline(always)]
+pub fn close(task: &mut Task, ret: i64, now: u64) {
+    let span = &task.span;
+    let (enter, last_in, woken) = (span.enter, span.last_in, span.woken);
+    let parts = task.span.exit(now);
+    if ret > 0 && book::message_flags(task.traits, task.arg2, task.arg3) & message::TRUNC != 0 {
+        truncated(task, ret as u64);
+    }
+    task.flags |= learned(task);
+    let call = Closed { enter, exit: now, ret, parts, last_in, woken };
+    if sinks_to(sinks::AGGREGATES) {
+        aggregate::add(task, &call);
+    }
+    if sinks_to(sinks::RECORDS) {
+        record(task, &call);
+    }
+}
+
+/// What else a call that ends was. Only one that slept for a disk, or moved pages past the process, is looked at more
+/// closely.
+#[inline(always)]
+fn learned(task: &Task) -> u32 {
+    if task.traits & PAST != 0 {
+        if ends::is_input(task) { call_flags::INPUT } else { 0 }
+    } else if task.span.disks != 0 {
+        learned_of_disk(task)
+    } else {
+        0
+    }
+}
+
+/// Whether the disk moved the data of a call itself.
+#[inline(never)]
+fn learned_of_disk(task: &Task) -> u32 {
+    let data = task.traits & FD != 0 && task.traits & (IN | OUT) != 0;
+    if data && file::is_direct(file::of_descriptor(task.fd)) { call_flags::DIRECT } else { 0 }
+}
+
+/// As [`close`], where that is rare.
+#[inline(never)]
+pub fn close_at(task: &mut Task, ret: i64, now: u64) -> i32 {
+    close(task, ret, now);
+    0
+}
+
+/// Ends the open call at this moment, where that is rare.
+#[inline(always)]
+pub fn close_now(task: &mut Task, ret: i64) {
+    close_at(task, ret, now());
+}
+
+/// Corrects the bytes of a receive with `MSG_TRUNC`, which returns more than it copied: on TCP it copies nothing and
+/// drops the bytes, and elsewhere it returns the length of the datagram.
+#[inline(never)]
+fn truncated(task: &mut Task, ret: u64) -> i32 {
+    // `tcp_rcv_space_adjust` names the socket on every kernel.
+    if task.sock != 0 && read::<u16>(task.sock, Field::SockProtocol) == protocol::TCP {
+        task.recv_bytes = 0;
+        return 0;
+    }
+    let room = match task.traits & (FLAGS_THIRD | FLAGS_FOURTH) {
+        FLAGS_FOURTH => task.arg2,
+        _ => room(task.arg1),
+    };
+    task.recv_bytes = if ret < room { ret } else { room };
+    0
+}
+
+/// Room in the buffers of a `struct user_msghdr` of the program: its `msg_iov` is at 16, `msg_iovlen` at 24. The first
+/// eight buffers count.
+#[inline(always)]
+fn room(message: u64) -> u64 {
+    let (buffers, count): (u64, u64) = (peek_user(message + 16), peek_user(message + 24));
+    let mut room = 0;
+    for n in 0..8 {
+        if n < count {
+            room += peek_user::<u64>(buffers + 16 * n + 8);
+        }
+    }
+    room
+}
+
+#[inline(always)]
+fn record(task: &Task, call: &Closed) {
+    let span = &task.span;
+    let parts = call.parts;
+    let undisturbed = parts.total == parts.work && span.before_runq == 0 && span.before_sleep == 0;
+    let as_usual = task.flags == 0 && task.restarts == 0;
+    if call.ret == -EAGAIN && moves_in(task.traits) && undisturbed && as_usual {
+        let head = task.head(Kind::Poll, call.exit);
+        sink::emit(PollRecord { head, enter: call.enter, nr: task.nr, fd: task.fd });
+        return;
+    }
+    let known = call.woken != 0 && task.wake.at == call.woken;
+    sink::emit(CallRecord {
+        head: task.head(Kind::Call, call.exit),
+        enter: call.enter,
+        parts,
+        ret: call.ret,
+        nr: task.nr,
+        fd: task.fd,
+        arg2: task.arg2,
+        arg3: task.arg3,
+        first_out: span.first_out,
+        last_in: if call.last_in > call.enter { call.last_in } else { call.enter },
+        copy_first: span.copy_first,
+        copy_last: span.copy_last,
+        copy_bytes: span.copy_bytes,
+        recv_at: task.recv_at,
+        sock: task.sock,
+        wake: if known { task.wake } else { Wake { at: call.woken, ..Wake::default() } },
+        sleeps: span.sleeps,
+        disks: span.disks,
+        locks: span.locks,
+        preempts: span.preempts,
+        copies: span.copies,
+        recv_bytes: task.recv_bytes,
+        before_runq: span.before_runq,
+        before_sleep: span.before_sleep,
+        pickup: task.pickup,
+        floors: task.floors,
+        arg1: task.arg1,
+        restarts: task.restarts,
+        flags: task.flags,
+        reserved: 0,
+    });
+}
