@@ -32,6 +32,14 @@ pub static TARGET_TGID: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static SELF_TGID: Global<u32> = Global::new(0);
 
+/// Depth of iotrace's pid namespace; 0: the initial one, and ids need no translation.
+#[unsafe(no_mangle)]
+pub static NS_LEVEL: Global<u32> = Global::new(0);
+
+/// Address of iotrace's pid namespace, where [`NS_LEVEL`] is not 0.
+#[unsafe(no_mangle)]
+pub static NS: Global<u64> = Global::new(0);
+
 /// Mode `COMM`: name of the threads that are observed, padded with zeros.
 #[unsafe(no_mangle)]
 pub static TARGET_COMM: Global<[u64; 2]> = Global::new([0; 2]);
@@ -114,7 +122,8 @@ pub static OVERFLOWN: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 pub static NEW_TASK: Array<Task> = Array::with_max_entries(1, 0);
 
-/// Processes of the target (mode `TGIDS`).
+/// Processes of the target (modes `ONE` and `TGIDS`) that have not ended, by their id in the initial pid namespace; the
+/// value is their id in that of iotrace, or 0 where that was not to be had.
 #[map]
 pub static TGIDS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, 0);
 
@@ -123,7 +132,7 @@ pub static TGIDS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, 0);
 #[map]
 pub static MAYBE_TGIDS: Array<u8> = Array::with_max_entries(MAYBE, 0);
 
-/// Threads of the target (mode `TIDS`).
+/// Threads of the target (mode `TIDS`) that have not ended; keys and values as in [`TGIDS`].
 #[map]
 pub static TIDS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
 
@@ -192,10 +201,10 @@ pub fn is_listed(tgid: u32) -> bool {
         && TGIDS.get_ptr(tgid).is_some()
 }
 
-/// Puts a process on the list of processes.
+/// Puts a process on the list of processes; `shown` is its id in the pid namespace of iotrace.
 #[inline(always)]
-pub fn list(tgid: u32) {
-    if TGIDS.insert(tgid, 0, 0).is_err() {
+pub fn list(tgid: u32, shown: u32) {
+    if TGIDS.insert(tgid, shown, 0).is_err() {
         count(Stat::TargetsFull);
     } else if let Some(maybe) = MAYBE_TGIDS.get_ptr_mut(tgid & (MAYBE - 1)) {
         // SAFETY: one byte, and every writer writes the same value.

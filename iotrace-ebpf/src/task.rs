@@ -9,9 +9,10 @@ use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::{Field, Kind, TaskRecord, mode};
 pub use iotrace_ebpf::thread::Task;
 
+use crate::ids;
 use crate::maps::{
     self, CGROUP_LEVEL, FAULT, FAULT_NS, LAST_READY, LastReady, MODE, SELF_TGID, TARGET_CGROUP, TARGET_COMM,
-    TARGET_TGID, TIDS,
+    TARGET_TGID, TGIDS, TIDS,
 };
 use crate::sink;
 use crate::threads;
@@ -77,7 +78,8 @@ pub fn excluded(pid_tgid: u64) -> bool {
 #[inline(always)]
 fn wanted(pid_tgid: u64) -> bool {
     let (tgid, mode) = ((pid_tgid >> 32) as u32, MODE.load());
-    (mode & mode::ONE != 0 && tgid == TARGET_TGID.load())
+    // The list tells whether the process has ended: its number may be another's by now.
+    (mode & mode::ONE != 0 && tgid == TARGET_TGID.load() && TGIDS.get_ptr(tgid).is_some())
         || (mode & mode::ALL != 0 && tgid != SELF_TGID.load())
         || (mode & mode::TGIDS != 0 && maps::is_listed(tgid))
         || (mode & mode::TIDS != 0 && TIDS.get_ptr(pid_tgid as u32).is_some())
@@ -102,9 +104,13 @@ fn in_cgroup() -> bool {
 /// Makes a state for a thread of the target, and sends its name to user space.
 #[inline(never)]
 fn introduce(pid_tgid: u64) -> Option<&'static mut Task> {
+    let shown = ids::current(pid_tgid);
+    if shown == 0 {
+        return None;
+    }
     let task = threads::insert(pid_tgid as u32)?;
-    task.tid = pid_tgid as u32;
-    task.tgid = (pid_tgid >> 32) as u32;
+    task.tid = shown as u32;
+    task.tgid = (shown >> 32) as u32;
     announce(task);
     Some(task)
 }

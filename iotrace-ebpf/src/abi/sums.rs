@@ -79,10 +79,17 @@ impl WakeKey {
     /// A [`WakeKey::waker`]: the timer of a call that timed out. The thread that its interrupt disturbed is not the
     /// cause.
     pub const TIMER: u32 = u32::MAX - 1;
+    /// A [`WakeKey::waker`]: a thread that has no id in the pid namespace of iotrace.
+    pub const OUTSIDE: u32 = u32::MAX - 2;
 
     /// The waker, if it is one thread.
     pub fn thread(&self) -> Option<u32> {
-        Some(self.waker).filter(|waker| ![0, Self::MANY, Self::TIMER].contains(waker))
+        Self::thread_of(self.waker)
+    }
+
+    /// The thread that the number of a waker stands for, if it is one thread.
+    pub fn thread_of(waker: u32) -> Option<u32> {
+        Some(waker).filter(|waker| ![0, Self::MANY, Self::TIMER, Self::OUTSIDE].contains(waker))
     }
 }
 

@@ -6,7 +6,8 @@ use iotrace_ebpf::abi::{Field, Stat, Wake, fault, mode};
 use iotrace_ebpf::span::Off;
 
 use super::ready::remember;
-use crate::maps::{MODE, SOCKS, TGIDS, count, is_listed, list};
+use crate::ids;
+use crate::maps::{MODE, SOCKS, TARGET_TGID, TGIDS, TIDS, count, is_listed, list};
 use crate::task::{Task, announce, arg, current, find, just_ready, mark, now, read, tid_of};
 use crate::threads;
 
@@ -65,8 +66,7 @@ fn switch(prev: u32, next: u32, why: Off) -> i32 {
 pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let Some(task) = find(tid_of(&ctx, 0)) else { return 0 };
     let now = mark(fault::WAKING, now());
-    let mut wake =
-        Wake { at: now, tid: aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32, ..Wake::default() };
+    let mut wake = Wake { at: now, tid: ids::waker(), ..Wake::default() };
     if let Some(ready) = just_ready(now) {
         wake.sock = ready.sock;
         wake.ready = ready.at;
@@ -84,7 +84,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let parent: u32 = read(arg(&ctx, 0), Field::TaskTgid);
     let child: u32 = read(arg(&ctx, 1), Field::TaskTgid);
     if parent != child && is_listed(parent) {
-        list(child);
+        list(child, ids::of_process(child, arg(&ctx, 1)));
     }
     0
 }
@@ -96,6 +96,12 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let (before, now) = (arg(&ctx, 1) as u32, tid_of(&ctx, 0));
     if before != now {
         threads::remove(before);
+        if MODE.load() & mode::TIDS != 0 && TIDS.get_ptr(before).is_some() {
+            // It is the thread that was asked for, under the number that it has now. That of the leader, which ended in
+            // `de_thread`, was removed then.
+            let _ = TIDS.remove(before);
+            let _ = TIDS.insert(now, ids::current(u64::from(now)) as u32, 0);
+        }
     }
     if let Some(task) = current() {
         announce(task);
@@ -120,10 +126,15 @@ pub fn ended(address: u64, tid: u32) {
         }
         threads::remove(tid);
     }
-    if MODE.load() & mode::TGIDS != 0 {
+    if MODE.load() & mode::TIDS != 0 {
+        // It fails for a thread that was not asked for.
+        let _ = TIDS.remove(tid);
+    }
+    if MODE.load() & (mode::TGIDS | mode::ONE) != 0 {
         let tgid: u32 = read(address, Field::TaskTgid);
+        let mine = if MODE.load() == mode::ONE { tgid == TARGET_TGID.load() } else { is_listed(tgid) };
         // `do_exit` (`kernel/exit.c`) has subtracted this thread from `signal->live` already.
-        if is_listed(tgid) && read::<u32>(read(address, Field::TaskSignal), Field::SignalLive) == 0 {
+        if mine && read::<u32>(read(address, Field::TaskSignal), Field::SignalLive) == 0 {
             let _ = TGIDS.remove(tgid);
         }
     }

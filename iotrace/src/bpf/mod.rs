@@ -6,6 +6,7 @@ pub mod btf;
 pub mod exact;
 pub mod floor;
 pub mod hook;
+pub mod ids;
 pub mod loader;
 pub mod probe;
 pub mod probes;

@@ -210,6 +210,17 @@ const PATHS: &[(Field, &str, &[&str])] = &[
     (Field::FileDentry, "file", &["f_path.dentry", "__f_path.dentry"]),
     (Field::DentryName, "dentry", &["d_name.name", "__d_name.name"]),
     (Field::FileOps, "file", &["f_op"]),
+    (Field::TaskThreadPid, "task_struct", &["thread_pid"]),
+    (Field::TaskLeader, "task_struct", &["group_leader"]),
+    (Field::TaskComm, "task_struct", &["comm"]),
+    (Field::PidLevel, "pid", &["level"]),
+    (Field::PidNumbers, "pid", &["numbers"]),
+    (Field::UpidNr, "upid", &["nr"]),
+    (Field::UpidNs, "upid", &["ns"]),
+    (Field::ProcPid, "proc_inode", &["pid"]),
+    (Field::ProcInode, "proc_inode", &["vfs_inode"]),
+    (Field::SockNet, "sock", &["__sk_common.skc_net.net"]),
+    (Field::NetInum, "net", &["ns.inum"]),
 ];
 
 fn offset_of(btf: &Btf, (_, structure, paths): &(Field, &str, &[&str])) -> Option<u32> {

@@ -4,4 +4,5 @@ pub mod check;
 pub mod clock;
 pub mod fd;
 pub mod launch;
+pub mod namespaces;
 pub mod proc;

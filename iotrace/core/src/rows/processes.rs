@@ -148,6 +148,7 @@ fn wakers(pid: u32, snapshot: &Snapshot, names: &Names) -> Vec<Waker> {
                 (_, Some(None)) => "unknown".to_owned(),
                 (WakeKey::MANY, None) => "several".to_owned(),
                 (WakeKey::TIMER, None) => "timer".to_owned(),
+                (WakeKey::OUTSIDE, None) => "outside".to_owned(),
                 (_, None) => "idle".to_owned(),
             },
             tid: key.thread().unwrap_or(0),

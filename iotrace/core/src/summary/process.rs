@@ -81,10 +81,10 @@ pub struct ModelUse {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Waker {
     /// Name of the thread that was running at the wake-up. An interrupt that wakes gets the name of the thread that it
-    /// stopped. `idle`: no thread was running. `timer`: the call timed out. `several`: merged wakers of ended
-    /// processes.
+    /// stopped. `idle`: no thread was running. `timer`: the call timed out. `outside`: a thread
+    /// that has no id in the pid namespace of iotrace. `several`: merged wakers of ended processes.
     pub comm: String,
-    /// Id of the thread; 0 with the names `idle`, `timer` and `several`, which are no single thread.
+    /// Id of the thread; 0 with the names `idle`, `timer`, `outside` and `several`, which are no single thread.
     pub tid: u32,
     /// Whether data became ready on a socket (`sk_data_ready`) right before the wake-up.
     pub by_socket: bool,
