@@ -12,3 +12,4 @@ pub mod probe;
 pub mod probes;
 mod prog_info;
 pub mod settings;
+pub mod targets;

@@ -21,6 +21,8 @@ pub struct Whom {
     pub all: bool,
     /// Also children of `tgids`.
     pub follow: bool,
+    /// Also descendants of `tgids` that are there when the probes are attached: they are added then.
+    pub tree: bool,
 }
 
 impl Whom {
@@ -33,7 +35,7 @@ impl Whom {
     pub fn mode(&self) -> u32 {
         let alone = self.tids.is_empty() && self.comm.is_none() && self.cgroup.is_none() && !self.all;
         let mut bits = 0;
-        if self.tgids.len() == 1 && alone && !self.follow {
+        if self.tgids.len() == 1 && alone && !self.follow && !self.tree {
             return mode::ONE;
         }
         for (bit, wanted) in [

@@ -41,6 +41,8 @@ pub struct Live {
     started: u64,
     /// Most rows in the kernel.
     rows: usize,
+    /// Whether the target is nothing but processes and threads that were named by number, or a command: it can end.
+    by_number: bool,
 }
 
 impl Live {
@@ -62,7 +64,17 @@ impl Live {
                 before.extend(inside.map(|nr| Since { pid, tid, nr }));
             }
         }
-        Self { observer, calibration, whom, before, initial, threads, started, rows }
+        let by_number = !asked.all && asked.comm.is_none() && asked.cgroup.is_none();
+        Self { observer, calibration, whom, before, initial, threads, started, rows, by_number }
+    }
+
+    /// Processes of the target that have not ended, by their first threads.
+    pub fn left(&self) -> Vec<ThreadName> {
+        let mut left: Vec<u32> = self.observer.members().processes.into_iter().collect();
+        left.retain(|&pid| pid != 0 && !proc::has_ended(pid));
+        left.sort_unstable();
+        let named = |pid| ThreadName { tid: pid, pid, name: proc::comm(pid).unwrap_or_default() };
+        left.into_iter().map(named).collect()
     }
 
     /// What is known before the first batch.
@@ -219,7 +231,12 @@ impl Source for Live {
     }
 
     fn is_over(&self) -> bool {
-        let named = !self.whom.all && self.whom.comm.is_none() && self.whom.cgroup.is_none();
-        named && !self.whom.follow && self.initial.iter().all(|&pid| proc::is_gone(pid))
+        if !self.by_number {
+            return false;
+        }
+        let left = self.observer.members();
+        // The kernel takes out who ends; should it have missed an end, `/proc` tells.
+        left.processes.iter().all(|&pid| pid != 0 && proc::has_ended(pid))
+            && left.threads.iter().all(|&tid| tid != 0 && proc::is_gone(tid))
     }
 }

@@ -47,6 +47,8 @@ pub struct Facts {
     pub files_in_use: Vec<u64>,
     /// How the epoll registrations of a process are triggered.
     pub triggers: Vec<ProcessTriggers>,
+    /// First threads of the processes that a command has started and left behind when it ended.
+    pub left_behind: Vec<ThreadName>,
 }
 
 /// The name of a thread.

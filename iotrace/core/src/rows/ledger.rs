@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use iotrace_ebpf::abi::WakeKey;
 
 use crate::records::journal::Journal;
-use crate::rows::batch::{Batch, Closes, Closing, Facts};
+use crate::rows::batch::{Batch, Closes, Closing, Facts, ThreadName};
 use crate::rows::processes::{InFlightCalls, Names, Thread, processes};
 use crate::rows::retired::Retired;
 use crate::rows::sums::Snapshot;
@@ -35,6 +35,28 @@ pub struct Opening {
     pub selective: bool,
 }
 
+/// Processes that are named in a sentence; more are counted.
+const LISTED: usize = 5;
+
+/// Processes in a sentence, by name and number.
+pub fn listed(processes: &[ThreadName]) -> String {
+    let named = processes.iter().take(LISTED).map(|process| format!("{} ({})", process.name, process.pid));
+    let mut words: Vec<String> = named.collect();
+    if processes.len() > LISTED {
+        words.push(format!("{} more", processes.len() - LISTED));
+    }
+    words.join(", ")
+}
+
+/// What is said of processes that a command has started and left behind.
+pub fn left_behind(processes: &[ThreadName]) -> String {
+    format!(
+        "the command has ended, and processes that it started still run: {}. They are not traced any longer; \
+         --wait-all waits for them, -p PID traces them",
+        listed(processes)
+    )
+}
+
 /// The trace so far.
 pub struct Ledger {
     opening: Opening,
@@ -50,6 +72,8 @@ pub struct Ledger {
     most_names: usize,
     /// Items that could not be decoded.
     unknown: u64,
+    /// First threads of the processes that the command has left behind.
+    left_behind: Vec<ThreadName>,
 }
 
 impl Ledger {
@@ -63,6 +87,7 @@ impl Ledger {
             printed_at: opening.started,
             most_names: NAMES,
             unknown: 0,
+            left_behind: Vec::new(),
             opening,
         }
     }
@@ -87,6 +112,7 @@ impl Ledger {
     pub fn take(&mut self, batch: Batch) -> Option<Document> {
         self.take_records(&batch);
         let Batch { at, facts, sums, retired, closing, .. } = batch;
+        self.left_behind.extend(facts.left_behind.iter().cloned());
         self.take_names(&facts);
         if let Some(sums) = sums {
             self.live = sums;
@@ -219,6 +245,9 @@ impl Ledger {
                     counts.switches_unseen
                 ),
             );
+        }
+        if !self.left_behind.is_empty() {
+            warn("left_behind", left_behind(&self.left_behind));
         }
         if document.loss.recursion_misses.is_none() {
             warn(
