@@ -5,19 +5,24 @@
 //! program. A thread outside of iotrace's namespace has no id in it: 0.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use iotrace_ebpf::abi::{Field, UPID_BYTES, WakeKey};
+use iotrace_ebpf::abi::{Field, UPID_BYTES, WakeKey, sinks};
 
-use crate::maps::{NS, NS_LEVEL, offset};
+use crate::maps::{self, NS, NS_LEVEL, offset, sinks_to};
 use crate::task::{current_address, peek, read};
 
 /// Process id in the high and thread id in the low half of the current thread, whose ids in the initial namespace
 /// are known; 0: it has none here.
 #[inline(always)]
 pub fn current(pid_tgid: u64) -> u64 {
+    if NS_LEVEL.load() == 0 { pid_tgid } else { of_task(pid_tgid, current_address()) }
+}
+
+/// The same of the thread at an address.
+#[inline(always)]
+pub fn of_task(pid_tgid: u64, task: u64) -> u64 {
     if NS_LEVEL.load() == 0 {
         return pid_tgid;
     }
-    let task = current_address();
     let (tid, tgid) = (of_thread(task), of_thread(read(task, Field::TaskLeader)));
     if tid == 0 { 0 } else { u64::from(tgid) << 32 | u64::from(tid) }
 }
@@ -32,6 +37,12 @@ pub fn of_process(tgid: u32, task: u64) -> u32 {
 #[inline(always)]
 pub fn waker() -> u32 {
     let tid = bpf_get_current_pid_tgid() as u32;
+    // Only `trace` shows wakers by name.
+    if sinks_to(sinks::AGGREGATES)
+        && let Some(byte) = maps::waker(tid)
+    {
+        *byte = 1;
+    }
     if NS_LEVEL.load() == 0 || tid == 0 {
         return tid;
     }

@@ -132,6 +132,11 @@ pub static TGIDS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, 0);
 #[map]
 pub static MAYBE_TGIDS: Array<u8> = Array::with_max_entries(MAYBE, 0);
 
+/// 1 where a thread whose id has these low bits has woken one of the target: its name is sent when it ends, as nobody
+/// can look it up any more then.
+#[map]
+pub static WAKERS: Array<u8> = Array::with_max_entries(MAYBE, 0);
+
 /// Threads of the target (mode `TIDS`) that have not ended; keys and values as in [`TGIDS`].
 #[map]
 pub static TIDS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
@@ -199,6 +204,13 @@ pub fn is_listed(tgid: u32) -> bool {
     // SAFETY: one byte that changes once.
     MAYBE_TGIDS.get_ptr(tgid & (MAYBE - 1)).is_some_and(|maybe| unsafe { *maybe } != 0)
         && TGIDS.get_ptr(tgid).is_some()
+}
+
+/// The byte of a thread in [`WAKERS`].
+#[inline(always)]
+pub fn waker(tid: u32) -> Option<&'static mut u8> {
+    // SAFETY: the value lives as long as the map; one byte, of which a lost write costs a name.
+    WAKERS.get_ptr_mut(tid & (MAYBE - 1)).map(|byte| unsafe { &mut *byte })
 }
 
 /// Puts a process on the list of processes; `shown` is its id in the pid namespace of iotrace.

@@ -1,14 +1,18 @@
 //! `sched_switch` and `sched_waking`, which tell why a thread does not run, and the life of threads: fork, exec, exit.
 
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_kernel_str};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{Field, Stat, Wake, fault, mode};
+use iotrace_ebpf::abi::{Field, Stat, Wake, fault, mode, sinks};
 use iotrace_ebpf::span::Off;
 
 use super::ready::remember;
 use crate::ids;
-use crate::maps::{MODE, SOCKS, TARGET_TGID, TGIDS, TIDS, count, is_listed, list};
-use crate::task::{Task, announce, arg, current, find, just_ready, mark, now, read, tid_of};
+use crate::maps::{MODE, SOCKS, TARGET_TGID, TGIDS, TIDS, count, is_listed, list, sinks_to, waker};
+use crate::task::{
+    Task, announce, arg, comm, current, field_of, find, is_ours, is_wanted_name, just_ready, mark, name, now,
+    read, tid_of,
+};
 use crate::threads;
 
 /// From 5.18: `(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)`
@@ -109,6 +113,36 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// `(struct task_struct *task, const char *comm)`: the thread will have that name (`__set_task_comm`, `fs/exec.c`),
+/// which it gave itself, or another thread of its process did.
+#[btf_tracepoint(function = "task_rename")]
+pub fn task_rename(ctx: BtfTracePointContext) -> i32 {
+    let (tid, tgid) = (tid_of(&ctx, 0), field_of(&ctx, 0, Field::TaskTgid));
+    let known = find(tid);
+    // A thread that is not known sends its name with its first call, but a first thread may make none, and nor may a
+    // thread that wakes those of the target.
+    let first = tid == tgid && is_ours(tgid);
+    if known.is_none() && !first && waker(tid).is_none_or(|byte| *byte == 0) {
+        return 0;
+    }
+    let mut comm = [0u64; 2];
+    // SAFETY: sixteen bytes of our own; the kernel's string is cut to fit, and what it does not fill stays zero.
+    unsafe {
+        bpf_probe_read_kernel_str(
+            comm.as_mut_ptr().cast(),
+            size_of_val(&comm) as u32,
+            arg(&ctx, 1) as *const _,
+        )
+    };
+    let shown = ids::of_task(u64::from(tgid) << 32 | u64::from(tid), arg(&ctx, 0));
+    name(shown as u32, (shown >> 32) as u32, comm);
+    // The threads of a name are those that have it.
+    if MODE.load() & !mode::FOLLOW == mode::COMM && !is_wanted_name(comm) {
+        forget(tid);
+    }
+    0
+}
+
 /// `(struct task_struct *p, ...)`: the kernel may give the id to another thread from here on, and the id of the process
 /// once its last thread has ended.
 #[btf_tracepoint(function = "sched_process_exit")]
@@ -117,14 +151,30 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Removes the state of a thread, and its process from the target with the last thread.
+/// Removes the state of a thread, if it has one.
 #[inline(always)]
-pub fn ended(address: u64, tid: u32) {
+fn forget(tid: u32) {
     if let Some(task) = find(tid) {
         if task.span.is_open() {
             count(Stat::EndedInCall);
         }
         threads::remove(tid);
+    }
+}
+
+/// Removes the state of a thread, and its process from the target with the last thread.
+#[inline(always)]
+pub fn ended(address: u64, tid: u32) {
+    forget(tid);
+    if sinks_to(sinks::AGGREGATES)
+        && let Some(byte) = waker(tid)
+        && *byte != 0
+    {
+        *byte = 0;
+        let shown = ids::current(bpf_get_current_pid_tgid());
+        if shown != 0 {
+            name(shown as u32, (shown >> 32) as u32, comm());
+        }
     }
     if MODE.load() & mode::TIDS != 0 {
         // It fails for a thread that was not asked for.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use iotrace_core::domain::{Tier, syscall};
+use iotrace_core::domain::{ProbeId, Tier, syscall};
 use iotrace_core::records::record::Record;
 use iotrace_core::rows::batch::{
     Batch, Closes, Closing, Counts, Facts, FileName, ProcessTriggers, Since, ThreadName,
@@ -149,6 +149,13 @@ impl Live {
         let look = |pid| ProcessTriggers { pid, triggers: proc::triggers(pid) };
         facts.triggers.extend(epolls.collect::<HashSet<u32>>().into_iter().map(look));
         let known = &ledger.names().threads;
+        // A process is called by its first thread, which need not have made a call. Where nobody tells of new names, they
+        // are looked at again while the thread is there.
+        let stale = |pid: &u32| !known.contains_key(pid) || !self.observer.has(ProbeId::TaskRename);
+        let leaders: HashSet<u32> = sums.rows.keys().map(|key| key.tgid).filter(stale).collect();
+        for pid in leaders {
+            facts.threads.extend(proc::comm(pid).map(|name| ThreadName { tid: pid, pid, name }));
+        }
         for tid in sums.wakes.keys().filter_map(WakeKey::thread).filter(|tid| !known.contains_key(tid)) {
             if let (Some(name), Some(pid)) = (proc::comm(tid), proc::process_of(tid)) {
                 facts.threads.push(ThreadName { tid, pid, name });

@@ -146,7 +146,8 @@ pub fn births(whom: &Whom) -> HashMap<u32, u64> {
 /// Takes those out of the target that have ended since, whose numbers may be those of others by now. Says whether any
 /// is left.
 pub fn keep_the_same(whom: &mut Whom, births: &HashMap<u32, u64>, observer: &mut Observer) -> bool {
-    let same = |id: &u32| proc::birth(*id).is_some_and(|birth| births.get(id).is_none_or(|known| *known == birth));
+    let same =
+        |id: &u32| proc::birth(*id).is_some_and(|birth| births.get(id).is_none_or(|known| *known == birth));
     let named = whom.tgids.iter().chain(&whom.tids);
     let strangers: HashSet<u32> = named.copied().filter(|id| !same(id)).collect();
     observer.remove_members(&strangers);

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use iotrace_ebpf::abi::WakeKey;
 
-use crate::records::journal::Journal;
+use crate::records::journal::{self, Journal};
+use crate::records::record::Record;
 use crate::rows::batch::{Batch, Closes, Closing, Facts, ThreadName};
 use crate::rows::processes::{InFlightCalls, Names, Thread, processes};
 use crate::rows::retired::Retired;
@@ -128,20 +129,29 @@ impl Ledger {
         let (records, unknown) = batch.records();
         self.unknown += unknown;
         let mut journal = Journal::default();
-        records.into_iter().for_each(|record| journal.add(record));
-        for (tid, name) in journal.names {
-            let pid = journal.processes.get(&tid).copied().unwrap_or(tid);
-            self.names.threads.insert(tid, Thread { name, pid });
+        for record in records {
+            match &record {
+                Record::Task(task) => self.name(task.head.tid, task.head.tgid, journal::name(task), true),
+                Record::Name(task) => self.name(task.head.tid, task.head.tgid, journal::name(task), false),
+                _ => {}
+            }
+            journal.add(record);
         }
         for entry in &journal.calls {
             self.names.longest.offer(entry, self.opening.started);
         }
     }
 
+    /// Notes what a thread is called, and whether it made a traced call.
+    fn name(&mut self, tid: u32, pid: u32, name: String, called: bool) {
+        let before = self.names.threads.get(&tid).filter(|thread| thread.pid == pid);
+        let called = called || before.is_some_and(|thread| thread.called);
+        self.names.threads.insert(tid, Thread { name, pid, called });
+    }
+
     fn take_names(&mut self, facts: &Facts) {
         for thread in &facts.threads {
-            let (name, pid) = (thread.name.clone(), thread.pid);
-            self.names.threads.insert(thread.tid, Thread { name, pid });
+            self.name(thread.tid, thread.pid, thread.name.clone(), false);
         }
         for file in &facts.files {
             self.names.waits.extend(file.waits_for.map(|what| (file.file, what)));
@@ -176,7 +186,7 @@ impl Ledger {
     /// Drops the names of threads that have ended; they are still counted.
     fn drop_names(&mut self, facts: &Facts) {
         for tid in &facts.ended_threads {
-            if let Some(Thread { pid, .. }) = self.names.threads.remove(tid) {
+            if let Some(Thread { pid, called: true, .. }) = self.names.threads.remove(tid) {
                 *self.names.ended_threads.entry(pid).or_default() += 1;
             }
         }

@@ -215,6 +215,9 @@ pub struct Call {
     pub thread_role: ThreadRole,
     /// Id of the thread, if each thread has rows of its own (`--per thread`).
     pub tid: Option<u32>,
+    /// Name of that thread when it was seen last.
+    #[serde(default)]
+    pub thread_name: Option<String>,
     /// The descriptor, if all calls of the row used one kind of descriptor.
     pub fd: Option<Fd>,
     /// Number of calls that returned in the observed time.

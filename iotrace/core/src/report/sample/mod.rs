@@ -34,6 +34,7 @@ pub fn call(syscall: &str, role: Role, calls: u64, parts: [u64; 5], copy_source:
         direction: moved.then_some(Direction::In),
         thread_role: ThreadRole::App,
         tid: None,
+        thread_name: None,
         fd: None,
         calls,
         bytes: if moved { 200 * 1024 } else { 0 },
