@@ -66,7 +66,7 @@ pub struct Head {
     pub tid: u32,
     /// Process of that thread.
     pub tgid: u32,
-    /// Always 0.
+    /// Of a [`FileRecord`] of a socket: the inode number of its network namespace; else 0.
     pub reserved: u32,
     /// When it happened, ns; of a call: its exit.
     pub at: u64,

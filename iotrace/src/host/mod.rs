@@ -5,4 +5,5 @@ pub mod clock;
 pub mod fd;
 pub mod launch;
 pub mod namespaces;
+pub mod networks;
 pub mod proc;

@@ -17,6 +17,7 @@ use crate::bpf::exact::Refused;
 use crate::bpf::loader::Observer;
 use crate::bpf::settings::Whom;
 use crate::host::clock::{monotonic_ns, own_cpu_ns};
+use crate::host::networks::Networks;
 use crate::host::{check, fd, proc};
 use crate::session::asked::Asked;
 use crate::session::calibrate::Calibration;
@@ -41,6 +42,8 @@ pub struct Live {
     started: u64,
     /// Most rows in the kernel.
     rows: usize,
+    /// Network namespaces of the target.
+    networks: Networks,
     /// Whether the target is nothing but processes and threads that were named by number, or a command: it can end.
     by_number: bool,
 }
@@ -64,8 +67,10 @@ impl Live {
                 before.extend(inside.map(|nr| Since { pid, tid, nr }));
             }
         }
+        let mut networks = Networks::default();
+        initial.iter().for_each(|&pid| networks.know(pid));
         let by_number = !asked.all && asked.comm.is_none() && asked.cgroup.is_none();
-        Self { observer, calibration, whom, before, initial, threads, started, rows, by_number }
+        Self { observer, calibration, whom, before, initial, threads, started, rows, networks, by_number }
     }
 
     /// Processes of the target that have not ended, by their first threads.
@@ -132,11 +137,11 @@ impl Live {
             }
             batch.items.push(item.to_vec());
         });
-        let listening = if files.is_empty() { HashSet::new() } else { fd::listening_ports() };
+        self.networks.refresh();
         let name = |file: &FileRecord| FileName {
             file: file.file,
-            fd: fd::describe(file),
-            waits_for: fd::waits_for(file, &listening),
+            fd: fd::describe(file, &mut self.networks),
+            waits_for: fd::waits_for(file, &mut self.networks),
         };
         batch.facts.files.extend(files.iter().map(name));
     }
