@@ -33,6 +33,12 @@ pub enum Missing {
          iotrace finds tracepoint arguments by it. Use a distribution kernel (Debian, Fedora, Ubuntu have it)"
     )]
     NoBtf,
+    /// Capabilities of a user namespace.
+    #[error(
+        "iotrace runs in a user namespace (a rootless container, unshare -r), whose root is none for the kernel: it \
+         may not load BPF programs. Run it as root outside of the user namespace"
+    )]
+    UserNamespace,
     /// `/proc` is not mounted.
     #[error(
         "/proc is not mounted: without it iotrace can find no process and no name. Mount it: \
@@ -64,7 +70,14 @@ const BPF: u64 = 1 << 39;
 /// # Errors
 /// The first condition that is not met.
 pub fn prerequisites() -> Result<(), Missing> {
+    // The capabilities of this process are read there.
+    if namespaces::proc_trouble() == Some(ProcTrouble::Absent) {
+        return Err(Missing::NoProc);
+    }
     capabilities(effective_capabilities())?;
+    if !namespaces::user_is_initial() {
+        return Err(Missing::UserNamespace);
+    }
     if lockdown() == "confidentiality" {
         return Err(Missing::Lockdown);
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 /// the same on every boot.
 const INITIAL_PID: u64 = 0xefff_fffc;
 const INITIAL_TIME: u64 = 0xefff_fffa;
+const INITIAL_USER: u64 = 0xefff_fffd;
 
 /// The inode number of a namespace of a process (`self`, or an id), by which it is told from others; `None` where the
 /// process is gone or the kernel has no such namespaces. Namespaces are `pid`, `time`, `net` and so on.
@@ -18,6 +19,11 @@ pub fn inode(process: &str, namespace: &str) -> Option<u64> {
 /// Whether this process is in the initial pid namespace, in which the kernel's ids are those that everybody sees.
 pub fn pid_is_initial() -> bool {
     inode("self", "pid").is_none_or(|inode| inode == INITIAL_PID)
+}
+
+/// Whether this process is in the initial user namespace: the kernel asks there for the capabilities that BPF needs.
+pub fn user_is_initial() -> bool {
+    inode("self", "user").is_none_or(|inode| inode == INITIAL_USER)
 }
 
 /// Why `/proc` cannot be used to look at processes; `None` where it can.

@@ -1,12 +1,14 @@
 //! The live source of a trace: the probes and what `/proc` tells beside them.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 
 use iotrace_core::domain::{ProbeId, Tier, syscall};
 use iotrace_core::records::record::Record;
 use iotrace_core::rows::batch::{
     Batch, Closes, Closing, Counts, Facts, FileName, ProcessTriggers, Since, ThreadName,
 };
+use iotrace_core::rows::complete::Target;
 use iotrace_core::rows::ledger::{Ledger, Opening};
 use iotrace_core::rows::sums::Snapshot;
 use iotrace_core::summary::{Overhead, Warning};
@@ -18,7 +20,7 @@ use crate::bpf::loader::Observer;
 use crate::bpf::settings::Whom;
 use crate::host::clock::{monotonic_ns, own_cpu_ns};
 use crate::host::networks::Networks;
-use crate::host::{check, fd, proc};
+use crate::host::{check, fd, namespaces, proc};
 use crate::session::asked::Asked;
 use crate::session::calibrate::Calibration;
 use crate::session::source::{Source, Want};
@@ -40,8 +42,14 @@ pub struct Live {
     /// Names of threads of the target at the start, until the first batch takes them.
     threads: Vec<ThreadName>,
     started: u64,
+    /// CPU time of iotrace until then, ns.
+    loading_cpu_ns: Option<u64>,
     /// Most rows in the kernel.
     rows: usize,
+    /// A cgroup of which the members at the start are traced, as the probes cannot tell a thread's cgroup here.
+    members_of: Option<PathBuf>,
+    /// Processes that were seen to have joined it since.
+    joined_late: HashSet<u32>,
     /// Network namespaces of the target.
     networks: Networks,
     /// Whether the target is nothing but processes and threads that were named by number, or a command: it can end.
@@ -51,7 +59,7 @@ pub struct Live {
 impl Live {
     /// Begins: looks at who is there, and what they are in.
     pub fn new(asked: &Asked, observer: Observer, whom: Whom, calibration: Calibration, rows: usize) -> Self {
-        let started = monotonic_ns();
+        let (started, loading_cpu_ns) = (monotonic_ns(), own_cpu_ns());
         let initial = whom::present(&whom, asked.cgroup.as_deref());
         let (mut threads, mut before) = (Vec::new(), Vec::new());
         let single: HashSet<u32> = whom.tids.iter().copied().collect();
@@ -69,8 +77,23 @@ impl Live {
         }
         let mut networks = Networks::default();
         initial.iter().for_each(|&pid| networks.know(pid));
+        let members_of = asked.cgroup.clone().filter(|_| whom.cgroup.is_none());
         let by_number = !asked.all && asked.comm.is_none() && asked.cgroup.is_none();
-        Self { observer, calibration, whom, before, initial, threads, started, rows, networks, by_number }
+        Self {
+            observer,
+            calibration,
+            whom,
+            before,
+            initial,
+            threads,
+            started,
+            loading_cpu_ns,
+            rows,
+            members_of,
+            joined_late: HashSet::new(),
+            networks,
+            by_number,
+        }
     }
 
     /// Processes of the target that have not ended, by their first threads.
@@ -89,11 +112,19 @@ impl Live {
         for missing in self.observer.missing() {
             warn("probe_missing", missing.to_string());
         }
-        if asked.cgroup.is_some() && self.whom.cgroup.is_none() {
+        if self.members_of.is_some() {
             warn(
                 "cgroup_by_members",
                 "this kernel or this cgroup hierarchy does not tell a thread's cgroup: its members at the start and \
                  their children are traced, who joins later is not"
+                    .to_owned(),
+            );
+        }
+        let is_open = self.whom.all || self.whom.comm.is_some() || self.whom.cgroup.is_some();
+        if is_open && !namespaces::pid_is_initial() {
+            warn(
+                "pid_namespace",
+                "iotrace runs in a pid namespace: threads outside of it have no id here and are not traced"
                     .to_owned(),
             );
         }
@@ -106,7 +137,27 @@ impl Live {
             initial: self.initial.clone(),
             with_command: !asked.command.is_empty(),
             selective: asked.syscalls.is_some() || asked.min.is_some(),
+            target: self.target(),
+            missing: self.observer.missing().iter().map(|missing| missing.probe.name().to_owned()).collect(),
         }
+    }
+
+    fn target(&self) -> Target {
+        Target {
+            follows: self.whom.follow,
+            threads: !self.whom.tids.is_empty(),
+            by_members: self.members_of.is_some(),
+        }
+    }
+
+    /// Notes processes that joined a cgroup of which the members at the start are traced.
+    fn look_for_joined(&mut self) {
+        let Some(path) = &self.members_of else { return };
+        let traced = self.observer.members().processes;
+        let joined =
+            whom::members_below(path).unwrap_or_default().into_iter().filter(|pid| !traced.contains(pid));
+        // One that has just ended is no member of either.
+        self.joined_late.extend(joined.filter(|&pid| !proc::has_ended(pid)));
     }
 
     /// What is observed, in a few words.
@@ -206,12 +257,16 @@ impl Live {
                 rows_full: self.observer.count(Stat::RowsFull),
                 threads_full: self.observer.count(Stat::TasksFull),
                 switches_unseen: self.observer.count(Stat::SwitchUnseen),
+                joined_late: self.joined_late.len() as u64,
             },
             overhead: Overhead {
                 per_call_ns: self.calibration.per_call_ns,
                 per_other_call_ns: self.calibration.per_other_call_ns,
                 per_switch_ns: self.calibration.per_switch_ns,
-                iotrace_cpu_ns: own_cpu_ns(),
+                iotrace_cpu_ns: own_cpu_ns()
+                    .zip(self.loading_cpu_ns)
+                    .map(|(now, then)| now.saturating_sub(then)),
+                iotrace_loading_cpu_ns: self.loading_cpu_ns,
                 copy_floors_ns: Some(self.calibration.copy_floors()),
             },
         }
@@ -231,6 +286,9 @@ impl Source for Live {
         }
         if let Some(sums) = &batch.sums {
             self.look(sums, ledger, &mut batch.facts);
+        }
+        if want != Want::Records {
+            self.look_for_joined();
         }
         if want == Want::Sums {
             self.retire(&mut batch, ledger);

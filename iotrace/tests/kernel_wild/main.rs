@@ -5,9 +5,12 @@
 
 #[path = "../support/children.rs"]
 mod children;
+#[path = "../support/spaces.rs"]
+mod spaces;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/trace.rs"]
 mod trace;
 
 mod idle;
+mod namespaces;

@@ -129,4 +129,7 @@ pub struct Counts {
     pub threads_full: u64,
     /// Switches to traced threads that were not seen.
     pub switches_unseen: u64,
+    /// Processes that joined the cgroup later and are not traced, see [`crate::rows::complete`].
+    #[serde(default)]
+    pub joined_late: u64,
 }

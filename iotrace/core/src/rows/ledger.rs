@@ -4,9 +4,11 @@ use std::collections::HashSet;
 
 use iotrace_ebpf::abi::WakeKey;
 
+use crate::domain::ProbeId;
 use crate::records::journal::{self, Journal};
 use crate::records::record::Record;
 use crate::rows::batch::{Batch, Closes, Closing, Facts, ThreadName};
+use crate::rows::complete::{self, Evidence, Target};
 use crate::rows::processes::{InFlightCalls, Names, Thread, processes};
 use crate::rows::retired::Retired;
 use crate::rows::sums::Snapshot;
@@ -34,6 +36,12 @@ pub struct Opening {
     pub with_command: bool,
     /// Whether only some calls were asked for (`-e`, `--min`).
     pub selective: bool,
+    /// What it takes to see all of the target.
+    #[serde(default)]
+    pub target: Target,
+    /// Names of the probes that are not attached.
+    #[serde(default)]
+    pub missing: Vec<String>,
 }
 
 /// Processes that are named in a sentence; more are counted.
@@ -69,6 +77,8 @@ pub struct Ledger {
     /// What the last interval ended with, and when that was.
     printed: Snapshot,
     printed_at: u64,
+    /// CPU time of iotrace by then, ns.
+    printed_cpu_ns: u64,
     /// Names of threads to keep before those that ended are dropped.
     most_names: usize,
     /// Items that could not be decoded.
@@ -86,6 +96,7 @@ impl Ledger {
             retired: Retired::default(),
             printed: Snapshot::default(),
             printed_at: opening.started,
+            printed_cpu_ns: 0,
             most_names: NAMES,
             unknown: 0,
             left_behind: Vec::new(),
@@ -201,7 +212,14 @@ impl Ledger {
             Closes::Whole => self.document(&sums, at, at.saturating_sub(self.opening.started), closing),
             Closes::Interval => {
                 let delta = sums.since(&self.printed);
-                let document = self.document(&delta, at, at.saturating_sub(self.printed_at), closing);
+                let mut document = self.document(&delta, at, at.saturating_sub(self.printed_at), closing);
+                // Where loading is part of it, it is all that iotrace took so far.
+                let cost = &mut document.overhead;
+                if let (Some(cpu), Some(_)) = (&mut cost.iotrace_cpu_ns, cost.iotrace_loading_cpu_ns) {
+                    let so_far = *cpu;
+                    *cpu = so_far.saturating_sub(self.printed_cpu_ns);
+                    self.printed_cpu_ns = so_far;
+                }
                 (self.printed, self.printed_at) = (sums, at);
                 document
             }
@@ -227,6 +245,19 @@ impl Ledger {
         document.processes = processes;
         document.warnings = self.opening.warnings.clone();
         document.warnings.extend(self.warnings(&document, closing));
+        let missing: Vec<ProbeId> =
+            self.opening.missing.iter().filter_map(|name| ProbeId::by_name(name)).collect();
+        let evidence = Evidence {
+            target: self.opening.target,
+            loss: &document.loss,
+            missing: &missing,
+            joined_late: closing.counts.joined_late,
+        };
+        let reasons = complete::why_not(&evidence);
+        document.complete = reasons.is_empty();
+        for reason in reasons.into_iter().filter(|reason| !reason.text.is_empty()) {
+            document.warn(reason.code, reason.text);
+        }
         if sums.rows.is_empty() {
             document.warn("nothing_seen", self.why_nothing(&open));
         }

@@ -327,6 +327,7 @@ pub fn document(runs: Vec<Run>) -> Document {
             per_call_ns: Some(310),
             per_other_call_ns: Some(24),
             iotrace_cpu_ns: Some(12_400_000),
+            iotrace_loading_cpu_ns: None,
             ..Overhead::default()
         },
         elapsed_ns: 1_204_000_000,
