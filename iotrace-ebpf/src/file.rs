@@ -86,6 +86,7 @@ pub fn announce(task: &Task) {
         let socket: u64 = read(file, Field::FilePrivate);
         let sock: u64 = read(socket, Field::SocketSk);
         record.sock = sock;
+        record.head.reserved = read(read(sock, Field::SockNet), Field::NetInum);
         record.family = read(sock, Field::SockFamily);
         record.protocol = read(sock, Field::SockProtocol);
         record.local_port = read(sock, Field::SockNum);

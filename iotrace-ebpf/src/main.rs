@@ -1,7 +1,8 @@
 //! The probes. Built for the BPF target only; on the host this binary is empty.
 //!
 //! [`probes`] has one file for each family of tracepoints. [`threads`] stores the state of each thread, [`task`]
-//! decides which threads belong to the target, [`maps`] declares all maps and constants, and [`sink`] and [`aggregate`]
+//! decides which threads belong to the target, [`ids`] translates ids where iotrace is in a
+//! pid namespace, [`maps`] declares all maps and constants, and [`sink`] and [`aggregate`]
 //! are the two ways out: records and sums. [`transfers`] counts by which way data came.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
@@ -13,6 +14,8 @@ mod context;
 mod ends;
 #[cfg(target_arch = "bpf")]
 mod file;
+#[cfg(target_arch = "bpf")]
+mod ids;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

@@ -32,6 +32,14 @@ pub static TARGET_TGID: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static SELF_TGID: Global<u32> = Global::new(0);
 
+/// Depth of iotrace's pid namespace; 0: the initial one, and ids need no translation.
+#[unsafe(no_mangle)]
+pub static NS_LEVEL: Global<u32> = Global::new(0);
+
+/// Address of iotrace's pid namespace, where [`NS_LEVEL`] is not 0.
+#[unsafe(no_mangle)]
+pub static NS: Global<u64> = Global::new(0);
+
 /// Mode `COMM`: name of the threads that are observed, padded with zeros.
 #[unsafe(no_mangle)]
 pub static TARGET_COMM: Global<[u64; 2]> = Global::new([0; 2]);
@@ -144,7 +152,8 @@ pub static PARKED: LruHashMap<ParkedKey, Task> = LruHashMap::with_max_entries(40
 #[map]
 pub static RESUMED: HashMap<u64, u64> = HashMap::with_max_entries(16, 0);
 
-/// Processes of the target (mode `TGIDS`).
+/// Processes of the target (modes `ONE` and `TGIDS`) that have not ended, by their id in the initial pid namespace; the
+/// value is their id in that of iotrace, or 0 where that was not to be had.
 #[map]
 pub static TGIDS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, 0);
 
@@ -153,7 +162,12 @@ pub static TGIDS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, 0);
 #[map]
 pub static MAYBE_TGIDS: Array<u8> = Array::with_max_entries(MAYBE, 0);
 
-/// Threads of the target (mode `TIDS`).
+/// 1 where a thread whose id has these low bits has woken one of the target: its name is sent when it ends, as nobody
+/// can look it up any more then.
+#[map]
+pub static WAKERS: Array<u8> = Array::with_max_entries(MAYBE, 0);
+
+/// Threads of the target (mode `TIDS`) that have not ended; keys and values as in [`TGIDS`].
 #[map]
 pub static TIDS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
 
@@ -239,10 +253,17 @@ pub fn is_listed(tgid: u32) -> bool {
         && TGIDS.get_ptr(tgid).is_some()
 }
 
-/// Puts a process on the list of processes.
+/// The byte of a thread in [`WAKERS`].
 #[inline(always)]
-pub fn list(tgid: u32) {
-    if TGIDS.insert(tgid, 0, 0).is_err() {
+pub fn waker(tid: u32) -> Option<&'static mut u8> {
+    // SAFETY: the value lives as long as the map; one byte, of which a lost write costs a name.
+    WAKERS.get_ptr_mut(tid & (MAYBE - 1)).map(|byte| unsafe { &mut *byte })
+}
+
+/// Puts a process on the list of processes; `shown` is its id in the pid namespace of iotrace.
+#[inline(always)]
+pub fn list(tgid: u32, shown: u32) {
+    if TGIDS.insert(tgid, shown, 0).is_err() {
         count(Stat::TargetsFull);
     } else if let Some(maybe) = MAYBE_TGIDS.get_ptr_mut(tgid & (MAYBE - 1)) {
         // SAFETY: one byte, and every writer writes the same value.

@@ -7,12 +7,13 @@ use aya_ebpf::helpers::{
     generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_comm, bpf_get_prandom_u32},
 };
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::{Field, Kind, TaskRecord, mode};
+use iotrace_ebpf::abi::{Field, Head, Kind, TaskRecord, mode, sinks};
 pub use iotrace_ebpf::thread::Task;
 
+use crate::ids;
 use crate::maps::{
     self, CGROUP_LEVEL, FAULT, FAULT_NS, LAST_READY, LastReady, MODE, SELF_TGID, TARGET_CGROUP, TARGET_COMM,
-    TARGET_TGID, TIDS,
+    TARGET_TGID, TGIDS, TIDS, sinks_to,
 };
 use crate::sink;
 use crate::threads;
@@ -99,7 +100,8 @@ pub fn excluded(pid_tgid: u64) -> bool {
 #[inline(always)]
 fn wanted(pid_tgid: u64) -> bool {
     let (tgid, mode) = ((pid_tgid >> 32) as u32, MODE.load());
-    (mode & mode::ONE != 0 && tgid == TARGET_TGID.load())
+    // The list tells whether the process has ended: its number may be another's by now.
+    (mode & mode::ONE != 0 && tgid == TARGET_TGID.load() && TGIDS.get_ptr(tgid).is_some())
         || (mode & mode::ALL != 0 && tgid != SELF_TGID.load())
         || (mode & mode::TGIDS != 0 && maps::is_listed(tgid))
         || (mode & mode::TIDS != 0 && TIDS.get_ptr(pid_tgid as u32).is_some())
@@ -109,7 +111,12 @@ fn wanted(pid_tgid: u64) -> bool {
 
 #[inline(always)]
 fn named() -> bool {
-    let words = comm();
+    is_wanted_name(comm())
+}
+
+/// Whether threads of this name are the target.
+#[inline(always)]
+pub fn is_wanted_name(words: [u64; 2]) -> bool {
     let wanted = TARGET_COMM.load();
     words[0] == wanted[0] && words[1] == wanted[1]
 }
@@ -124,11 +131,39 @@ fn in_cgroup() -> bool {
 /// Makes a state for a thread of the target, and sends its name to user space.
 #[inline(never)]
 fn introduce(pid_tgid: u64) -> Option<&'static mut Task> {
+    let shown = ids::current(pid_tgid);
+    if shown == 0 {
+        return None;
+    }
     let task = threads::insert(pid_tgid as u32)?;
-    task.tid = pid_tgid as u32;
-    task.tgid = (pid_tgid >> 32) as u32;
+    task.tid = shown as u32;
+    task.tgid = (shown >> 32) as u32;
     announce(task);
+    // A process is called by the name of its first thread, which need not make a traced call.
+    let (leader, tgid) = ((shown >> 32) as u32, (pid_tgid >> 32) as u32);
+    if sinks_to(sinks::AGGREGATES) && tgid != pid_tgid as u32 && find(tgid).is_none() {
+        let address: u64 = read(current_address(), Field::TaskLeader);
+        name(leader, leader, peek(address + maps::offset(Field::TaskComm)));
+    }
     Some(task)
+}
+
+/// Sends user space the name of a thread, by its ids in the pid namespace of iotrace.
+#[inline(always)]
+pub fn name(tid: u32, tgid: u32, comm: [u64; 2]) {
+    let head = Head { kind: Kind::Name as u32, tid, tgid, reserved: 0, at: now() };
+    // SAFETY: two words are sixteen bytes.
+    let comm = unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(comm) };
+    sink::emit(TaskRecord { head, comm });
+}
+
+/// Whether a process belongs to the target as a whole, now that one of its threads has another name.
+#[inline(always)]
+pub fn is_ours(tgid: u32) -> bool {
+    let mode = MODE.load();
+    (mode & mode::ONE != 0 && tgid == TARGET_TGID.load())
+        || (mode & mode::ALL != 0 && tgid != SELF_TGID.load())
+        || (mode & mode::TGIDS != 0 && maps::is_listed(tgid))
 }
 
 /// Sends the current thread's name to user space.
@@ -143,7 +178,7 @@ pub fn announce(task: &Task) {
 
 /// The current thread's name, as two words: the compiler would copy bytes in a loop.
 #[inline(always)]
-fn comm() -> [u64; 2] {
+pub fn comm() -> [u64; 2] {
     let mut words = [0u64; 2];
     // SAFETY: sixteen bytes of our own. It fails for no thread; the words are zero then.
     unsafe { bpf_get_current_comm(words.as_mut_ptr().cast(), size_of_val(&words) as u32) };

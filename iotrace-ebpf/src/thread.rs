@@ -76,9 +76,9 @@ pub struct Task {
     pub fd: i32,
     /// Traits of the open call: bits of [`crate::abi::traits`]; 0 before the first.
     pub traits: u32,
-    /// Thread id.
+    /// Thread id in the pid namespace of iotrace.
     pub tid: u32,
-    /// Process id.
+    /// Process id in the pid namespace of iotrace.
     pub tgid: u32,
     /// 1: `sys_exit` has run for the call that ends now; used where the kernel may skip it (`PREEMPTIBLE`).
     pub ended: u32,

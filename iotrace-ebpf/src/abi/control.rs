@@ -124,13 +124,35 @@ pub enum Field {
     ActionHandler,
     /// `k_sigaction.sa.sa_flags`
     ActionFlags,
+    /// `task_struct.thread_pid`
+    TaskThreadPid,
+    /// `task_struct.group_leader`
+    TaskLeader,
+    /// `task_struct.comm`
+    TaskComm,
+    /// `pid.level`
+    PidLevel,
+    /// `pid.numbers`
+    PidNumbers,
+    /// `upid.nr`
+    UpidNr,
+    /// `upid.ns`
+    UpidNs,
+    /// `proc_inode.pid`
+    ProcPid,
+    /// `proc_inode.vfs_inode`
+    ProcInode,
+    /// `sock.__sk_common.skc_net.net`
+    SockNet,
+    /// `net.ns.inum`
+    NetInum,
 }
 
 /// Number of kinds of marks that end a copy; each has a floor.
 pub const FLOORS_OF: usize = 5;
 
 /// Number of [`Field`]s.
-pub const FIELDS: usize = Field::ActionFlags as usize + 1;
+pub const FIELDS: usize = Field::NetInum as usize + 1;
 
 /// How a thread is found to belong to the target; bits of a mask.
 pub mod mode {
@@ -196,6 +218,23 @@ pub const MAX_SYSCALL: usize = 512;
 
 /// Bytes of the filter before the list of processes, indexed by the low bits of the process id; a power of two.
 pub const MAYBE: u32 = 4096;
+
+/// Bytes of a `struct upid` (`include/linux/pid.h`), a number and a pointer on a 64-bit machine: the numbers of a
+/// `struct pid` lie one after the other, the one of the initial namespace first.
+pub const UPID_BYTES: u64 = 16;
+
+/// What the program `translate` is asked, as its first argument; the second is a descriptor of a directory
+/// `/proc/PID` that the caller has open.
+pub mod question {
+    /// The id of that process or thread in the initial pid namespace.
+    pub const ID: u64 = 0;
+    /// How many pid namespaces lie around the one that it is in.
+    pub const LEVEL: u64 = 1;
+    /// The low half of the address of the namespace that it is in.
+    pub const NAMESPACE_LOW: u64 = 2;
+    /// The high half of that address.
+    pub const NAMESPACE_HIGH: u64 = 3;
+}
 
 /// Indices of the loss counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

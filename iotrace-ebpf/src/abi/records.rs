@@ -27,6 +27,8 @@ pub enum Kind {
     File = 9,
     /// [`CopyRecord`] of the exact tier, beside a marked one
     Exact = 10,
+    /// [`TaskRecord`] of a thread that need not have made a traced call: only its name is told
+    Name = 11,
 }
 
 impl TryFrom<u32> for Kind {
@@ -44,6 +46,7 @@ impl TryFrom<u32> for Kind {
             8 => Kind::Poll,
             9 => Kind::File,
             10 => Kind::Exact,
+            11 => Kind::Name,
             other => return Err(other),
         })
     }
@@ -63,7 +66,7 @@ pub struct Head {
     pub tid: u32,
     /// Process of that thread.
     pub tgid: u32,
-    /// Always 0.
+    /// Of a [`FileRecord`] of a socket: the inode number of its network namespace; else 0.
     pub reserved: u32,
     /// When it happened, ns; of a call: its exit.
     pub at: u64,
@@ -290,7 +293,7 @@ pub const SIGNAL_GENERATED: u32 = 1;
 /// [`SignalRecord::event`] of `signal_deliver`.
 pub const SIGNAL_DELIVERED: u32 = 2;
 
-/// A thread was seen for the first time.
+/// A thread was seen for the first time, or has another name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
     not(target_arch = "bpf"),

@@ -92,10 +92,17 @@ impl WakeKey {
     pub const NETWORK: u32 = u32::MAX - 2;
     /// A [`WakeKey::waker`]: an interrupt of a disk.
     pub const DISK: u32 = u32::MAX - 3;
+    /// A [`WakeKey::waker`]: a thread that has no id in the pid namespace of iotrace.
+    pub const OUTSIDE: u32 = u32::MAX - 4;
 
     /// The waker, if it is one thread.
     pub fn thread(&self) -> Option<u32> {
-        Some(self.waker).filter(|&waker| waker != 0 && waker < Self::DISK)
+        Self::thread_of(self.waker)
+    }
+
+    /// The thread that the number of a waker stands for, if it is one thread.
+    pub fn thread_of(waker: u32) -> Option<u32> {
+        Some(waker).filter(|&waker| waker != 0 && waker < Self::OUTSIDE)
     }
 }
 

@@ -13,7 +13,7 @@ use aya_ebpf::programs::TracePointContext;
 use super::decode::{Registers, saved};
 use super::sched;
 use super::syscall::{entered, exited_again};
-use crate::maps::{is_listed, list};
+use crate::maps::{NS_LEVEL, is_listed, list};
 use crate::task::current_address;
 
 /// `CLONE_THREAD` (`include/uapi/linux/sched.h`): the new task is a thread of the same process.
@@ -76,7 +76,9 @@ pub fn sys_exit_again(ctx: TracePointContext) -> u32 {
 pub fn sched_process_fork_again(ctx: TracePointContext) -> u32 {
     let parent = (bpf_get_current_pid_tgid() >> 32) as u32;
     if field::<u64>(&ctx, 32) & CLONE_THREAD == 0 && is_listed(parent) {
-        list(field(&ctx, 8));
+        let child: u32 = field(&ctx, 8);
+        // The event has no address of the child, so in a pid namespace its id there is not to be had.
+        list(child, if NS_LEVEL.load() == 0 { child } else { 0 });
     }
     0
 }

@@ -8,6 +8,7 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::{Field, Head, Kind, Stat, UringEvent, UringRecord, sinks};
 
+use crate::ids;
 use crate::maps::{RINGS, count, sinks_to};
 use crate::sink;
 use crate::task::{arg, current, current_known, now, peek, read};
@@ -114,7 +115,7 @@ fn event(event: UringEvent, ring: u64, req: u64, user_data: u64, res: i64) -> i3
     // SAFETY: the value stays valid while the probe runs.
     let mut head = Head { kind: Kind::Uring as u32, tgid: unsafe { *owner }, at, ..Head::default() };
     let (mut last_in, mut nr) = (0, u32::MAX);
-    head.tid = aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32;
+    head.tid = ids::current(aya_ebpf::helpers::bpf_get_current_pid_tgid()) as u32;
     if let Some(task) = current_known() {
         last_in = task.span.last_in;
         nr = task.open_nr();

@@ -14,3 +14,4 @@ mod sched;
 mod signal;
 mod stand_in;
 mod syscall;
+mod translate;

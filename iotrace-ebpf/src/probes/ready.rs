@@ -12,6 +12,7 @@ use iotrace_ebpf::abi::traits::{message, moves_in};
 use iotrace_ebpf::abi::{Field, Kind, ReadyRecord, RecvRecord, SockState, Stat, fault, queues, sinks};
 
 use super::copy::{Floor, ended};
+use crate::ids;
 use crate::maps::{LAST_READY, LastReady, SOCKS, count, sinks_to};
 use crate::sink;
 use crate::task::{Task, arg, byte_of, current, current_address, field_of, mark, now, read};
@@ -72,7 +73,7 @@ pub(super) fn readied(sock: &Sock<impl Fn() -> u32, impl Fn() -> u8>) -> i32 {
     }
     state.last = at;
     if sinks_to(sinks::RECORDS) {
-        let pid_tgid = aya_ebpf::helpers::bpf_get_current_pid_tgid();
+        let pid_tgid = ids::current(aya_ebpf::helpers::bpf_get_current_pid_tgid());
         let mut head = iotrace_ebpf::abi::Head { kind: Kind::Ready as u32, at, ..Default::default() };
         head.tid = pid_tgid as u32;
         head.tgid = (pid_tgid >> 32) as u32;

@@ -1,10 +1,11 @@
 //! `sched_switch` and `sched_waking`, which tell why a thread does not run, and the life of threads: fork, exec, exit.
 
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_kernel_str};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::kernel::{family, task_flag};
 use iotrace_ebpf::abi::traits::{COMPLETION, PAST, READINESS, REQUESTS, WAITS};
-use iotrace_ebpf::abi::{self, Field, Stat, Wake, fault, mode};
+use iotrace_ebpf::abi::{self, Field, Stat, Wake, fault, mode, sinks};
 use iotrace_ebpf::span::Off;
 
 use super::close::close_now;
@@ -12,9 +13,13 @@ use super::fault::sleeping;
 use super::ready::woke;
 use crate::context;
 use crate::ends;
-use crate::maps::{IOWAIT_MASK, LastReady, MODE, SOCKS, TGIDS, count, is_listed, list};
+use crate::ids;
+use crate::maps::{
+    IOWAIT_MASK, LastReady, MODE, SOCKS, TARGET_TGID, TGIDS, TIDS, count, is_listed, list, sinks_to, waker,
+};
 use crate::task::{
-    Task, announce, arg, current, current_address, field_of, find, just_ready, mark, now, read, tid_of,
+    Task, announce, arg, comm, current, current_address, field_of, find, is_ours, is_wanted_name, just_ready,
+    mark, name, now, read, tid_of,
 };
 use crate::threads;
 use crate::watch::watcher;
@@ -91,12 +96,7 @@ fn switch(ctx: &BtfTracePointContext, prev: u32, next: u32, why: Off) -> i32 {
 pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let Some(task) = find(tid_of(&ctx, 0)) else { return 0 };
     let now = mark(fault::WAKING, now());
-    let mut wake = Wake {
-        at: now,
-        tid: aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32,
-        context: context::now(),
-        ..Wake::default()
-    };
+    let mut wake = Wake { at: now, tid: ids::waker(), context: context::now(), ..Wake::default() };
     if let Some(ready) = just_ready(now)
         && waited_on(task, arg(&ctx, 0), &ready)
     {
@@ -168,7 +168,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let parent: u32 = read(arg(&ctx, 0), Field::TaskTgid);
     let child: u32 = read(arg(&ctx, 1), Field::TaskTgid);
     if parent != child && is_listed(parent) {
-        list(child);
+        list(child, ids::of_process(child, arg(&ctx, 1)));
     }
     0
 }
@@ -180,11 +180,47 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let (before, now) = (arg(&ctx, 1) as u32, tid_of(&ctx, 0));
     if before != now {
         threads::remove(before);
+        if MODE.load() & mode::TIDS != 0 && TIDS.get_ptr(before).is_some() {
+            // It is the thread that was asked for, under the number that it has now. That of the leader, which ended in
+            // `de_thread`, was removed then.
+            let _ = TIDS.remove(before);
+            let _ = TIDS.insert(now, ids::current(u64::from(now)) as u32, 0);
+        }
     }
     if let Some(task) = current() {
         // It is in no traced call but this one, `execve`.
         task.settled = 1;
         announce(task);
+    }
+    0
+}
+
+/// `(struct task_struct *task, const char *comm)`: the thread will have that name (`__set_task_comm`, `fs/exec.c`),
+/// which it gave itself, or another thread of its process did.
+#[btf_tracepoint(function = "task_rename")]
+pub fn task_rename(ctx: BtfTracePointContext) -> i32 {
+    let (tid, tgid) = (tid_of(&ctx, 0), field_of(&ctx, 0, Field::TaskTgid));
+    let known = find(tid);
+    // A thread that is not known sends its name with its first call, but a first thread may make none, and nor may a
+    // thread that wakes those of the target.
+    let first = tid == tgid && is_ours(tgid);
+    if known.is_none() && !first && waker(tid).is_none_or(|byte| *byte == 0) {
+        return 0;
+    }
+    let mut comm = [0u64; 2];
+    // SAFETY: sixteen bytes of our own; the kernel's string is cut to fit, and what it does not fill stays zero.
+    unsafe {
+        bpf_probe_read_kernel_str(
+            comm.as_mut_ptr().cast(),
+            size_of_val(&comm) as u32,
+            arg(&ctx, 1) as *const _,
+        )
+    };
+    let shown = ids::of_task(u64::from(tgid) << 32 | u64::from(tid), arg(&ctx, 0));
+    name(shown as u32, (shown >> 32) as u32, comm);
+    // The threads of a name are those that have it.
+    if MODE.load() & !mode::FOLLOW == mode::COMM && !is_wanted_name(comm) {
+        forget(tid);
     }
     0
 }
@@ -197,9 +233,9 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Removes the state of a thread, and its process from the target with the last thread.
+/// Removes the state of a thread, if it has one.
 #[inline(always)]
-pub fn ended(address: u64, tid: u32) {
+fn forget(tid: u32) {
     if let Some(task) = find(tid) {
         if task.span.is_open() {
             if task.restarting != 0 {
@@ -211,10 +247,31 @@ pub fn ended(address: u64, tid: u32) {
         }
         threads::remove(tid);
     }
-    if MODE.load() & mode::TGIDS != 0 {
+}
+
+/// Removes the state of a thread, and its process from the target with the last thread.
+#[inline(always)]
+pub fn ended(address: u64, tid: u32) {
+    forget(tid);
+    if sinks_to(sinks::AGGREGATES)
+        && let Some(byte) = waker(tid)
+        && *byte != 0
+    {
+        *byte = 0;
+        let shown = ids::current(bpf_get_current_pid_tgid());
+        if shown != 0 {
+            name(shown as u32, (shown >> 32) as u32, comm());
+        }
+    }
+    if MODE.load() & mode::TIDS != 0 {
+        // It fails for a thread that was not asked for.
+        let _ = TIDS.remove(tid);
+    }
+    if MODE.load() & (mode::TGIDS | mode::ONE) != 0 {
         let tgid: u32 = read(address, Field::TaskTgid);
+        let mine = if MODE.load() == mode::ONE { tgid == TARGET_TGID.load() } else { is_listed(tgid) };
         // `do_exit` (`kernel/exit.c`) has subtracted this thread from `signal->live` already.
-        if is_listed(tgid) && read::<u32>(read(address, Field::TaskSignal), Field::SignalLive) == 0 {
+        if mine && read::<u32>(read(address, Field::TaskSignal), Field::SignalLive) == 0 {
             let _ = TGIDS.remove(tgid);
         }
     }

@@ -15,6 +15,7 @@ use super::attach::{Missing, OBJECT, Refused, attach_probe, kernel_btf};
 use super::btf::Btf;
 use super::exact;
 use super::hook::with_causes;
+use super::ids;
 use super::probes::{Group, PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
 use super::settings::{Settings, Wish, epoll_is_listed_in_file, iowait_mask, offsets, preempt_distance};
@@ -233,14 +234,17 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
     let (whom, offsets) = (&settings.whom, offsets(btf));
     let (iowait_mask, preempt_distance) = (iowait_mask(btf), preempt_distance(btf));
     let (mode, sinks, per) = (whom.mode(), settings.sinks, settings.per.number());
-    let target = whom.tgids.first().copied().unwrap_or(0);
     let (cgroup, level) = whom.cgroup.unwrap_or_default();
     let compat = check::runs_32_bit();
     let preemptible = u32::from(programs_are_preemptible());
     // Per-CPU hashes allocate each of their elements at once.
     let (errors, wakes, transfers) =
         if sinks & AGGREGATES == 0 { (1, 1, 1) } else { (ERRORS_ROOM, WAKES_ROOM, WAYS_ROOM) };
-    let (own, comm, now) = (std::process::id(), whom.comm_words(), monotonic_ns());
+    let namespace = ids::namespace(btf)?;
+    let (tgids, tids) = (kernel_ids(btf, &whom.tgids)?, kernel_ids(btf, &whom.tids)?);
+    let target = tgids.first().map_or(0, |target| target.kernel);
+    let own = ids::kernel_id(btf, std::process::id())?.unwrap_or(0);
+    let (comm, now) = (whom.comm_words(), monotonic_ns());
     // The loader comes first: it reads a BTF of its own and drops it, so that there is one at a time.
     let load = |loader: &mut EbpfLoader<'static>| {
         loader
@@ -250,6 +254,8 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
             .override_global("PER", kept(per), true)
             .override_global("TARGET_TGID", kept(target), true)
             .override_global("SELF_TGID", kept(own), true)
+            .override_global("NS_LEVEL", kept(namespace.level), true)
+            .override_global("NS", kept(namespace.address), true)
             .override_global("TARGET_COMM", &kept(comm)[..], true)
             .override_global("TARGET_CGROUP", kept(cgroup), true)
             .override_global("CGROUP_LEVEL", kept(level), true)
@@ -282,32 +288,52 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
             .map_err(|error| LoadError::Object(with_causes(&error)))
     };
     let mut ebpf = LOADER.with_borrow_mut(load)?;
-    fill(&mut ebpf, "TGIDS", &whom.tgids)?;
-    mark(&mut ebpf, &whom.tgids)?;
-    fill(&mut ebpf, "TIDS", &whom.tids)?;
+    fill(&mut ebpf, "TGIDS", &tgids)?;
+    mark(&mut ebpf, &tgids)?;
+    fill(&mut ebpf, "TIDS", &tids)?;
     Ok(ebpf)
 }
 
+/// The ids of processes or threads in both pid namespaces; those that are gone by now are left out.
+fn kernel_ids(btf: &Btf, shown: &[u32]) -> Result<Vec<Member>, LoadError> {
+    let mut members = Vec::new();
+    for &shown in shown {
+        members.extend(ids::kernel_id(btf, shown)?.map(|kernel| Member { kernel, shown }));
+    }
+    Ok(members)
+}
+
+/// A process or thread of the target.
+#[derive(Clone, Copy)]
+struct Member {
+    /// Its id in the initial pid namespace.
+    kernel: u32,
+    /// Its id in that of iotrace.
+    shown: u32,
+}
+
 /// Puts members of the target into a set, before anything looks there.
-fn fill(ebpf: &mut Ebpf, map: &str, members: &[u32]) -> Result<(), LoadError> {
+fn fill(ebpf: &mut Ebpf, map: &str, members: &[Member]) -> Result<(), LoadError> {
     let found = ebpf.map_mut(map).ok_or_else(|| LoadError::Object(format!("the object has no map {map}")))?;
     let mut set =
         HashMap::<_, u32, u32>::try_from(found).map_err(|error| LoadError::Object(with_causes(&error)))?;
     for member in members {
-        set.insert(member, 0, 0).map_err(|error| LoadError::Object(with_causes(&error)))?;
+        set.insert(member.kernel, member.shown, 0).map_err(|error| LoadError::Object(with_causes(&error)))?;
     }
     Ok(())
 }
 
 /// Sets the filter before the list of processes.
-fn mark(ebpf: &mut Ebpf, members: &[u32]) -> Result<(), LoadError> {
+fn mark(ebpf: &mut Ebpf, members: &[Member]) -> Result<(), LoadError> {
     let name = "MAYBE_TGIDS";
     let found =
         ebpf.map_mut(name).ok_or_else(|| LoadError::Object(format!("the object has no map {name}")))?;
     let mut filter =
         Array::<_, u8>::try_from(found).map_err(|error| LoadError::Object(with_causes(&error)))?;
     for member in members {
-        filter.set(member & (MAYBE - 1), 1, 0).map_err(|error| LoadError::Object(with_causes(&error)))?;
+        filter
+            .set(member.kernel & (MAYBE - 1), 1, 0)
+            .map_err(|error| LoadError::Object(with_causes(&error)))?;
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ pub enum Group {
     Uring,
     /// Children of the target.
     Follow,
-    /// Programs that the target executes.
+    /// Programs that the target executes, and names that its threads take.
     Exec,
     /// Exact tier: the copy out of a socket buffer, from the entry to the return of what copies it.
     ExactSockets,

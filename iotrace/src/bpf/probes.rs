@@ -163,6 +163,16 @@ pub const PROBES: &[Probe] = &[
         variants: &[only("sched_process_exec", Begins(&[P]))],
     },
     Probe {
+        id: ProbeId::TaskRename,
+        again_of: None,
+        group: Group::Exec,
+        required: false,
+        since: "3.4",
+        feeds: "new names of threads",
+        lost: "a thread keeps the name that it had at its first call, and a name given with --comm stays matched",
+        variants: &[only("task_rename", Begins(&[P, P]))],
+    },
+    Probe {
         id: ProbeId::SkDataReady,
         again_of: None,
         group: Group::Sockets,

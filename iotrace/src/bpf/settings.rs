@@ -22,6 +22,8 @@ pub struct Whom {
     pub all: bool,
     /// Also children of `tgids`.
     pub follow: bool,
+    /// Also descendants of `tgids` that are there when the probes are attached: they are added then.
+    pub tree: bool,
 }
 
 impl Whom {
@@ -34,7 +36,7 @@ impl Whom {
     pub fn mode(&self) -> u32 {
         let alone = self.tids.is_empty() && self.comm.is_none() && self.cgroup.is_none() && !self.all;
         let mut bits = 0;
-        if self.tgids.len() == 1 && alone && !self.follow {
+        if self.tgids.len() == 1 && alone && !self.follow && !self.tree {
             return mode::ONE;
         }
         for (bit, wanted) in [
@@ -242,6 +244,17 @@ const PATHS: &[(Field, &str, &[&str])] = &[
     (Field::TaskRestart, "task_struct", &["restart_block.fn"]),
     (Field::ActionHandler, "k_sigaction", &["sa.sa_handler"]),
     (Field::ActionFlags, "k_sigaction", &["sa.sa_flags"]),
+    (Field::TaskThreadPid, "task_struct", &["thread_pid"]),
+    (Field::TaskLeader, "task_struct", &["group_leader"]),
+    (Field::TaskComm, "task_struct", &["comm"]),
+    (Field::PidLevel, "pid", &["level"]),
+    (Field::PidNumbers, "pid", &["numbers"]),
+    (Field::UpidNr, "upid", &["nr"]),
+    (Field::UpidNs, "upid", &["ns"]),
+    (Field::ProcPid, "proc_inode", &["pid"]),
+    (Field::ProcInode, "proc_inode", &["vfs_inode"]),
+    (Field::SockNet, "sock", &["__sk_common.skc_net.net"]),
+    (Field::NetInum, "net", &["ns.inum"]),
 ];
 
 fn offset_of(btf: &Btf, (_, structure, paths): &(Field, &str, &[&str])) -> Option<u32> {

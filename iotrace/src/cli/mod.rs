@@ -154,12 +154,18 @@ pub struct TraceArgs {
     /// Print at this interval (1s), each time what happened since the last
     #[arg(short = 'i', long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
     pub interval: Option<Duration>,
-    /// Observe children, too (the default for a command)
+    /// Observe children, too, with those that exist already (the default for a command)
     #[arg(short = 'f', long, overrides_with = "no_follow")]
     pub follow: bool,
     /// Do not observe children
     #[arg(long)]
     pub no_follow: bool,
+    /// Observe descendants that exist already, too (the default with -f)
+    #[arg(long)]
+    pub tree: bool,
+    /// Go on after the command has ended, until the processes that it leaves behind have ended as well
+    #[arg(long, requires = "command")]
+    pub wait_all: bool,
     /// Observe these syscalls only: trace=NAME,...
     #[arg(short = 'e', value_name = "trace=SYSCALL,...", value_parser = expression)]
     pub expression: Option<Selection>,

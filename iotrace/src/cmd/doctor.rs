@@ -11,7 +11,8 @@ use crate::bpf::loader::{Observer, programs_are_preemptible};
 use crate::bpf::probes::{Group, PROBES, Probe};
 use crate::bpf::settings::{Settings, Wish};
 use crate::cli::{DoctorArgs, DoctorFormat};
-use crate::host::check;
+use crate::host::check::{self, Missing};
+use crate::host::namespaces;
 use crate::session::error::Failure;
 use iotrace_core::domain::{Loss, Tier};
 use iotrace_core::report::{self, Format, Options};
@@ -68,15 +69,16 @@ impl Says for Finding {
 fn machine() -> Vec<Finding> {
     let mut rows = vec![match check::prerequisites() {
         Ok(()) => row("privileges", Standing::Ok, "BPF programs may be loaded"),
-        Err(missing @ check::Missing::Capabilities(_)) => {
-            row("privileges", Standing::Missing, missing.to_string())
-                .remedy("sudo iotrace doctor")
-                .lost("everything")
-        }
+        Err(missing @ Missing::Capabilities(_)) => row("privileges", Standing::Missing, missing.to_string())
+            .remedy("sudo iotrace doctor")
+            .lost("everything"),
+        Err(missing @ Missing::UserNamespace) => row("privileges", Standing::Missing, missing.to_string())
+            .remedy("run it as root outside of the user namespace")
+            .lost("everything"),
         Err(_) => row("privileges", Standing::Ok, "the capabilities are there"),
     }];
     rows.push(match check::lockdown().as_str() {
-        "confidentiality" => row("lockdown", Standing::Missing, check::Missing::Lockdown.to_string())
+        "confidentiality" => row("lockdown", Standing::Missing, Missing::Lockdown.to_string())
             .remedy("boot with lockdown=integrity or without")
             .lost("everything"),
         "unknown" => row(
@@ -92,9 +94,44 @@ fn machine() -> Vec<Finding> {
             .remedy("a kernel with CONFIG_DEBUG_INFO_BTF=y")
             .lost("everything"),
     });
+    rows.extend(namespaces());
     rows.push(io_uring());
     rows.push(native_aio());
     rows
+}
+
+/// The rows about the namespaces that iotrace is in.
+fn namespaces() -> Vec<Finding> {
+    let trouble = match check::namespaces() {
+        Err(missing @ (Missing::NoProc | Missing::ForeignProc | Missing::ForeignTime)) => Some(missing),
+        _ => None,
+    };
+    let pid = match &trouble {
+        Some(missing @ (Missing::NoProc | Missing::ForeignProc)) => {
+            row("pid namespace", Standing::Missing, missing.to_string()).lost("everything")
+        }
+        _ if namespaces::pid_is_initial() => {
+            row("pid namespace", Standing::Ok, "the initial one: every process is seen")
+        }
+        _ => row(
+            "pid namespace",
+            Standing::Ok,
+            "one of its own, as in a container: ids are those that /proc shows here, and processes outside of it are \
+             not traced",
+        ),
+    };
+    let time = match (&trouble, namespaces::time_offset_ns()) {
+        (Some(missing @ Missing::ForeignTime), _) => {
+            row("time namespace", Standing::Missing, missing.to_string()).lost("everything")
+        }
+        (_, Some(offset)) if offset != 0 => row(
+            "time namespace",
+            Standing::Ok,
+            format!("CLOCK_MONOTONIC is {offset} ns ahead here, which is taken off"),
+        ),
+        _ => row("time namespace", Standing::Ok, "the clock is that of the kernel"),
+    };
+    vec![pid, time]
 }
 
 fn io_uring() -> Finding {

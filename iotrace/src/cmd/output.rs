@@ -57,6 +57,12 @@ impl Sink for Printer<'_> {
         }
     }
 
+    fn warn(&mut self, text: &str) {
+        if !self.args.quiet {
+            eprintln!("iotrace: {text}");
+        }
+    }
+
     fn begin(&mut self, begun: &Begun<'_>) {
         if self.args.verbose {
             let of = begun.workload.map_or(String::new(), |workload| format!("{workload}: "));

@@ -235,12 +235,15 @@ fn document(
     elapsed: Duration,
     btf: &Btf,
 ) -> Document {
+    // Of the same time as `elapsed`.
+    let iotrace_cpu_ns = clock::own_cpu_ns();
     let cost = calibrate::measure(btf);
     let overhead = Overhead {
         per_call_ns: cost.per_call_ns,
         per_other_call_ns: other_call,
         per_switch_ns: cost.per_switch_ns,
-        iotrace_cpu_ns: clock::own_cpu_ns(),
+        iotrace_cpu_ns,
+        iotrace_loading_cpu_ns: None,
         // Only differences of copies are compared.
         copy_floors_ns: None,
     };

@@ -85,12 +85,14 @@ fn carry_out(experiment: &Experiment, options: Options) -> Result<Document, Fail
         pictures: outcome.pictures,
     };
     let loss = lab.loss;
+    let iotrace_cpu_ns = clock::own_cpu_ns();
     let overhead = Overhead {
         per_call_ns: calibration.per_call_ns,
         // A study observes itself; what its probes add to others is a question for `trace`.
         per_other_call_ns: None,
         per_switch_ns: calibration.per_switch_ns,
-        iotrace_cpu_ns: clock::own_cpu_ns(),
+        iotrace_cpu_ns,
+        iotrace_loading_cpu_ns: None,
         copy_floors_ns: None,
     };
     let (host, elapsed_ns) = (check::host(Tier::Tracepoint), began.elapsed().as_nanos() as u64);

@@ -51,6 +51,8 @@ pub fn asked(args: &TraceArgs) -> Asked {
         all: args.all,
         follow: args.follow,
         no_follow: args.no_follow,
+        tree: args.tree,
+        wait_all: args.wait_all,
         command: args.command.clone(),
         duration: args.duration,
         interval: args.interval,

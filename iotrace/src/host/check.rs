@@ -4,6 +4,7 @@ use std::fs;
 
 use thiserror::Error;
 
+use crate::host::namespaces::{self, ProcTrouble};
 use iotrace_core::domain::Tier;
 use iotrace_core::summary::Host;
 
@@ -32,6 +33,31 @@ pub enum Missing {
          iotrace finds tracepoint arguments by it. Use a distribution kernel (Debian, Fedora, Ubuntu have it)"
     )]
     NoBtf,
+    /// Capabilities of a user namespace.
+    #[error(
+        "iotrace runs in a user namespace (a rootless container, unshare -r), whose root is none for the kernel: it \
+         may not load BPF programs. Run it as root outside of the user namespace"
+    )]
+    UserNamespace,
+    /// `/proc` is not mounted.
+    #[error(
+        "/proc is not mounted: without it iotrace can find no process and no name. Mount it: \
+         mount -t proc proc /proc"
+    )]
+    NoProc,
+    /// `/proc` shows another pid namespace than that of iotrace.
+    #[error(
+        "/proc shows another pid namespace than the one that iotrace runs in, so ids of processes would be mistaken \
+         for those of others. Mount the /proc of the namespace (unshare --mount-proc, or mount -t proc proc /proc in \
+         a mount namespace of its own), or enter pid and mount namespace together (nsenter -p -m)"
+    )]
+    ForeignProc,
+    /// The offset of iotrace's clock is not known.
+    #[error(
+        "iotrace is in another time namespace than its children would be, and the kernel tells only the clock offset \
+         of theirs. Start iotrace as a new process (unshare -T --fork)"
+    )]
+    ForeignTime,
 }
 
 /// `CAP_SYS_ADMIN`, `CAP_PERFMON`, `CAP_BPF` as bits of `CapEff`.
@@ -44,12 +70,35 @@ const BPF: u64 = 1 << 39;
 /// # Errors
 /// The first condition that is not met.
 pub fn prerequisites() -> Result<(), Missing> {
+    // The capabilities of this process are read there.
+    if namespaces::proc_trouble() == Some(ProcTrouble::Absent) {
+        return Err(Missing::NoProc);
+    }
     capabilities(effective_capabilities())?;
+    if !namespaces::user_is_initial() {
+        return Err(Missing::UserNamespace);
+    }
     if lockdown() == "confidentiality" {
         return Err(Missing::Lockdown);
     }
     if !fs::exists(VMLINUX).unwrap_or(false) {
         return Err(Missing::NoBtf);
+    }
+    namespaces()
+}
+
+/// Checks that ids and times of this process can be compared with those of the kernel.
+///
+/// # Errors
+/// What is in the way.
+pub fn namespaces() -> Result<(), Missing> {
+    match namespaces::proc_trouble() {
+        Some(ProcTrouble::Absent) => return Err(Missing::NoProc),
+        Some(ProcTrouble::Elsewhere | ProcTrouble::Outer) => return Err(Missing::ForeignProc),
+        None => {}
+    }
+    if namespaces::time_offset_ns().is_none() {
+        return Err(Missing::ForeignTime);
     }
     Ok(())
 }

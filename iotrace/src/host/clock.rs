@@ -1,8 +1,29 @@
 //! Clocks of this machine and this process.
 
-/// CLOCK_MONOTONIC in ns: the clock of the probes (`bpf_ktime_get_ns`).
+use std::sync::OnceLock;
+
+use super::namespaces;
+
+/// CLOCK_MONOTONIC of the initial time namespace in ns: the clock of the probes (`bpf_ktime_get_ns`).
 pub fn monotonic_ns() -> u64 {
-    read(libc::CLOCK_MONOTONIC).unwrap_or(0)
+    of_kernel(read(libc::CLOCK_MONOTONIC).unwrap_or(0))
+}
+
+/// A time of the probes' clock, ns, as CLOCK_MONOTONIC of this process shows it, for calls that wait for a time.
+pub fn shown_here(at_ns: u64) -> u64 {
+    at_ns.saturating_add_signed(offset_ns())
+}
+
+fn of_kernel(shown_ns: u64) -> u64 {
+    shown_ns.saturating_add_signed(-offset_ns())
+}
+
+/// How far CLOCK_MONOTONIC of this process is ahead of the probes' clock, ns: 0 but in a time namespace. It does not
+/// change while a process runs.
+fn offset_ns() -> i64 {
+    static OFFSET: OnceLock<i64> = OnceLock::new();
+    // Where it is not known iotrace refuses to measure (`check::prerequisites`).
+    *OFFSET.get_or_init(|| namespaces::time_offset_ns().unwrap_or(0))
 }
 
 /// CPU time of this process so far in ns, user and system.

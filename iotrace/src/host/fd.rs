@@ -1,6 +1,5 @@
 //! Names descriptors, by what the probes read of the file and, while it is open, by its link in `/proc/PID/fd`.
 
-use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
@@ -9,13 +8,15 @@ use iotrace_core::domain::{Fd, WaitsFor};
 use iotrace_ebpf::abi::FileRecord;
 use iotrace_ebpf::abi::kernel::{family, file_type, protocol};
 
+use super::networks::Networks;
+
 /// Kind and name of a file, from what the probes read of it and, if it is still open, from its link.
-pub fn describe(file: &FileRecord) -> Fd {
+pub fn describe(file: &FileRecord, networks: &mut Networks) -> Fd {
     let mine = link_of(file);
     let fd = |kind: &str, name: String| Fd { kind: kind.to_owned(), name };
     let named = || mine.clone().unwrap_or_else(|| gone(file));
     match file.mode & file_type::MASK {
-        file_type::SOCKET => socket(file),
+        file_type::SOCKET => socket(file, networks),
         file_type::FIFO => fd("pipe", format!("pipe:[{}]", file.inode)),
         file_type::CHARACTER => {
             let name = named();
@@ -66,29 +67,18 @@ fn gone(file: &FileRecord) -> String {
     if name.is_empty() { format!("inode {}", file.inode) } else { name }
 }
 
-/// TCP ports in state LISTEN in the network namespace of iotrace.
-pub fn listening_ports() -> HashSet<u16> {
-    // State 0A is TCP_LISTEN; the local address is `HEX:PORT`, proc_net_tcp(5).
-    let listening = |line: &str| {
-        let mut columns = line.split_whitespace().skip(1);
-        let port = columns.next()?.rsplit(':').next()?;
-        (columns.nth(1)? == "0A").then(|| u16::from_str_radix(port, 16).ok())?
-    };
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
-    tables.iter().flat_map(|table| table.lines().skip(1).filter_map(listening)).collect()
-}
-
 /// What a wait on a file is for: on an accepted TCP connection the next request, on one that this host opened a reply;
-/// `None` on any other file. A local port in state LISTEN is taken as the sign of an accepted connection.
-pub fn waits_for(file: &FileRecord, listening: &HashSet<u16>) -> Option<WaitsFor> {
+/// `None` on any other file, and where the network namespace of the connection cannot be looked at. A local port in state
+/// LISTEN is taken as the sign of an accepted connection.
+pub fn waits_for(file: &FileRecord, networks: &mut Networks) -> Option<WaitsFor> {
     let connected = matches!(file.family, family::INET | family::INET6)
         && file.protocol == protocol::TCP
         && file.remote_port != 0;
-    connected
-        .then(|| if listening.contains(&file.local_port) { WaitsFor::NextRequest } else { WaitsFor::Reply })
+    let accepted = connected.then(|| networks.listens(file))??;
+    Some(if accepted { WaitsFor::NextRequest } else { WaitsFor::Reply })
 }
 
-fn socket(file: &FileRecord) -> Fd {
+fn socket(file: &FileRecord, networks: &mut Networks) -> Fd {
     let kind = match (file.family, file.protocol) {
         (family::UNIX, _) => "unix".to_owned(),
         (family::INET | family::INET6, protocol::TCP | protocol::MPTCP) => "tcp".to_owned(),
@@ -105,7 +95,7 @@ fn socket(file: &FileRecord) -> Fd {
                 |remote| format!("{local} <-> {}", SocketAddr::new(remote, u16::from_be(file.remote_port))),
             )
         }
-        None => unix_path(file.inode).unwrap_or_else(|| format!("socket:[{}]", file.inode)),
+        None => networks.unix_path(file).unwrap_or_else(|| format!("socket:[{}]", file.inode)),
     };
     Fd { kind, name }
 }
@@ -118,14 +108,6 @@ fn address(file: &FileRecord, which: usize) -> Option<IpAddr> {
         family::INET6 => Some(IpAddr::from(bytes).to_canonical()),
         _ => None,
     }
-}
-
-fn unix_path(inode: u64) -> Option<String> {
-    let table = fs::read_to_string("/proc/net/unix").ok()?;
-    table.lines().skip(1).find_map(|line| {
-        let mut columns = line.split_whitespace().skip(6);
-        (columns.next()? == inode.to_string()).then(|| columns.next().map(str::to_owned))?
-    })
 }
 
 #[cfg(test)]
@@ -143,8 +125,7 @@ mod tests {
     fn an_accepted_connection_waits_for_requests_and_one_that_was_made_for_replies() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let ports = listening_ports();
-        assert!(ports.contains(&port));
+        let mut networks = Networks::default();
         let file = |local_port, remote_port: u16| FileRecord {
             family: family::INET,
             protocol: protocol::TCP,
@@ -152,10 +133,14 @@ mod tests {
             remote_port: remote_port.to_be(),
             ..FileRecord::default()
         };
-        assert_eq!(waits_for(&file(port, 40_000), &ports), Some(WaitsFor::NextRequest));
-        let unused = (1..u16::MAX).find(|port| !ports.contains(port)).unwrap();
-        assert_eq!(waits_for(&file(unused, port), &ports), Some(WaitsFor::Reply));
-        assert_eq!(waits_for(&file(port, 0), &ports), None, "the listening socket itself is no connection");
+        assert_eq!(waits_for(&file(port, 40_000), &mut networks), Some(WaitsFor::NextRequest));
+        // No ephemeral port, and none that anything here listens on.
+        assert_eq!(waits_for(&file(1, port), &mut networks), Some(WaitsFor::Reply));
+        assert_eq!(
+            waits_for(&file(port, 0), &mut networks),
+            None,
+            "the listening socket itself is no connection"
+        );
     }
 
     #[test]
@@ -169,12 +154,14 @@ mod tests {
             name: addresses(&[127, 0, 0, 1], &[10, 0, 0, 7]),
             ..FileRecord::default()
         };
-        let fd = describe(&file);
+        let mut networks = Networks::default();
+        let fd = describe(&file, &mut networks);
         assert_eq!((fd.kind.as_str(), fd.name.as_str()), ("tcp", "127.0.0.1:80 <-> 10.0.0.7:40000"));
-        let v6 = |local: &str, remote: &str, remote_port: u16| {
+        let mut v6 = |local: &str, remote: &str, remote_port: u16| {
             let octets = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap().octets();
             let (name, family) = (addresses(&octets(local), &octets(remote)), family::INET6);
-            describe(&FileRecord { name, family, remote_port: remote_port.to_be(), ..file }).name
+            describe(&FileRecord { name, family, remote_port: remote_port.to_be(), ..file }, &mut networks)
+                .name
         };
         assert_eq!(v6("fe80::1", "2001:db8::7", 443), "[fe80::1]:80 <-> [2001:db8::7]:443");
         assert_eq!(v6("::ffff:127.0.0.1", "::ffff:10.0.0.7", 443), "127.0.0.1:80 <-> 10.0.0.7:443");
@@ -184,6 +171,6 @@ mod tests {
     #[test]
     fn a_reused_descriptor_lends_its_name_to_nobody() {
         let file = FileRecord { mode: file_type::FIFO, inode: 1, fd: -1, ..FileRecord::default() };
-        assert_eq!(describe(&file).name, "pipe:[1]");
+        assert_eq!(describe(&file, &mut Networks::default()).name, "pipe:[1]");
     }
 }

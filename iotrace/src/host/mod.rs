@@ -5,4 +5,6 @@ pub mod clock;
 pub mod fd;
 pub mod kallsyms;
 pub mod launch;
+pub mod namespaces;
+pub mod networks;
 pub mod proc;

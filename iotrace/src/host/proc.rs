@@ -46,6 +46,25 @@ pub fn namespaced(pid: u32) -> Option<u32> {
     numbers.next_back()?.parse().ok()
 }
 
+/// When a process or thread began, in clock ticks since boot: with its id it is the same nobody else has.
+pub fn birth(pid: u32) -> Option<u64> {
+    stat(pid, 22)?.parse().ok()
+}
+
+/// The process that a process is a child of; `None` when it is gone.
+pub fn parent(pid: u32) -> Option<u32> {
+    stat(pid, 4)?.parse().ok()
+}
+
+/// A field of `/proc/PID/stat` by its number in proc_pid_stat(5), from 3 on: the second may have blanks in it.
+fn stat(pid: u32, number: usize) -> Option<String> {
+    // A name is any bytes.
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let (_, rest) = text.rsplit_once(')')?;
+    rest.split_whitespace().nth(number - 3).map(str::to_owned)
+}
+
 fn status(pid: u32, key: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned())
@@ -53,8 +72,7 @@ fn status(pid: u32, key: &str) -> Option<String> {
 
 /// The syscall a thread sleeps in, by `/proc/TID/syscall`; `None` while it runs, or outside one.
 pub fn sleeping_in(pid: u32, tid: u32) -> Option<u32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
-    let nr = text.split_whitespace().next()?.parse().ok()?;
+    let nr = syscall_of(&fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?)?;
     if nr != RESTART_NUMBER {
         return Some(nr);
     }
@@ -62,6 +80,18 @@ pub fn sleeping_in(pid: u32, tid: u32) -> Option<u32> {
     let waits = fs::read_to_string(format!("/proc/{pid}/task/{tid}/wchan")).ok()?;
     let (_, name) = RESTARTED.iter().find(|(_, name)| waits.contains(name))?;
     syscall::named(name).first().copied()
+}
+
+/// The number in a line of `/proc/TID/syscall`: number, six arguments, stack pointer, program counter. A kernel thread
+/// and a worker of io_uring show the number that lies where others have it, but have no stack and no program in user
+/// space: `copy_thread` (`arch/x86/kernel/process.c`) clears both.
+fn syscall_of(line: &str) -> Option<u32> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [number, .., stack, program] = words[..] else { return None };
+    if words.len() == 9 && [stack, program] == ["0x0", "0x0"] {
+        return None;
+    }
+    number.parse().ok()
 }
 
 /// Where the functions of [`RESTARTED`] are, by `/proc/kallsyms`; empty where it hides addresses. Read once: it is long.
@@ -90,5 +120,22 @@ mod tests {
         assert_eq!(process_of(me), Some(me));
         assert!(!is_gone(me) && is_gone(u32::MAX));
         assert!(comm(me).is_some() && comm(u32::MAX).is_none());
+    }
+
+    #[test]
+    fn a_kernel_thread_sleeps_in_no_syscall() {
+        let thread = "0 0x3 0x7f21 0x10 0x0 0x0 0x0 0x7ffd 0x7f33";
+        assert_eq!(syscall_of(thread), Some(0));
+        assert_eq!(syscall_of("0 0x0 0x0 0x0 0x0 0x0 0x0 0x0 0x0"), None, "a kernel thread");
+        assert_eq!(syscall_of("426 0x4 0x1 0x1 0x1 0x0 0x0 0x0 0x0"), None, "a worker of io_uring");
+        assert_eq!((syscall_of("running"), syscall_of("-1 0x7ffd 0x7f33")), (None, None));
+    }
+
+    #[test]
+    fn a_process_has_a_parent_and_a_birth() {
+        let me = std::process::id();
+        let parent = std::os::unix::process::parent_id();
+        assert_eq!(super::parent(me), Some(parent));
+        assert!(birth(me) >= birth(parent) && birth(u32::MAX).is_none());
     }
 }

@@ -26,6 +26,10 @@ pub struct Asked {
     pub follow: bool,
     /// No children, not even of a command.
     pub no_follow: bool,
+    /// Descendants that exist already.
+    pub tree: bool,
+    /// Go on until the processes that a command leaves behind have ended.
+    pub wait_all: bool,
     /// The command to start and observe, with its arguments; empty: none.
     pub command: Vec<OsString>,
     /// Stop after this time.

@@ -1,10 +1,12 @@
 //! The live source of a trace: the probes and what `/proc` tells beside them.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 
-use iotrace_core::domain::{Tier, syscall};
+use iotrace_core::domain::{ProbeId, Tier, syscall};
 use iotrace_core::records::record::Record;
 use iotrace_core::rows::batch::{Batch, Closes, Closing, Counts, Facts, FileName, Since, ThreadName};
+use iotrace_core::rows::complete::Target;
 use iotrace_core::rows::ledger::{Ledger, Opening};
 use iotrace_core::rows::sums::Snapshot;
 use iotrace_core::summary::{Overhead, Warning};
@@ -14,7 +16,8 @@ use crate::bpf::exact::Refused;
 use crate::bpf::loader::Observer;
 use crate::bpf::settings::Whom;
 use crate::host::clock::{monotonic_ns, own_cpu_ns};
-use crate::host::{check, fd, proc};
+use crate::host::networks::Networks;
+use crate::host::{check, fd, namespaces, proc};
 use crate::session::asked::Asked;
 use crate::session::calibrate::Calibration;
 use crate::session::source::{Source, Want};
@@ -36,14 +39,24 @@ pub struct Live {
     /// Names of threads of the target at the start, until the first batch takes them.
     threads: Vec<ThreadName>,
     started: u64,
+    /// CPU time of iotrace until then, ns.
+    loading_cpu_ns: Option<u64>,
     /// Most rows in the kernel.
     rows: usize,
+    /// A cgroup of which the members at the start are traced, as the probes cannot tell a thread's cgroup here.
+    members_of: Option<PathBuf>,
+    /// Processes that were seen to have joined it since.
+    joined_late: HashSet<u32>,
+    /// Network namespaces of the target.
+    networks: Networks,
+    /// Whether the target is nothing but processes and threads that were named by number, or a command: it can end.
+    by_number: bool,
 }
 
 impl Live {
     /// Begins: looks at who is there, and what they are in.
     pub fn new(asked: &Asked, observer: Observer, whom: Whom, calibration: Calibration, rows: usize) -> Self {
-        let started = monotonic_ns();
+        let (started, loading_cpu_ns) = (monotonic_ns(), own_cpu_ns());
         let initial = whom::present(&whom, asked.cgroup.as_deref());
         let (mut threads, mut before) = (Vec::new(), Vec::new());
         let single: HashSet<u32> = whom.tids.iter().copied().collect();
@@ -59,7 +72,34 @@ impl Live {
                 before.extend(inside.map(|nr| Since { pid, tid, nr }));
             }
         }
-        Self { observer, calibration, whom, before, initial, threads, started, rows }
+        let mut networks = Networks::default();
+        initial.iter().for_each(|&pid| networks.know(pid));
+        let members_of = asked.cgroup.clone().filter(|_| whom.cgroup.is_none());
+        let by_number = !asked.all && asked.comm.is_none() && asked.cgroup.is_none();
+        Self {
+            observer,
+            calibration,
+            whom,
+            before,
+            initial,
+            threads,
+            started,
+            loading_cpu_ns,
+            rows,
+            members_of,
+            joined_late: HashSet::new(),
+            networks,
+            by_number,
+        }
+    }
+
+    /// Processes of the target that have not ended, by their first threads.
+    pub fn left(&self) -> Vec<ThreadName> {
+        let mut left: Vec<u32> = self.observer.members().processes.into_iter().collect();
+        left.retain(|&pid| pid != 0 && !proc::has_ended(pid));
+        left.sort_unstable();
+        let named = |pid| ThreadName { tid: pid, pid, name: proc::comm(pid).unwrap_or_default() };
+        left.into_iter().map(named).collect()
     }
 
     /// What is known before the first batch.
@@ -69,11 +109,19 @@ impl Live {
         for missing in self.observer.missing() {
             warn("probe_missing", missing.to_string());
         }
-        if asked.cgroup.is_some() && self.whom.cgroup.is_none() {
+        if self.members_of.is_some() {
             warn(
                 "cgroup_by_members",
                 "this kernel or this cgroup hierarchy does not tell a thread's cgroup: its members at the start and \
                  their children are traced, who joins later is not"
+                    .to_owned(),
+            );
+        }
+        let is_open = self.whom.all || self.whom.comm.is_some() || self.whom.cgroup.is_some();
+        if is_open && !namespaces::pid_is_initial() {
+            warn(
+                "pid_namespace",
+                "iotrace runs in a pid namespace: threads outside of it have no id here and are not traced"
                     .to_owned(),
             );
         }
@@ -86,7 +134,27 @@ impl Live {
             initial: self.initial.clone(),
             with_command: !asked.command.is_empty(),
             selective: asked.syscalls.is_some() || asked.min.is_some(),
+            target: self.target(),
+            missing: self.observer.missing().iter().map(|missing| missing.probe.name().to_owned()).collect(),
         }
+    }
+
+    fn target(&self) -> Target {
+        Target {
+            follows: self.whom.follow,
+            threads: !self.whom.tids.is_empty(),
+            by_members: self.members_of.is_some(),
+        }
+    }
+
+    /// Notes processes that joined a cgroup of which the members at the start are traced.
+    fn look_for_joined(&mut self) {
+        let Some(path) = &self.members_of else { return };
+        let traced = self.observer.members().processes;
+        let joined =
+            whom::members_below(path).unwrap_or_default().into_iter().filter(|pid| !traced.contains(pid));
+        // One that has just ended is no member of either.
+        self.joined_late.extend(joined.filter(|&pid| !proc::has_ended(pid)));
     }
 
     /// What is observed, in a few words.
@@ -117,11 +185,11 @@ impl Live {
             }
             batch.items.push(item.to_vec());
         });
-        let listening = if files.is_empty() { HashSet::new() } else { fd::listening_ports() };
+        self.networks.refresh();
         let name = |file: &FileRecord| FileName {
             file: file.file,
-            fd: fd::describe(file),
-            waits_for: fd::waits_for(file, &listening),
+            fd: fd::describe(file, &mut self.networks),
+            waits_for: fd::waits_for(file, &mut self.networks),
         };
         batch.facts.files.extend(files.iter().map(name));
     }
@@ -129,6 +197,13 @@ impl Live {
     /// Looks at wakers outside the target, while they are there.
     fn look(sums: &Snapshot, ledger: &Ledger, facts: &mut Facts) {
         let known = &ledger.names().threads;
+        // A process is called by its first thread, which need not have made a call. Where nobody tells of new names, they
+        // are looked at again while the thread is there.
+        let stale = |pid: &u32| !known.contains_key(pid) || !self.observer.has(ProbeId::TaskRename);
+        let leaders: HashSet<u32> = sums.rows.keys().map(|key| key.tgid).filter(stale).collect();
+        for pid in leaders {
+            facts.threads.extend(proc::comm(pid).map(|name| ThreadName { tid: pid, pid, name }));
+        }
         for tid in sums.wakes.keys().filter_map(WakeKey::thread).filter(|tid| !known.contains_key(tid)) {
             if let (Some(name), Some(pid)) = (proc::comm(tid), proc::process_of(tid)) {
                 facts.threads.push(ThreadName { tid, pid, name });
@@ -174,12 +249,16 @@ impl Live {
                 rows_full: self.observer.count(Stat::RowsFull),
                 threads_full: self.observer.count(Stat::TasksFull),
                 switches_unseen: self.observer.count(Stat::SwitchUnseen),
+                joined_late: self.joined_late.len() as u64,
             },
             overhead: Overhead {
                 per_call_ns: self.calibration.per_call_ns,
                 per_other_call_ns: self.calibration.per_other_call_ns,
                 per_switch_ns: self.calibration.per_switch_ns,
-                iotrace_cpu_ns: own_cpu_ns(),
+                iotrace_cpu_ns: own_cpu_ns()
+                    .zip(self.loading_cpu_ns)
+                    .map(|(now, then)| now.saturating_sub(then)),
+                iotrace_loading_cpu_ns: self.loading_cpu_ns,
                 copy_floors_ns: Some(self.calibration.copy_floors()),
             },
         }
@@ -200,6 +279,9 @@ impl Source for Live {
         if let Some(sums) = &batch.sums {
             Self::look(sums, ledger, &mut batch.facts);
         }
+        if want != Want::Records {
+            self.look_for_joined();
+        }
         if want == Want::Sums {
             self.retire(&mut batch, ledger);
             let gone = ledger.threads_to_check().into_iter().filter(|&tid| proc::is_gone(tid));
@@ -211,7 +293,12 @@ impl Source for Live {
     }
 
     fn is_over(&self) -> bool {
-        let named = !self.whom.all && self.whom.comm.is_none() && self.whom.cgroup.is_none();
-        named && !self.whom.follow && self.initial.iter().all(|&pid| proc::is_gone(pid))
+        if !self.by_number {
+            return false;
+        }
+        let left = self.observer.members();
+        // The kernel takes out who ends; should it have missed an end, `/proc` tells.
+        left.processes.iter().all(|&pid| pid != 0 && proc::has_ended(pid))
+            && left.threads.iter().all(|&tid| tid != 0 && proc::is_gone(tid))
     }
 }

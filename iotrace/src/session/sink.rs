@@ -10,6 +10,9 @@ pub trait Sink {
     /// Something that the user may want to know while it goes on.
     fn note(&mut self, text: &str);
 
+    /// Something that the user must know at once, even if nobody watches.
+    fn warn(&mut self, text: &str);
+
     /// The probes are attached.
     fn begin(&mut self, begun: &Begun<'_>);
 

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use iotrace_core::rows::batch::{Batch, Closes, Closing};
-use iotrace_core::rows::ledger::Ledger;
+use iotrace_core::rows::ledger::{self, Ledger};
 use iotrace_core::rows::tape::Block;
 use iotrace_core::summary::Document;
 
@@ -41,9 +41,16 @@ pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Trac
     let held = hold(asked, &mut whom)?;
     // After the fork: a command starts with the signals as they were.
     interrupts::catch().map_err(Failure::while_doing("catching Ctrl-C"))?;
+    let births = whom::births(&whom);
     let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
     let mut calibration = calibrate::measure_by(&btf, &HOOKS, asked.tier);
     let mut observer = attach(asked, &mut whom, &btf)?;
+    if !whom::keep_the_same(&mut whom, &births, &mut observer) && asked.cgroup.is_none() {
+        return Err(Failure::Failed("the target ended before tracing began; nothing was traced".to_owned()));
+    }
+    if whom.tree {
+        whom::adopt(&mut whom, &mut observer, &btf)?;
+    }
     // Some megabytes that nobody asks again.
     drop(btf);
     observer.set_floors(calibration.floors);
@@ -59,7 +66,7 @@ pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Trac
     });
     let mut trace = Trace::new(asked, live, sink)?;
     let command = held.map(|held| release(held, asked)).transpose()?;
-    let until = Until { duration: asked.duration, command };
+    let until = Until { duration: asked.duration, command, wait_all: asked.wait_all };
     let ended = until::trace(until, asked.interval, &mut trace)?;
     let complete = trace.finish(asked.interval.is_some())?;
     Ok(Traced { ended, complete })
@@ -114,7 +121,10 @@ impl<'a, S: Sink> Trace<'a, S> {
         let opening = source.opening(asked);
         let mut tape = Tape::begin(asked.tape.as_deref())?;
         tape.put(|| Block::Trace(opening.clone()))?;
-        Ok(Self { source, ledger: Ledger::new(opening), tape, sink, looks: 0 })
+        let mut trace = Self { source, ledger: Ledger::new(opening), tape, sink, looks: 0 };
+        // The names that threads have now, before the probes tell of newer ones.
+        trace.get(Want::Records)?;
+        Ok(trace)
     }
 
     fn take(&mut self, batch: Batch) -> Result<Option<Document>, Failure> {
@@ -159,6 +169,24 @@ impl<S: Sink> Watcher for Trace<'_, S> {
         }
         self.get(Want::Sums)?;
         Ok(!self.source.is_over())
+    }
+
+    fn command_ended(&mut self, waiting: bool) -> Result<(), Failure> {
+        let mut batch = self.source.batch(Want::Sums, &self.ledger);
+        let left = self.source.left();
+        if !left.is_empty() {
+            let who = ledger::listed(&left);
+            self.sink.warn(&match waiting {
+                true => {
+                    format!("the command has ended; waiting for processes that it has left behind: {who}")
+                }
+                false => ledger::left_behind(&left),
+            });
+        }
+        if !waiting {
+            batch.facts.left_behind = left;
+        }
+        self.take(batch).map(drop)
     }
 
     fn interval(&mut self) -> Result<(), Failure> {

@@ -18,6 +18,8 @@ pub struct Until {
     pub duration: Option<Duration>,
     /// The command that was started, if one was.
     pub command: Option<Running>,
+    /// Whether to go on after the command's end until nobody of the target is left.
+    pub wait_all: bool,
 }
 
 /// What there is to do meanwhile.
@@ -27,6 +29,12 @@ pub trait Watcher {
     /// # Errors
     /// Of keeping what was seen.
     fn look(&mut self) -> Result<bool, Failure>;
+
+    /// The command has ended. `waiting`: processes that it has left behind are waited for.
+    ///
+    /// # Errors
+    /// Of keeping what was seen.
+    fn command_ended(&mut self, waiting: bool) -> Result<(), Failure>;
 
     /// An interval is over.
     ///
@@ -59,8 +67,12 @@ async fn tracing(
     let started = Instant::now();
     let mut last = started;
     let mut asked = false;
+    let mut ended = None;
     loop {
         look.tick().await;
+        if ended.is_some() && interrupts::count() > 0 {
+            return Ok(ended);
+        }
         // A command gets the terminal's Ctrl-C, too, and what was sent to us alone is passed on: it decides how it
         // ends. The second time is meant.
         match (interrupts::count(), &until.command) {
@@ -76,21 +88,24 @@ async fn tracing(
         }
         let left = watcher.look()?;
         if let Some(command) = &mut until.command
-            && let Some(ended) =
-                command.try_wait().map_err(Failure::while_doing("waiting for the command"))?
+            && let Some(how) = command.try_wait().map_err(Failure::while_doing("waiting for the command"))?
         {
-            watcher.look()?;
-            return Ok(Some(ended));
+            watcher.command_ended(until.wait_all)?;
+            if !until.wait_all {
+                return Ok(Some(how));
+            }
+            until.command = None;
+            ended = Some(how);
         }
         if until.command.is_none() && !left {
-            return Ok(None);
+            return Ok(ended);
         }
         if until.duration.is_some_and(|limit| started.elapsed() >= limit) {
             // Tracing is over; the command is not ours to end.
             if let Some(command) = until.command.take() {
                 command.leave();
             }
-            return Ok(None);
+            return Ok(ended);
         }
         if interval.is_some_and(|every| last.elapsed() >= every) {
             last = Instant::now();

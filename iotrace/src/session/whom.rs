@@ -1,9 +1,12 @@
 //! The targets that were asked for: process and thread ids, names, cgroups.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::bpf::btf::Btf;
+use crate::bpf::loader::Observer;
 use crate::bpf::settings::Whom;
 use crate::host::proc;
 use crate::session::asked::Asked;
@@ -43,6 +46,7 @@ pub fn resolve(asked: &Asked) -> Result<Whom, Failure> {
         comm: asked.comm.clone(),
         all: asked.all,
         follow: asked.follow && !asked.no_follow,
+        tree: (asked.tree || (asked.follow && !asked.no_follow)) && !asked.pids.is_empty(),
         ..Whom::default()
     };
     if let Some(path) = &asked.cgroup {
@@ -132,6 +136,66 @@ pub fn members_below(path: &Path) -> Result<Vec<u32>, Failure> {
         }
     }
     Ok(pids)
+}
+
+/// When each process and thread of the target that was named by its number began: clock ticks since boot.
+pub fn births(whom: &Whom) -> HashMap<u32, u64> {
+    whom.tgids.iter().chain(&whom.tids).filter_map(|&id| Some((id, proc::birth(id)?))).collect()
+}
+
+/// Takes those out of the target that have ended since, whose numbers may be those of others by now. Says whether any
+/// is left.
+pub fn keep_the_same(whom: &mut Whom, births: &HashMap<u32, u64>, observer: &mut Observer) -> bool {
+    let same =
+        |id: &u32| proc::birth(*id).is_some_and(|birth| births.get(id).is_none_or(|known| *known == birth));
+    let named = whom.tgids.iter().chain(&whom.tids);
+    let strangers: HashSet<u32> = named.copied().filter(|id| !same(id)).collect();
+    observer.remove_members(&strangers);
+    whom.tgids.retain(|id| !strangers.contains(id));
+    whom.tids.retain(|id| !strangers.contains(id));
+    let by_number = !whom.tgids.is_empty() || !whom.tids.is_empty();
+    by_number || whom.all || whom.comm.is_some() || whom.cgroup.is_some()
+}
+
+/// Adds the descendants that are there. The probes see forks of every process of the target by now, so that a child is
+/// missed only where its parent is found too late: hence it is looked again until there is nobody new. A child whose
+/// parent has ended belongs to another parent and is no descendant any more.
+///
+/// # Errors
+/// There are more than the probes have room for.
+pub fn adopt(whom: &mut Whom, observer: &mut Observer, btf: &Btf) -> Result<(), Failure> {
+    loop {
+        let known = observer.members().processes;
+        let roots: HashSet<u32> = known.iter().chain(&whom.tgids).copied().collect();
+        let found: Vec<u32> = descendants(&roots).into_iter().filter(|pid| !known.contains(pid)).collect();
+        if found.is_empty() {
+            return Ok(());
+        }
+        observer.add_processes(btf, &found)?;
+        // Those that have ended meanwhile are found no more, and are not asked for again.
+        let fresh = found.into_iter().filter(|pid| !whom.tgids.contains(pid)).collect::<Vec<_>>();
+        whom.tgids.extend(fresh);
+    }
+}
+
+/// Processes below these, as far as their parents are there; without iotrace itself.
+fn descendants(roots: &HashSet<u32>) -> HashSet<u32> {
+    let own = std::process::id();
+    let all = proc::processes().into_iter().filter(|&pid| pid != own);
+    let parents: Vec<(u32, u32)> = all.filter_map(|pid| Some((pid, proc::parent(pid)?))).collect();
+    let mut found = HashSet::new();
+    loop {
+        let below = |pid: &u32| roots.contains(pid) || found.contains(pid);
+        let more: Vec<u32> = parents
+            .iter()
+            .filter(|(pid, parent)| below(parent) && !below(pid))
+            .map(|(pid, _)| *pid)
+            .collect();
+        if more.is_empty() {
+            return found;
+        }
+        found.extend(more);
+    }
 }
 
 /// Processes of the target that are there now.

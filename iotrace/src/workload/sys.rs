@@ -13,6 +13,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use iotrace_core::domain::spec::Failure;
 use iotrace_core::domain::spec::UNIT_STEPS;
 
+use crate::host::clock::{monotonic_ns, shown_here};
+
 /// Why a loop stopped early. It is `Copy` and allocates nothing, so that a signal handler can make one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -61,9 +63,9 @@ fn clock(clock: libc::clockid_t) -> u64 {
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 
-/// CLOCK_MONOTONIC in ns, read in user space.
+/// The clock of the probes in ns, read in user space: CLOCK_MONOTONIC of the initial time namespace.
 pub fn now_ns() -> u64 {
-    clock(libc::CLOCK_MONOTONIC)
+    monotonic_ns()
 }
 
 /// CPU time of all threads of the process in ns. Unlike [`now_ns`] this is a system call.
@@ -83,9 +85,9 @@ pub fn nanosleep(ns: u64) {
     unsafe { libc::nanosleep(&raw const t, std::ptr::null_mut()) };
 }
 
-/// Sleeps until CLOCK_MONOTONIC shows `at_ns`.
+/// Sleeps until the time `at_ns` of [`now_ns`].
 pub fn sleep_until(at_ns: u64) {
-    let t = timespec(at_ns);
+    let t = timespec(shown_here(at_ns));
     loop {
         // SAFETY: `t` is valid to read; with TIMER_ABSTIME no remaining time is written.
         let error = unsafe {

@@ -5,6 +5,8 @@
 
 #[path = "../support/children.rs"]
 mod children;
+#[path = "../support/spaces.rs"]
+mod spaces;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/trace.rs"]
@@ -16,6 +18,7 @@ mod faults;
 mod idle;
 mod lives;
 mod models;
+mod namespaces;
 mod pieces;
 mod rings;
 mod wakers;

@@ -17,6 +17,21 @@ pub struct Page {
 }
 
 impl Page {
+    /// A page for a program that the test does not fork itself.
+    pub fn new() -> &'static Self {
+        shared_page()
+    }
+
+    /// Whether the set-up of its program is over.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst) == 1
+    }
+
+    /// Lets its program begin.
+    pub fn let_go(&self) {
+        self.go.store(1, Ordering::SeqCst);
+    }
+
     /// The child's set-up is over: waits until it is observed. `nanosleep` is no traced call.
     pub fn gate(&self) {
         self.ready.store(1, Ordering::SeqCst);
@@ -73,7 +88,7 @@ impl Child {
 
     /// Lets it begin.
     pub fn go(&self) {
-        self.page.go.store(1, Ordering::SeqCst);
+        self.page.let_go();
     }
 
     /// Waits until it has done everything.

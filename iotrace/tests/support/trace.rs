@@ -57,8 +57,13 @@ impl Trace {
     /// Starts `iotrace trace` with `args`, and returns when its probes are attached.
     pub fn start(args: &[&str]) -> Self {
         let trace = Self::spawn(args);
-        trace.attached.recv_timeout(PATIENCE).expect("iotrace attaches, or it said why not (see its stderr)");
+        trace.attached();
         trace
+    }
+
+    /// Waits until its probes are attached.
+    pub fn attached(&self) {
+        self.attached.recv_timeout(PATIENCE).expect("iotrace attaches, or it said why not (see its stderr)");
     }
 
     /// The same, for processes.
@@ -70,10 +75,15 @@ impl Trace {
 
     /// Starts it without waiting for anything.
     pub fn spawn(args: &[&str]) -> Self {
+        Self::spawn_as(Self::command(args))
+    }
+
+    /// The command that [`Self::spawn`] starts.
+    pub fn command(args: &[&str]) -> Command {
         let mut command = command();
         // What every kernel has; the rest is in `kernel_exact`, and takes seconds to attach under emulation.
         command.args(["trace", "--format", "json", "-v", "--tier", "tracepoint"]).args(args);
-        Self::spawn_as(command)
+        command
     }
 
     /// Starts a command of one's own making.

@@ -46,6 +46,8 @@ probes! {
     SchedProcessFork = "sched_process_fork",
     /// A process executes a program.
     SchedProcessExec = "sched_process_exec",
+    /// A thread gets another name.
+    TaskRename = "task_rename",
     /// Data became ready on a socket.
     SkDataReady = "sk_data_ready",
     /// A receive from a socket ends.

@@ -75,6 +75,7 @@ impl Outcome {
             per_other_call_ns: middle(std::mem::take(&mut self.per_other_call_ns)),
             per_switch_ns: end.per_switch_ns,
             iotrace_cpu_ns: end.iotrace_cpu_ns,
+            iotrace_loading_cpu_ns: None,
             copy_floors_ns: None,
         };
         for (cost, code, what) in [

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use iotrace_ebpf::abi::errno::EAGAIN;
 use iotrace_ebpf::abi::traits::SIGNAL;
 use iotrace_ebpf::abi::{
-    CallRecord, CopyRecord, FileRecord, ReadyRecord, RecvRecord, SignalRecord, UringRecord,
+    CallRecord, CopyRecord, FileRecord, ReadyRecord, RecvRecord, SignalRecord, TaskRecord, UringRecord,
 };
 use iotrace_ebpf::book::{self, Recorded, Sums};
 
@@ -69,6 +69,12 @@ fn is_poll(call: &CallRecord) -> bool {
     }
 }
 
+/// The name of a thread, as text.
+pub fn name(task: &TaskRecord) -> String {
+    let name = task.comm.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
+}
+
 /// All that was recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Journal {
@@ -120,9 +126,8 @@ impl Journal {
             Record::Uring(event) => self.uring.push(event),
             Record::Recv(recv) => self.recvs.push(recv),
             Record::File(file) => self.files.push(file),
-            Record::Task(task) => {
-                let name = task.comm.split(|&byte| byte == 0).next().unwrap_or_default();
-                self.names.insert(task.head.tid, String::from_utf8_lossy(name).into_owned());
+            Record::Task(task) | Record::Name(task) => {
+                self.names.insert(task.head.tid, name(&task));
                 self.processes.insert(task.head.tid, task.head.tgid);
             }
         }

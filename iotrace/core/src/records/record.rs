@@ -23,6 +23,8 @@ pub enum Record {
     Uring(UringRecord),
     /// A thread was seen for the first time.
     Task(TaskRecord),
+    /// The name of a thread, which need not have made a traced call.
+    Name(TaskRecord),
     /// A receive outside a data call ended.
     Recv(RecvRecord),
     /// A file was seen for the first time behind a descriptor.
@@ -42,6 +44,7 @@ impl Record {
             Kind::Signal => Record::Signal(read(bytes)?),
             Kind::Uring => Record::Uring(read(bytes)?),
             Kind::Task => Record::Task(read(bytes)?),
+            Kind::Name => Record::Name(read(bytes)?),
             Kind::Recv => Record::Recv(read(bytes)?),
             Kind::File => Record::File(read(bytes)?),
             // The short form of a call.
@@ -57,7 +60,7 @@ impl Record {
             Record::Ready(record) => &record.head,
             Record::Signal(record) => &record.head,
             Record::Uring(record) => &record.head,
-            Record::Task(record) => &record.head,
+            Record::Task(record) | Record::Name(record) => &record.head,
             Record::Recv(record) => &record.head,
             Record::File(record) => &record.head,
         }

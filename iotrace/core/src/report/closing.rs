@@ -62,13 +62,17 @@ fn overhead(document: &Document, unit: Unit, page: &mut Page) {
             show(floors.receive)
         );
     }
-    let own = match cost.iotrace_cpu_ns {
-        Some(ns) => format!(
-            "iotrace itself: {} of CPU, loading included; observed for {}",
+    let observed = unit.show(document.elapsed_ns);
+    let own = match (cost.iotrace_cpu_ns, cost.iotrace_loading_cpu_ns) {
+        (Some(ns), Some(loading)) => format!(
+            "iotrace itself: {} of CPU while it observed for {observed}, and {} before, to load",
             unit.show(ns),
-            unit.show(document.elapsed_ns)
+            unit.show(loading)
         ),
-        None => "CPU of iotrace itself: not measured".to_owned(),
+        (Some(ns), None) => {
+            format!("iotrace itself: {} of CPU, loading included; observed for {observed}", unit.show(ns))
+        }
+        (None, _) => "CPU of iotrace itself: not measured".to_owned(),
     };
     page.wrap(Style::Plain, "overhead: ", &format!("{text}; {own}"));
 }

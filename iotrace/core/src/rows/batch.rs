@@ -47,6 +47,8 @@ pub struct Facts {
     pub files_in_use: Vec<u64>,
     /// How the epoll registrations of a process are triggered.
     pub triggers: Vec<ProcessTriggers>,
+    /// First threads of the processes that a command has started and left behind when it ended.
+    pub left_behind: Vec<ThreadName>,
 }
 
 /// The name of a thread.
@@ -127,4 +129,7 @@ pub struct Counts {
     pub threads_full: u64,
     /// Switches to traced threads that were not seen.
     pub switches_unseen: u64,
+    /// Processes that joined the cgroup later and are not traced, see [`crate::rows::complete`].
+    #[serde(default)]
+    pub joined_late: u64,
 }

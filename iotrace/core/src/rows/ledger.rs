@@ -4,8 +4,11 @@ use std::collections::HashSet;
 
 use iotrace_ebpf::abi::WakeKey;
 
-use crate::records::journal::Journal;
-use crate::rows::batch::{Batch, Closes, Closing, Facts};
+use crate::domain::ProbeId;
+use crate::records::journal::{self, Journal};
+use crate::records::record::Record;
+use crate::rows::batch::{Batch, Closes, Closing, Facts, ThreadName};
+use crate::rows::complete::{self, Evidence, Target};
 use crate::rows::processes::{InFlightCalls, Names, Thread, processes};
 use crate::rows::retired::Retired;
 use crate::rows::sums::Snapshot;
@@ -33,6 +36,34 @@ pub struct Opening {
     pub with_command: bool,
     /// Whether only some calls were asked for (`-e`, `--min`).
     pub selective: bool,
+    /// What it takes to see all of the target.
+    #[serde(default)]
+    pub target: Target,
+    /// Names of the probes that are not attached.
+    #[serde(default)]
+    pub missing: Vec<String>,
+}
+
+/// Processes that are named in a sentence; more are counted.
+const LISTED: usize = 5;
+
+/// Processes in a sentence, by name and number.
+pub fn listed(processes: &[ThreadName]) -> String {
+    let named = processes.iter().take(LISTED).map(|process| format!("{} ({})", process.name, process.pid));
+    let mut words: Vec<String> = named.collect();
+    if processes.len() > LISTED {
+        words.push(format!("{} more", processes.len() - LISTED));
+    }
+    words.join(", ")
+}
+
+/// What is said of processes that a command has started and left behind.
+pub fn left_behind(processes: &[ThreadName]) -> String {
+    format!(
+        "the command has ended, and processes that it started still run: {}. They are not traced any longer; \
+         --wait-all waits for them, -p PID traces them",
+        listed(processes)
+    )
 }
 
 /// The trace so far.
@@ -46,10 +77,14 @@ pub struct Ledger {
     /// What the last interval ended with, and when that was.
     printed: Snapshot,
     printed_at: u64,
+    /// CPU time of iotrace by then, ns.
+    printed_cpu_ns: u64,
     /// Names of threads to keep before those that ended are dropped.
     most_names: usize,
     /// Items that could not be decoded.
     unknown: u64,
+    /// First threads of the processes that the command has left behind.
+    left_behind: Vec<ThreadName>,
 }
 
 impl Ledger {
@@ -61,8 +96,10 @@ impl Ledger {
             retired: Retired::default(),
             printed: Snapshot::default(),
             printed_at: opening.started,
+            printed_cpu_ns: 0,
             most_names: NAMES,
             unknown: 0,
+            left_behind: Vec::new(),
             opening,
         }
     }
@@ -87,6 +124,7 @@ impl Ledger {
     pub fn take(&mut self, batch: Batch) -> Option<Document> {
         self.take_records(&batch);
         let Batch { at, facts, sums, retired, closing, .. } = batch;
+        self.left_behind.extend(facts.left_behind.iter().cloned());
         self.take_names(&facts);
         if let Some(sums) = sums {
             self.live = sums;
@@ -102,20 +140,29 @@ impl Ledger {
         let (records, unknown) = batch.records();
         self.unknown += unknown;
         let mut journal = Journal::default();
-        records.into_iter().for_each(|record| journal.add(record));
-        for (tid, name) in journal.names {
-            let pid = journal.processes.get(&tid).copied().unwrap_or(tid);
-            self.names.threads.insert(tid, Thread { name, pid });
+        for record in records {
+            match &record {
+                Record::Task(task) => self.name(task.head.tid, task.head.tgid, journal::name(task), true),
+                Record::Name(task) => self.name(task.head.tid, task.head.tgid, journal::name(task), false),
+                _ => {}
+            }
+            journal.add(record);
         }
         for entry in &journal.calls {
             self.names.longest.offer(entry, self.opening.started);
         }
     }
 
+    /// Notes what a thread is called, and whether it made a traced call.
+    fn name(&mut self, tid: u32, pid: u32, name: String, called: bool) {
+        let before = self.names.threads.get(&tid).filter(|thread| thread.pid == pid);
+        let called = called || before.is_some_and(|thread| thread.called);
+        self.names.threads.insert(tid, Thread { name, pid, called });
+    }
+
     fn take_names(&mut self, facts: &Facts) {
         for thread in &facts.threads {
-            let (name, pid) = (thread.name.clone(), thread.pid);
-            self.names.threads.insert(thread.tid, Thread { name, pid });
+            self.name(thread.tid, thread.pid, thread.name.clone(), false);
         }
         for file in &facts.files {
             self.names.waits.extend(file.waits_for.map(|what| (file.file, what)));
@@ -150,7 +197,7 @@ impl Ledger {
     /// Drops the names of threads that have ended; they are still counted.
     fn drop_names(&mut self, facts: &Facts) {
         for tid in &facts.ended_threads {
-            if let Some(Thread { pid, .. }) = self.names.threads.remove(tid) {
+            if let Some(Thread { pid, called: true, .. }) = self.names.threads.remove(tid) {
                 *self.names.ended_threads.entry(pid).or_default() += 1;
             }
         }
@@ -165,7 +212,14 @@ impl Ledger {
             Closes::Whole => self.document(&sums, at, at.saturating_sub(self.opening.started), closing),
             Closes::Interval => {
                 let delta = sums.since(&self.printed);
-                let document = self.document(&delta, at, at.saturating_sub(self.printed_at), closing);
+                let mut document = self.document(&delta, at, at.saturating_sub(self.printed_at), closing);
+                // Where loading is part of it, it is all that iotrace took so far.
+                let cost = &mut document.overhead;
+                if let (Some(cpu), Some(_)) = (&mut cost.iotrace_cpu_ns, cost.iotrace_loading_cpu_ns) {
+                    let so_far = *cpu;
+                    *cpu = so_far.saturating_sub(self.printed_cpu_ns);
+                    self.printed_cpu_ns = so_far;
+                }
                 (self.printed, self.printed_at) = (sums, at);
                 document
             }
@@ -191,6 +245,19 @@ impl Ledger {
         document.processes = processes;
         document.warnings = self.opening.warnings.clone();
         document.warnings.extend(self.warnings(&document, closing));
+        let missing: Vec<ProbeId> =
+            self.opening.missing.iter().filter_map(|name| ProbeId::by_name(name)).collect();
+        let evidence = Evidence {
+            target: self.opening.target,
+            loss: &document.loss,
+            missing: &missing,
+            joined_late: closing.counts.joined_late,
+        };
+        let reasons = complete::why_not(&evidence);
+        document.complete = reasons.is_empty();
+        for reason in reasons.into_iter().filter(|reason| !reason.text.is_empty()) {
+            document.warn(reason.code, reason.text);
+        }
         if sums.rows.is_empty() {
             document.warn("nothing_seen", self.why_nothing(&open));
         }
@@ -229,6 +296,9 @@ impl Ledger {
                     document.loss.not_decoded
                 ),
             );
+        }
+        if !self.left_behind.is_empty() {
+            warn("left_behind", left_behind(&self.left_behind));
         }
         if document.loss.recursion_misses.is_none() {
             warn(

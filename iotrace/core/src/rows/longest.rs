@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use iotrace_ebpf::abi::errno;
 use iotrace_ebpf::abi::traits::{REQUESTS, enter_by_index};
+use iotrace_ebpf::abi::{WakeKey, errno};
 
 use crate::domain::syscall;
 use crate::records::journal::Entry;
@@ -55,7 +55,7 @@ impl Longest {
             runq_ns: parts.runq,
             copy_ns: parts.copy,
             work_ns: parts.work,
-            woken_by: (call.wake.at != 0 && call.wake.tid != 0).then_some(call.wake.tid),
+            woken_by: WakeKey::thread_of(call.wake.tid).filter(|_| call.wake.at != 0),
         };
         self.calls.insert(key, (call.head.tgid, long));
     }

@@ -20,6 +20,8 @@ pub struct Thread {
     pub name: String,
     /// Its process.
     pub pid: u32,
+    /// Whether it made a traced call.
+    pub called: bool,
 }
 
 /// What is known of threads and files beside the sums.
@@ -102,7 +104,7 @@ fn process(
         pid: if stand_in.is_some() { 0 } else { pid },
         comm: stand_in.map_or_else(|| names.process(pid), |entry| entry.name.clone()),
         processes: stand_in.map_or(1, |entry| entry.processes),
-        threads: names.threads.values().filter(|thread| thread.pid == pid).count() as u64
+        threads: names.threads.values().filter(|thread| thread.pid == pid && thread.called).count() as u64
             + names.ended_threads.get(&pid).copied().unwrap_or(0),
         models: recognise::models(&calls, &ways, triggers),
         calls,
@@ -133,7 +135,8 @@ fn call(key: &AggKey, row: &Row, snapshot: &Snapshot, names: &Names) -> Call {
         exact: names.exact,
         copy_floor_ns: None,
     };
-    row::call(row, facts)
+    let thread_name = names.threads.get(&key.tid).filter(|_| key.tid != 0).map(|thread| thread.name.clone());
+    Call { thread_name, ..row::call(row, facts) }
 }
 
 fn file(key: &AggKey, names: &Names) -> Fd {
@@ -161,6 +164,7 @@ fn wakers(pid: u32, snapshot: &Snapshot, names: &Names) -> Vec<Waker> {
                 (WakeKey::TIMER, None) => "timer".to_owned(),
                 (WakeKey::NETWORK, None) => "network".to_owned(),
                 (WakeKey::DISK, None) => "disk".to_owned(),
+                (WakeKey::OUTSIDE, None) => "outside".to_owned(),
                 (_, None) => "interrupt".to_owned(),
             },
             tid: key.thread().unwrap_or(0),
@@ -212,8 +216,10 @@ mod tests {
     #[test]
     fn rows_of_a_process_come_together_the_longest_first() {
         let snapshot = Snapshot { rows: [sums(45, 100), sums(232, 900)].into(), ..Snapshot::default() };
-        let names =
-            Names { threads: [(7, Thread { name: "server".to_owned(), pid: 7 })].into(), ..Names::default() };
+        let names = Names {
+            threads: [(7, Thread { name: "server".to_owned(), pid: 7, called: true })].into(),
+            ..Names::default()
+        };
         let all = processes(&snapshot, &names, &InFlightCalls::default());
         assert_eq!(all.len(), 1);
         assert_eq!((all[0].comm.as_str(), all[0].threads), ("server", 1));

@@ -14,6 +14,7 @@ fn call(name: &str, calls: u64, sleeps: u64, again: u64) -> Call {
         direction: direction(nr),
         thread_role: ThreadRole::App,
         tid: None,
+        thread_name: None,
         fd: None,
         calls,
         bytes: 0,

@@ -76,6 +76,7 @@ pub fn call<D: Shown>(row: &Sums<D>, facts: Facts) -> Call {
         direction,
         thread_role,
         tid,
+        thread_name: None,
         fd,
         calls: row.calls,
         bytes: if role == Role::Data { row.bytes } else { 0 },

@@ -67,6 +67,8 @@ fn blocks() -> Vec<Block> {
         initial: vec![7],
         with_command: true,
         selective: false,
+        target: crate::rows::complete::Target::default(),
+        missing: Vec::new(),
     };
     vec![
         Block::Trace(opening),

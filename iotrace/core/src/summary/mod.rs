@@ -123,8 +123,12 @@ pub struct Overhead {
     pub per_other_call_ns: Option<u64>,
     /// Nanoseconds added to each context switch of a traced thread.
     pub per_switch_ns: Option<u64>,
-    /// CPU time of iotrace itself, user and system, in ns; loading the probes is included.
+    /// CPU time of iotrace itself, user and system, in ns. Command `trace`: while it observed, so within `elapsed_ns`;
+    /// other commands: of all that they did.
     pub iotrace_cpu_ns: Option<u64>,
+    /// Command `trace`: CPU time of iotrace itself before it observed, ns: calibrating, and loading the probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iotrace_loading_cpu_ns: Option<u64>,
     /// Command `trace`: the time that the marks themselves take, subtracted from each marked copy. `null` for other
     /// commands; `run` calibrates each row, see `copy_floor_ns`.
     pub copy_floors_ns: Option<CopyFloors>,
@@ -215,6 +219,9 @@ pub struct Call {
     pub thread_role: ThreadRole,
     /// Id of the thread, if each thread has rows of its own (`--per thread`).
     pub tid: Option<u32>,
+    /// Name of that thread when it was seen last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_name: Option<String>,
     /// The descriptor, if all calls of the row used one kind of descriptor.
     pub fd: Option<Fd>,
     /// Number of calls that returned in the observed time.

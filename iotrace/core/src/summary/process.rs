@@ -83,11 +83,12 @@ pub struct ModelUse {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Waker {
     /// Name of the thread that woke. An interrupt is not named by the thread that it stopped: `network` brought data of
-    /// a socket, `disk` ended a sleep for a disk, `timer`: the call timed out, `interrupt`: any other, or what ran on an
+    /// a socket, `disk` ended a sleep for a disk, `timer`: the call timed out, `outside`: a thread
+    /// without an id in the pid namespace of iotrace, `interrupt`: any other, or what ran on an
     /// idle CPU. `several`: merged wakers of ended processes. On a kernel that does not tell where its preemption count
     /// lies, interrupts have the name of the thread that they stopped.
     pub comm: String,
-    /// Id of the thread; 0 with the names `network`, `disk`, `timer`, `interrupt` and `several`, which are no single thread.
+    /// Id of the thread; 0 with those names, which are no single thread.
     pub tid: u32,
     /// Whether data on a socket ended the sleep that the call waited on: itself, or by its epoll, poll or select set.
     pub by_socket: bool,

@@ -34,6 +34,7 @@ pub fn call(syscall: &str, role: Role, calls: u64, parts: [u64; 5], copy_source:
         direction: moved.then_some(Direction::In),
         thread_role: ThreadRole::App,
         tid: None,
+        thread_name: None,
         fd: None,
         calls,
         bytes: if moved { 200 * 1024 } else { 0 },
@@ -332,6 +333,7 @@ pub fn document(runs: Vec<Run>) -> Document {
             per_call_ns: Some(310),
             per_other_call_ns: Some(24),
             iotrace_cpu_ns: Some(12_400_000),
+            iotrace_loading_cpu_ns: None,
             ..Overhead::default()
         },
         elapsed_ns: 1_204_000_000,

@@ -74,7 +74,7 @@ fn cells(call: &Call, unit: Unit) -> Vec<String> {
 }
 
 fn who(call: &Call) -> String {
-    let whose = call.tid.map_or_else(|| thread(call.thread_role).to_owned(), |tid| format!("thread {tid}"));
+    let whose = call.tid.map_or_else(|| thread(call.thread_role).to_owned(), |tid| tid.to_string());
     match call.direction {
         Some(Direction::Out) => format!("output, {whose}"),
         _ => format!("{}, {whose}", role(call.role)),
@@ -93,8 +93,8 @@ fn returns(call: &Call) -> &'static str {
 }
 
 fn notes(call: &Call, unit: Unit) -> Vec<String> {
-    let mut notes: Vec<String> =
-        call.fd.iter().map(|fd| clip(&format!("{} {}", fd.kind, fd.name), 60)).collect();
+    let mut notes: Vec<String> = call.thread_name.iter().map(|name| format!("thread {name}")).collect();
+    notes.extend(call.fd.iter().map(|fd| clip(&format!("{} {}", fd.kind, fd.name), 60)));
     match call.waits_for {
         Some(WaitsFor::NextRequest) => notes.push("idle: waits for the next request".to_owned()),
         Some(WaitsFor::Reply) => notes.push("waits for a reply".to_owned()),
