@@ -10,4 +10,9 @@ mod support;
 #[path = "../support/trace.rs"]
 mod trace;
 
+mod compat;
+mod denied;
 mod idle;
+mod interrupted;
+mod peeked;
+mod timeouts;

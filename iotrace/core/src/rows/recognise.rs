@@ -116,7 +116,10 @@ impl Counts {
         let named = |name: &'static str| move |call: &&Call| call.syscall == name;
         Self {
             reads: count(&input, &|call| call.calls - failed(call).min(call.calls)),
-            slept: count(&input, &|call| call.sleeps.min(call.calls)),
+            // A read that slept and failed had its time up, or was interrupted: no data came by it.
+            slept: count(&input, &|call| {
+                call.sleeps.saturating_sub(call.timeouts).min(call.calls.saturating_sub(failed(call)))
+            }),
             again: count(&input, &Call::not_yet),
             file_reads: count(&on_file, &|call| call.calls),
             readiness: [
