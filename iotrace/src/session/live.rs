@@ -195,7 +195,7 @@ impl Live {
     }
 
     /// Looks at wakers outside the target, while they are there.
-    fn look(sums: &Snapshot, ledger: &Ledger, facts: &mut Facts) {
+    fn look(&self, sums: &Snapshot, ledger: &Ledger, facts: &mut Facts) {
         let known = &ledger.names().threads;
         // A process is called by its first thread, which need not have made a call. Where nobody tells of new names, they
         // are looked at again while the thread is there.
@@ -277,7 +277,7 @@ impl Source for Live {
             self.drain(&mut batch);
         }
         if let Some(sums) = &batch.sums {
-            Self::look(sums, ledger, &mut batch.facts);
+            self.look(sums, ledger, &mut batch.facts);
         }
         if want != Want::Records {
             self.look_for_joined();

@@ -6,19 +6,24 @@
 #[path = "../support/children.rs"]
 mod children;
 #[path = "../support/spaces.rs"]
-mod spaces;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/trace.rs"]
 mod trace;
 
+mod compat;
+mod denied;
 mod disk;
 mod ends;
 mod faults;
 mod idle;
+mod interrupted;
 mod lives;
 mod models;
 mod namespaces;
+mod peeked;
 mod pieces;
 mod rings;
+mod spaces;
+mod timeouts;
 mod wakers;

@@ -208,7 +208,9 @@ impl Counts {
             by_way: Reads::default(),
         };
         counts.by_way = Reads::as_told(calls, came).unwrap_or_else(|| {
-            let slept = sum(&input, &|call| call.sleeps.min(call.calls));
+            // A read that slept and failed had its time up, or was interrupted: no data came by it.
+            let slept =
+                sum(&input, &|call| call.slept_calls.saturating_sub(call.timeouts).min(succeeded(call)));
             let files = |call: &&Call| input(call) && call.fd.as_ref().is_some_and(|fd| fd.kind == "file");
             counts.as_waited(slept, sum(&files, &|call| call.calls), triggers)
         });
