@@ -12,5 +12,8 @@ mod support;
 #[path = "../support/trace.rs"]
 mod trace;
 
+mod ends;
 mod idle;
+mod names;
 mod namespaces;
+mod whole;
