@@ -6,6 +6,7 @@
 #[path = "../support/children.rs"]
 mod children;
 #[path = "../support/spaces.rs"]
+mod spaces;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/trace.rs"]
@@ -20,10 +21,12 @@ mod idle;
 mod interrupted;
 mod lives;
 mod models;
+mod names;
 mod namespaces;
 mod peeked;
 mod pieces;
 mod rings;
-mod spaces;
+mod splices;
 mod timeouts;
 mod wakers;
+mod whole;
