@@ -11,7 +11,8 @@ use crate::book::Sums;
 #[repr(C)]
 pub struct AggKey {
     /// Mixed from the addresses of `struct file`, inode and operations and the number of the inode: each
-    /// alone is used again soon after a close. 0: not by descriptor.
+    /// alone is used again soon after a close. Of regular files, without that of `struct file`: a file that is opened
+    /// again is the same file. Has the bits [`ANY_FILE`], and with [`SHARED`] also this one. 0: not by descriptor.
     pub file: u64,
     /// Process.
     pub tgid: u32,
@@ -22,6 +23,17 @@ pub struct AggKey {
     /// Descriptor; -1: not by descriptor.
     pub fd: i32,
 }
+
+/// Set in the [`AggKey::file`] of every file.
+pub const ANY_FILE: u64 = 1;
+/// Set in the [`AggKey::file`] of what has no one descriptor: a regular file, or several files in one row.
+pub const SHARED: u64 = 2;
+/// Set, with [`SHARED`], in the [`AggKey::file`] of several files: those of a directory, the connections of one
+/// listening port or to one remote address. New files go there once there are many rows, so that a server with any
+/// number of files and connections stays in the room for rows.
+pub const FOLDED: u64 = 4;
+/// All of them. Whatever else is in a number, these bits are set on purpose.
+pub const MARKS_OF_FILE: u64 = ANY_FILE | SHARED | FOLDED;
 
 /// The [`AggKey::file`] of an `io_uring_enter` on a registered ring: its [`AggKey::fd`] is an index. No file has this
 /// number, as that of every file has other bits set, too.

@@ -1,6 +1,7 @@
 //! Loads the object, attaches the probes of the groups asked for, and reads their records and counters.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
@@ -107,6 +108,18 @@ impl Observer {
         for (index, floor) in (0..).zip(floors) {
             // A floor that cannot be set stays 0: copies are a little too long, never too short.
             let _ = array.set(index, floor, 0);
+        }
+    }
+
+    /// Tells the probes which TCP ports are listened on.
+    pub fn set_listening(&mut self, ports: &HashSet<u16>) {
+        let map = self.ebpf.map_mut("LISTENING").and_then(|map| Array::<_, u64>::try_from(map).ok());
+        let Some(mut array) = map else { return };
+        for &port in ports {
+            let (at, bit) = (u32::from(port >> 6), 1 << (port & 63));
+            // A port that cannot be set is taken for one of a client: its connections get rows by remote address.
+            let word = array.get(&at, 0).unwrap_or(0);
+            let _ = array.set(at, word | bit, 0);
         }
     }
 
@@ -231,6 +244,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
             .override_global("SIGNALS", kept(settings.signals), true)
             .override_global("BESIDE", kept(u32::from(settings.tier == Wish::Both)), true)
             .override_global("EPOLL_LISTED", kept(u32::from(epoll_is_listed_in_file(btf))), true)
+            .override_global("FOLD_AT", kept(u64::from(settings.rows / 4)), true)
             .override_global("OFFSETS", &kept(offsets)[..], true)
             .override_global("FAULT", kept(settings.fault.kind), true)
             .override_global("FAULT_NS", kept(settings.fault.shift_ns), true)

@@ -213,6 +213,9 @@ const PATHS: &[(Field, &str, &[&str])] = &[
     (Field::FileEp, "file", &["f_ep", "f_ep_links"]),
     (Field::EpitemLink, "epitem", &["fllink"]),
     (Field::EpitemEvents, "epitem", &["event.events"]),
+    (Field::DentryParent, "dentry", &["d_parent"]),
+    (Field::DentryInode, "dentry", &["d_inode"]),
+    (Field::InodeFlags, "inode", &["i_flags"]),
 ];
 
 fn offset_of(btf: &Btf, (_, structure, paths): &(Field, &str, &[&str])) -> Option<u32> {

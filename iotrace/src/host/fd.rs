@@ -1,42 +1,151 @@
 //! Names descriptors, by what the probes read of the file and, while it is open, by its link in `/proc/PID/fd`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 
 use iotrace_core::domain::{Fd, WaitsFor};
-use iotrace_ebpf::abi::FileRecord;
 use iotrace_ebpf::abi::kernel::{family, file_type, protocol};
+use iotrace_ebpf::abi::{FOLDED, FileRecord};
 
-/// Kind and name of a file, from what the probes read of it and, if it is still open, from its link.
-pub fn describe(file: &FileRecord) -> Fd {
-    let mine = link_of(file);
-    let fd = |kind: &str, name: String| Fd { kind: kind.to_owned(), name };
-    let named = || mine.clone().unwrap_or_else(|| gone(file));
-    match file.mode & file_type::MASK {
-        file_type::SOCKET => socket(file),
-        file_type::FIFO => fd("pipe", format!("pipe:[{}]", file.inode)),
-        file_type::CHARACTER => {
-            let name = named();
-            let tty = name.starts_with("/dev/pts/") || name.starts_with("/dev/tty");
-            fd(if tty { "tty" } else { "character device" }, name)
-        }
-        file_type::BLOCK => fd("block device", named()),
-        file_type::DIRECTORY => fd("directory", named()),
-        // Newer kernels give the inode of eventfd and the like the type of a regular file.
-        file_type::REGULAR if mine.is_some() || !is_anonymous(file) => fd("file", named()),
-        _ if !is_anonymous(file) => fd("anonymous", format!("descriptor {}", file.fd)),
-        // eventfd, timerfd, signalfd, epoll, io_uring and others share one inode: `[eventfd]`.
-        _ => {
-            let name = known_name(file).trim_matches(['[', ']']).to_owned();
-            fd(if name == "eventpoll" { "epoll" } else { &name }, format!("descriptor {}", file.fd))
-        }
+use super::sockets::Sockets;
+
+/// Directories whose paths are kept for the names of files that are closed before their link can be read.
+const DIRECTORIES: usize = 1024;
+
+/// Names files as they are announced. It asks the kernel about sockets only where one is among them.
+#[derive(Debug, Default)]
+pub struct Namer {
+    sockets: Sockets,
+    /// Paths of directories, by [`FileRecord::directory`].
+    directories: HashMap<u64, String>,
+}
+
+/// What a file is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Kind and name.
+    pub fd: Fd,
+    /// The name that it shares with others, where a result has too many: its directory, or the listening port or the
+    /// remote address of its connection.
+    pub group: Option<String>,
+    /// What a wait on it is for.
+    pub waits_for: Option<WaitsFor>,
+}
+
+impl Namer {
+    /// No file is known.
+    pub fn new() -> Self {
+        Self::default()
     }
+
+    /// The sockets of this machine, as far as they were asked for.
+    pub fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
+    /// Looks at which ports are listened on, before the first file.
+    pub fn look_at_listeners(&mut self) {
+        self.sockets.look_at_listeners();
+    }
+
+    /// Names files that were announced together, in their order. Listeners, and paths of AF_UNIX sockets, are looked at
+    /// once at most, and only where a connection or such a socket is among the files that is not explained by what is
+    /// known.
+    pub fn names(&mut self, files: &[FileRecord]) -> Vec<Named> {
+        let unexplained =
+            |file: &FileRecord| is_connection(file) && !self.sockets.listening().contains(&file.local_port);
+        if files.iter().any(unexplained) {
+            self.sockets.look_at_listeners();
+        }
+        let nameless =
+            |file: &FileRecord| file.family == family::UNIX && self.sockets.path(file.inode).is_none();
+        if files.iter().any(|file| is_socket(file) && nameless(file)) {
+            self.sockets.look_at_paths();
+        }
+        files.iter().map(|file| self.name(file)).collect()
+    }
+
+    fn name(&mut self, file: &FileRecord) -> Named {
+        if is_socket(file) {
+            let waits_for = waits_for(file, self.sockets.listening());
+            let fd = socket(file, &self.sockets);
+            return Named { group: connections(file, waits_for), fd, waits_for };
+        }
+        let mine = link_of(file);
+        let fd = |kind: &str, name: String| Fd { kind: kind.to_owned(), name };
+        let mut group = None;
+        let named = || mine.clone().unwrap_or_else(|| gone(file));
+        let fd = match file.mode & file_type::MASK {
+            file_type::FIFO if file.file & FOLDED != 0 => fd("pipe", "several".to_owned()),
+            file_type::FIFO => {
+                group = Some("several".to_owned());
+                fd("pipe", format!("pipe:[{}]", file.inode))
+            }
+            file_type::CHARACTER => {
+                let name = named();
+                let tty = name.starts_with("/dev/pts/") || name.starts_with("/dev/tty");
+                fd(if tty { "tty" } else { "character device" }, name)
+            }
+            file_type::BLOCK => fd("block device", named()),
+            file_type::DIRECTORY => fd("directory", named()),
+            // Newer kernels give the inode of eventfd and the like the type of a regular file.
+            file_type::REGULAR if mine.is_some() || !is_anonymous(file) => {
+                let directory = self.directory(file, mine.as_deref());
+                group = Some(format!("{directory}/*"));
+                match (file.file & FOLDED != 0, mine) {
+                    (true, _) => fd("file", format!("{directory}/*")),
+                    (false, Some(path)) => fd("file", path),
+                    (false, None) => fd("file", format!("{directory}/{}", gone(file))),
+                }
+            }
+            _ if !is_anonymous(file) => fd("anonymous", format!("descriptor {}", file.fd)),
+            // eventfd, timerfd, signalfd, epoll, io_uring and others share one inode: `[eventfd]`.
+            _ => {
+                let name = known_name(file).trim_matches(['[', ']']).to_owned();
+                let number =
+                    if file.fd < 0 { "several".to_owned() } else { format!("descriptor {}", file.fd) };
+                fd(if name == "eventpoll" { "epoll" } else { &name }, number)
+            }
+        };
+        Named { fd, group, waits_for: None }
+    }
+
+    /// The directory of a regular file: by its link, by that of another file there, or as much as the probes know.
+    fn directory(&mut self, file: &FileRecord, link: Option<&str>) -> String {
+        if let Some((directory, _)) = link.and_then(|link| link.rsplit_once('/')) {
+            if self.directories.len() < DIRECTORIES {
+                self.directories.insert(file.directory, directory.to_owned());
+            }
+            return directory.to_owned();
+        }
+        let known = self.directories.get(&file.directory).cloned();
+        known.unwrap_or_else(|| match text(&file.parent).as_str() {
+            "" => "...".to_owned(),
+            // The root of a file system is called so, wherever it is mounted.
+            "/" => "...".to_owned(),
+            name => format!(".../{name}"),
+        })
+    }
+}
+
+fn is_socket(file: &FileRecord) -> bool {
+    file.mode & file_type::MASK == file_type::SOCKET
+}
+
+/// Whether a file is a TCP connection, or several with one remote address.
+fn is_connection(file: &FileRecord) -> bool {
+    matches!(file.family, family::INET | family::INET6)
+        && file.protocol == protocol::TCP
+        && file.remote_port != 0
 }
 
 /// The path of a file, if its descriptor still leads to it: the number may be another file's by now.
 fn link_of(file: &FileRecord) -> Option<String> {
+    if file.fd < 0 {
+        return None;
+    }
     let entry = format!("/proc/{}/fd/{}", file.head.tgid, file.fd);
     let read = || fs::read_link(&entry).ok().map(|path| path.to_string_lossy().into_owned());
     let link = read()?;
@@ -51,7 +160,12 @@ fn link_of(file: &FileRecord) -> Option<String> {
 
 /// Last component of the path, as the kernel knew it.
 fn known_name(file: &FileRecord) -> String {
-    let name = file.name.split(|&byte| byte == 0).next().unwrap_or_default();
+    text(&file.name)
+}
+
+/// Bytes up to the first zero.
+fn text(bytes: &[u8]) -> String {
+    let name = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(name).into_owned()
 }
 
@@ -66,29 +180,31 @@ fn gone(file: &FileRecord) -> String {
     if name.is_empty() { format!("inode {}", file.inode) } else { name }
 }
 
-/// TCP ports in state LISTEN in the network namespace of iotrace.
-pub fn listening_ports() -> HashSet<u16> {
-    // State 0A is TCP_LISTEN; the local address is `HEX:PORT`, proc_net_tcp(5).
-    let listening = |line: &str| {
-        let mut columns = line.split_whitespace().skip(1);
-        let port = columns.next()?.rsplit(':').next()?;
-        (columns.nth(1)? == "0A").then(|| u16::from_str_radix(port, 16).ok())?
-    };
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
-    tables.iter().flat_map(|table| table.lines().skip(1).filter_map(listening)).collect()
-}
-
 /// What a wait on a file is for: on an accepted TCP connection the next request, on one that this host opened a reply;
 /// `None` on any other file. A local port in state LISTEN is taken as the sign of an accepted connection.
 pub fn waits_for(file: &FileRecord, listening: &HashSet<u16>) -> Option<WaitsFor> {
-    let connected = matches!(file.family, family::INET | family::INET6)
-        && file.protocol == protocol::TCP
-        && file.remote_port != 0;
-    connected
+    if file.file & FOLDED != 0 && file.protocol == protocol::TCP {
+        // Those of a port that was listened on have no remote address in common.
+        return Some(if file.remote_port == 0 { WaitsFor::NextRequest } else { WaitsFor::Reply });
+    }
+    is_connection(file)
         .then(|| if listening.contains(&file.local_port) { WaitsFor::NextRequest } else { WaitsFor::Reply })
 }
 
-fn socket(file: &FileRecord) -> Fd {
+/// The name that a connection shares with others, see [`Named::group`].
+fn connections(file: &FileRecord, waits_for: Option<WaitsFor>) -> Option<String> {
+    if file.family == family::UNIX {
+        return Some("several".to_owned());
+    }
+    let remote = (file.remote_port != 0).then(|| end(file, 1, u16::from_be(file.remote_port)))?;
+    let local = end(file, 0, file.local_port);
+    match waits_for {
+        Some(WaitsFor::NextRequest) => local.map(|local| format!("{local} <-> *")),
+        Some(WaitsFor::Reply) | None => remote.map(|remote| format!("* <-> {remote}")),
+    }
+}
+
+fn socket(file: &FileRecord, sockets: &Sockets) -> Fd {
     let kind = match (file.family, file.protocol) {
         (family::UNIX, _) => "unix".to_owned(),
         (family::INET | family::INET6, protocol::TCP | protocol::MPTCP) => "tcp".to_owned(),
@@ -96,18 +212,23 @@ fn socket(file: &FileRecord) -> Fd {
         (family::NETLINK, _) => "netlink".to_owned(),
         (family, protocol) => format!("socket (family {family}, protocol {protocol})"),
     };
-    let name = match address(file, 0) {
-        Some(local) => {
-            let local = SocketAddr::new(local, file.local_port);
-            let remote = address(file, 1).filter(|_| file.remote_port != 0);
-            remote.map_or_else(
-                || local.to_string(),
-                |remote| format!("{local} <-> {}", SocketAddr::new(remote, u16::from_be(file.remote_port))),
-            )
-        }
-        None => unix_path(file.inode).unwrap_or_else(|| format!("socket:[{}]", file.inode)),
+    let many = file.file & FOLDED != 0;
+    let ends = [(0, file.local_port), (1, u16::from_be(file.remote_port))];
+    let [local, remote] = ends.map(|(which, port)| end(file, which, port).filter(|_| port != 0));
+    let name = match (local.or_else(|| end(file, 0, 0).filter(|_| !many)), remote) {
+        (Some(local), Some(remote)) => format!("{local} <-> {remote}"),
+        (Some(local), None) if many => format!("{local} <-> *"),
+        (Some(local), None) => local,
+        (None, Some(remote)) => format!("* <-> {remote}"),
+        (None, None) if many => "several".to_owned(),
+        (None, None) => sockets.path(file.inode).unwrap_or_else(|| format!("socket:[{}]", file.inode)),
     };
     Fd { kind, name }
+}
+
+/// The local (0) or remote (1) end of a socket; `None` where its family has no such addresses.
+fn end(file: &FileRecord, which: usize, port: u16) -> Option<String> {
+    address(file, which).map(|address| SocketAddr::new(address, port).to_string())
 }
 
 /// The local (0) or remote (1) address of a socket. One of IPv4 is shown as such, whatever family the socket is of.
@@ -118,14 +239,6 @@ fn address(file: &FileRecord, which: usize) -> Option<IpAddr> {
         family::INET6 => Some(IpAddr::from(bytes).to_canonical()),
         _ => None,
     }
-}
-
-fn unix_path(inode: u64) -> Option<String> {
-    let table = fs::read_to_string("/proc/net/unix").ok()?;
-    table.lines().skip(1).find_map(|line| {
-        let mut columns = line.split_whitespace().skip(6);
-        (columns.next()? == inode.to_string()).then(|| columns.next().map(str::to_owned))?
-    })
 }
 
 #[cfg(test)]
@@ -143,7 +256,9 @@ mod tests {
     fn an_accepted_connection_waits_for_requests_and_one_that_was_made_for_replies() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let ports = listening_ports();
+        let mut namer = Namer::new();
+        namer.look_at_listeners();
+        let ports = namer.sockets().listening().clone();
         assert!(ports.contains(&port));
         let file = |local_port, remote_port: u16| FileRecord {
             family: family::INET,
@@ -169,6 +284,7 @@ mod tests {
             name: addresses(&[127, 0, 0, 1], &[10, 0, 0, 7]),
             ..FileRecord::default()
         };
+        let describe = |file: &FileRecord| Namer::new().names(&[*file])[0].fd.clone();
         let fd = describe(&file);
         assert_eq!((fd.kind.as_str(), fd.name.as_str()), ("tcp", "127.0.0.1:80 <-> 10.0.0.7:40000"));
         let v6 = |local: &str, remote: &str, remote_port: u16| {
@@ -184,6 +300,55 @@ mod tests {
     #[test]
     fn a_reused_descriptor_lends_its_name_to_nobody() {
         let file = FileRecord { mode: file_type::FIFO, inode: 1, fd: -1, ..FileRecord::default() };
-        assert_eq!(describe(&file).name, "pipe:[1]");
+        assert_eq!(Namer::new().names(&[file])[0].fd.name, "pipe:[1]");
+    }
+
+    #[test]
+    fn what_shares_a_row_says_so() {
+        let named = |file: FileRecord| {
+            let named = Namer::new().names(&[file]).remove(0);
+            (named.fd.name, named.group, named.waits_for)
+        };
+        let folded = FileRecord {
+            file: FOLDED,
+            fd: -1,
+            mode: file_type::SOCKET,
+            family: family::INET,
+            protocol: protocol::TCP,
+            ..FileRecord::default()
+        };
+        let server = FileRecord { local_port: 80, name: addresses(&[127, 0, 0, 1], &[]), ..folded };
+        assert_eq!(named(server), ("127.0.0.1:80 <-> *".to_owned(), None, Some(WaitsFor::NextRequest)));
+        let client =
+            FileRecord { remote_port: 5432u16.to_be(), name: addresses(&[], &[10, 0, 0, 7]), ..folded };
+        let group = Some("* <-> 10.0.0.7:5432".to_owned());
+        assert_eq!(named(client), ("* <-> 10.0.0.7:5432".to_owned(), group, Some(WaitsFor::Reply)));
+        let mut parent = [0; 24];
+        parent[..6].copy_from_slice(b"images");
+        let file =
+            FileRecord { file: FOLDED, fd: -1, mode: file_type::REGULAR, parent, ..FileRecord::default() };
+        assert_eq!(named(file), (".../images/*".to_owned(), Some(".../images/*".to_owned()), None));
+    }
+
+    #[test]
+    fn files_ask_nothing_of_sockets_and_many_connections_ask_once() {
+        let mut namer = Namer::new();
+        let file = FileRecord { mode: file_type::REGULAR, fd: -1, ..FileRecord::default() };
+        namer.names(&vec![file; 100]);
+        assert_eq!(namer.sockets().asked(), 0);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let connection = FileRecord {
+            mode: file_type::SOCKET,
+            family: family::INET,
+            protocol: protocol::TCP,
+            local_port: listener.local_addr().unwrap().port(),
+            remote_port: 40_000u16.to_be(),
+            ..file
+        };
+        namer.names(&vec![connection; 100]);
+        let asked = namer.sockets().asked();
+        assert!(asked <= 4, "IPv4 and IPv6, and their tables where sock_diag refuses: {asked}");
+        namer.names(&vec![connection; 100]);
+        assert_eq!(namer.sockets().asked(), asked, "more of a port that is known to be listened on");
     }
 }

@@ -5,3 +5,4 @@ pub mod clock;
 pub mod fd;
 pub mod launch;
 pub mod proc;
+pub mod sockets;

@@ -1,20 +1,20 @@
 //! The live source of a trace: the probes and what `/proc` tells beside them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use iotrace_core::domain::{Tier, syscall};
 use iotrace_core::records::record::Record;
 use iotrace_core::rows::batch::{Batch, Closes, Closing, Counts, Facts, FileName, Since, ThreadName};
 use iotrace_core::rows::ledger::{Ledger, Opening};
-use iotrace_core::rows::sums::Snapshot;
 use iotrace_core::summary::{Overhead, Warning};
 use iotrace_ebpf::abi::{FileRecord, Stat, WakeKey};
 
 use crate::bpf::exact::Refused;
 use crate::bpf::loader::Observer;
-use crate::bpf::settings::Whom;
+use crate::bpf::settings::{Per, Whom};
 use crate::host::clock::{monotonic_ns, own_cpu_ns};
-use crate::host::{check, fd, proc};
+use crate::host::fd::{Named, Namer};
+use crate::host::{check, proc};
 use crate::session::asked::Asked;
 use crate::session::calibrate::Calibration;
 use crate::session::source::{Source, Want};
@@ -38,11 +38,19 @@ pub struct Live {
     started: u64,
     /// Most rows in the kernel.
     rows: usize,
+    /// Names the files that the probes announce.
+    namer: Namer,
 }
 
 impl Live {
     /// Begins: looks at who is there, and what they are in.
-    pub fn new(asked: &Asked, observer: Observer, whom: Whom, calibration: Calibration, rows: usize) -> Self {
+    pub fn new(
+        asked: &Asked,
+        mut observer: Observer,
+        whom: Whom,
+        calibration: Calibration,
+        rows: usize,
+    ) -> Self {
         let started = monotonic_ns();
         let initial = whom::present(&whom, asked.cgroup.as_deref());
         let (mut threads, mut before) = (Vec::new(), Vec::new());
@@ -59,7 +67,12 @@ impl Live {
                 before.extend(inside.map(|nr| Since { pid, tid, nr }));
             }
         }
-        Self { observer, calibration, whom, before, initial, threads, started, rows }
+        let mut namer = Namer::new();
+        if asked.per == Per::Fd {
+            namer.look_at_listeners();
+            observer.set_listening(namer.sockets().listening());
+        }
+        Self { observer, calibration, whom, before, initial, threads, started, rows, namer }
     }
 
     /// What is known before the first batch.
@@ -94,6 +107,7 @@ impl Live {
         match (self.whom.all, self.initial.as_slice()) {
             (true, _) => "the whole system".to_owned(),
             (_, [one]) => format!("process {one}"),
+            (_, []) => "what matches (nothing does yet)".to_owned(),
             (_, several) => format!("{} processes", several.len()),
         }
     }
@@ -117,35 +131,46 @@ impl Live {
             }
             batch.items.push(item.to_vec());
         });
-        let listening = if files.is_empty() { HashSet::new() } else { fd::listening_ports() };
-        let name = |file: &FileRecord| FileName {
+        if files.is_empty() {
+            return;
+        }
+        let asked = self.namer.sockets().asked();
+        let names = self.namer.names(&files);
+        if self.namer.sockets().asked() != asked {
+            self.observer.set_listening(self.namer.sockets().listening());
+        }
+        let name = |(file, named): (&FileRecord, Named)| FileName {
             file: file.file,
-            fd: fd::describe(file),
-            waits_for: fd::waits_for(file, &listening),
+            fd: named.fd,
+            group: named.group,
+            waits_for: named.waits_for,
         };
-        batch.facts.files.extend(files.iter().map(name));
+        batch.facts.files.extend(files.iter().zip(names).map(name));
     }
 
     /// Looks at wakers outside the target, while they are there.
-    fn look(sums: &Snapshot, ledger: &Ledger, facts: &mut Facts) {
+    fn look(wakers: &HashSet<u32>, ledger: &Ledger, facts: &mut Facts) {
         let known = &ledger.names().threads;
-        for tid in sums.wakes.keys().filter_map(WakeKey::thread).filter(|tid| !known.contains_key(tid)) {
+        for &tid in wakers.iter().filter(|tid| !known.contains_key(tid)) {
             if let (Some(name), Some(pid)) = (proc::comm(tid), proc::process_of(tid)) {
                 facts.threads.push(ThreadName { tid, pid, name });
             }
         }
     }
 
-    /// Takes processes that have ended out of the kernel, where the room is bounded.
-    fn retire(&mut self, batch: &mut Batch, ledger: &Ledger) {
-        let Some(sums) = &batch.sums else { return };
-        let crowded =
-            sums.rows.len() >= self.rows / 4 || sums.errors.len() >= ERRORS || sums.wakes.len() >= WAKES;
+    /// Takes processes that have ended out of the kernel, where the room is bounded. Only then are all sums read before
+    /// a result needs them: with many rows that takes milliseconds.
+    fn retire(&mut self, batch: &mut Batch, ledger: &Ledger, wakes: usize) {
+        let rows = self.observer.rows_made() as usize;
+        let crowded = rows >= self.rows / 4 || wakes >= WAKES || self.observer.errors_taken() >= ERRORS;
         if !crowded {
             return;
         }
-        let known: HashSet<u32> = sums.rows.keys().map(|key| key.tgid).collect();
+        let known: HashSet<u32> = self.observer.rows_taken().iter().map(|key| key.tgid).collect();
         let ended: HashSet<u32> = known.into_iter().filter(|&pid| proc::has_ended(pid)).collect();
+        if ended.is_empty() {
+            return;
+        }
         batch.retired = Some(self.observer.retire(&ended));
         batch.sums = Some(self.observer.snapshot());
         // Their names may have come while the sums were read.
@@ -190,19 +215,17 @@ impl Source for Live {
     fn batch(&mut self, want: Want, ledger: &Ledger) -> Batch {
         let mut batch = Batch::default();
         batch.facts.threads.append(&mut self.threads);
-        if want == Want::Records {
-            self.drain(&mut batch);
-        } else {
+        let wakes = if want == Want::Records { HashMap::new() } else { self.observer.wakes() };
+        if want.closes().is_some() {
             batch.sums = Some(self.observer.snapshot());
-            // After the sums: every thread that is in them has sent its name by now.
-            self.drain(&mut batch);
         }
-        if let Some(sums) = &batch.sums {
-            Self::look(sums, ledger, &mut batch.facts);
-        }
+        // After the sums: every thread that is in them has sent its name by now.
+        self.drain(&mut batch);
+        let wakers: HashSet<u32> = wakes.keys().filter_map(WakeKey::thread).collect();
+        Self::look(&wakers, ledger, &mut batch.facts);
         if want == Want::Sums {
-            self.retire(&mut batch, ledger);
-            let gone = ledger.threads_to_check().into_iter().filter(|&tid| proc::is_gone(tid));
+            self.retire(&mut batch, ledger, wakes.len());
+            let gone = ledger.threads_to_check(&wakers).into_iter().filter(|&tid| proc::is_gone(tid));
             batch.facts.ended_threads = gone.collect();
         }
         batch.closing = want.closes().map(|of| self.closing(of));

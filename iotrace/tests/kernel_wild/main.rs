@@ -10,6 +10,7 @@ mod support;
 #[path = "../support/trace.rs"]
 mod trace;
 
+mod descriptors;
 mod idle;
 mod models;
 mod rings;

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod booked;
 pub mod calls;
+pub mod fold;
 pub mod ledger;
 pub mod longest;
 pub mod processes;
