@@ -38,18 +38,18 @@ impl Networks {
         let mut known: HashSet<u32> = self.homes.keys().copied().collect();
         known.insert(own());
         for namespace in known.into_iter().take(MOST) {
-            self.look(namespace, None, Sockets::look_at_listeners);
+            self.look(namespace, &[], Sockets::look_at_listeners);
         }
     }
 
     /// Looks anew at who listens in the namespace of a socket; whether that is possible.
     pub fn look_at_listeners(&mut self, file: &FileRecord) -> bool {
-        self.look(file.head.reserved, Some(file.head.tgid), Sockets::look_at_listeners)
+        self.look(file.head.reserved, &users(file), Sockets::look_at_listeners)
     }
 
     /// Looks anew at the paths of AF_UNIX sockets in the namespace of a socket; whether that is possible.
     pub fn look_at_paths(&mut self, file: &FileRecord) -> bool {
-        self.look(file.head.reserved, Some(file.head.tgid), Sockets::look_at_paths)
+        self.look(file.head.reserved, &users(file), Sockets::look_at_paths)
     }
 
     /// Whether somebody listened on the local port of a socket, in its namespace, when that was looked at; `None`: it was
@@ -73,8 +73,8 @@ impl Networks {
         self.spaces.iter().flat_map(ports).collect()
     }
 
-    fn look(&mut self, namespace: u32, user: Option<u32>, at: fn(&mut Sockets, &Home)) -> bool {
-        let Some(home) = self.home(namespace, user) else { return false };
+    fn look(&mut self, namespace: u32, users: &[u32], at: fn(&mut Sockets, &Home)) -> bool {
+        let Some(home) = self.home(namespace, users) else { return false };
         if self.spaces.len() >= MOST && !self.spaces.contains_key(&namespace) {
             self.spaces.clear();
         }
@@ -83,18 +83,23 @@ impl Networks {
         true
     }
 
-    /// A process in a namespace, which need not be that of the process that uses its socket.
-    fn home(&mut self, namespace: u32, user: Option<u32>) -> Option<Home> {
+    /// A process in a namespace, which need not be that of those who use its socket.
+    fn home(&mut self, namespace: u32, users: &[u32]) -> Option<Home> {
         // 0: the probes did not tell.
         if namespace == 0 || namespace == own() {
             return Some(Home::own());
         }
-        if let Some((user, home)) = user.and_then(|user| Some((user, Home::of(user, namespace)?))) {
-            self.homes.insert(namespace, user);
-            return Some(home);
-        }
-        Home::of(*self.homes.get(&namespace)?, namespace)
+        let known = self.homes.get(&namespace).copied();
+        let mut all = users.iter().copied().chain(known);
+        let (user, home) = all.find_map(|user| Some((user, Home::of(user, namespace)?)))?;
+        self.homes.insert(namespace, user);
+        Some(home)
     }
+}
+
+/// Process and thread that use a file; a thread may be in a namespace of its own.
+fn users(file: &FileRecord) -> [u32; 2] {
+    [file.head.tgid, file.head.tid]
 }
 
 /// Inode number of the namespace of iotrace; 0, as the probes have it, where the kernel has no such namespaces.
