@@ -190,7 +190,7 @@ fn stop_for_restarted(child: &Child) {
 #[test]
 #[ignore = "needs root"]
 fn a_poll_that_goes_on_since_before_tracing_is_in_flight() {
-    let child = Child::fork(polls(1500));
+    let child = Child::fork(polls(5000));
     child.go();
     stop_for(&child, Duration::from_millis(10));
     asleep_in(&child, libc::SYS_restart_syscall);
