@@ -3,12 +3,14 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use iotrace_ebpf::abi::traits::{REQUESTS, enter_waits};
-use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, Agg, AggKey, ErrorKey, Stat, WakeKey, call_flags, per};
+use iotrace_ebpf::abi::{
+    AGG_INPUT, AGG_WAITS, Agg, AggKey, ErrorKey, SHARED, Stat, WakeKey, call_flags, per,
+};
 use iotrace_ebpf::book::{self, Finished, Outcome, Prices};
 use iotrace_ebpf::span::Parts;
 
 use crate::file;
-use crate::maps::{ERRORS, MIN_NS, NEW_ROW, PER, PER_KIB, ROWS, WAKES, count};
+use crate::maps::{ERRORS, FOLD_AT, MIN_NS, NEW_ROW, PER, PER_KIB, ROWS, ROWS_MADE, WAKES, count};
 use crate::task::Task;
 use crate::transfers;
 
@@ -41,8 +43,8 @@ pub fn add(task: &mut Task, closed: &Closed) {
     if closed.parts.total < MIN_NS.load() {
         return;
     }
-    let key = key(task);
-    let Some(row) = row(&key, task) else {
+    let mut key = key(task);
+    let Some(row) = row(&mut key, task) else {
         count(Stat::RowsFull);
         return;
     };
@@ -66,31 +68,43 @@ pub fn add(task: &mut Task, closed: &Closed) {
 fn key(task: &Task) -> AggKey {
     let waits = task.traits & REQUESTS != 0 && enter_waits(task.arg2, task.arg3);
     let per = PER.load();
+    let file = if per == per::FD { task.file_id } else { 0 };
     AggKey {
-        file: if per == per::FD { task.file_id } else { 0 },
+        file,
         tgid: task.tgid,
         tid: if per == per::THREAD { task.tid } else { 0 },
         nr: task.nr
             | if waits { AGG_WAITS } else { 0 }
             | if task.flags & call_flags::INPUT != 0 { AGG_INPUT } else { 0 },
-        fd: if per == per::FD && task.file_id != 0 { task.fd } else { -1 },
+        fd: if file == 0 || file & SHARED != 0 { -1 } else { task.fd },
     }
 }
 
+/// The row of a call, and in `key` the key that it has: that of its file, or the one that its file shares.
 #[inline(always)]
-fn row(key: &AggKey, task: &Task) -> Option<&'static mut Agg> {
+fn row(key: &mut AggKey, task: &Task) -> Option<&'static mut Agg> {
     // SAFETY: the value belongs to this CPU; sys_exit does not nest on one.
-    if let Some(row) = ROWS.get_ptr_mut(key) {
+    if let Some(row) = ROWS.get_ptr_mut(&*key) {
         return Some(unsafe { &mut *row });
     }
+    // SAFETY: one word; an addition that is lost on a race only means that room is made a little later.
+    let made = unsafe { ROWS_MADE.get_ptr_mut(0).map(|made| &mut *made) }?;
+    if PER.load() == per::FD && task.file != 0 && *made >= FOLD_AT.load() {
+        (key.file, key.fd) = (file::folded(task.file), -1);
+        // SAFETY: as above.
+        if let Some(row) = ROWS.get_ptr_mut(&*key) {
+            return Some(unsafe { &mut *row });
+        }
+    }
+    *made += 1;
     // SAFETY: the template is only ever read.
     let template = NEW_ROW.get_ptr(0).map(|template| unsafe { &*template })?;
     // The insert fails where another CPU has made the row meanwhile, and the look-up below finds that one.
-    if ROWS.insert(key, template, u64::from(BPF_NOEXIST)).is_ok() && task.file != 0 && key.file != 0 {
-        file::announce(task);
+    if ROWS.insert(&*key, template, u64::from(BPF_NOEXIST)).is_ok() && task.file != 0 && key.file != 0 {
+        file::announce(task, key.file);
     }
     // SAFETY: as above.
-    ROWS.get_ptr_mut(key).map(|row| unsafe { &mut *row })
+    ROWS.get_ptr_mut(&*key).map(|row| unsafe { &mut *row })
 }
 
 #[inline(always)]

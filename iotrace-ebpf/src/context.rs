@@ -5,7 +5,7 @@ use aya_ebpf::Global;
 use iotrace_ebpf::abi::{Field, context};
 
 use crate::maps::PREEMPT_COUNT;
-use crate::task::{current_address, peek, read};
+use crate::memory::{current_address, peek, read};
 
 /// Distance from `runqueues` to the CPU's preemption count, both per-CPU variables; 0: not known.
 #[unsafe(no_mangle)]

@@ -6,7 +6,8 @@ use iotrace_ebpf::abi::kernel::file_type;
 use iotrace_ebpf::abi::traits::FROM_FIRST;
 
 use crate::file;
-use crate::task::{Task, read};
+use crate::memory::read;
+use crate::task::Task;
 
 /// Value of [`Task::slept_on`]: it slept until there was something to read.
 pub const INPUT: u32 = 1;

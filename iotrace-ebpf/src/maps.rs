@@ -98,6 +98,10 @@ pub static BESIDE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static EPOLL_LISTED: Global<u32> = Global::new(0);
 
+/// Number of rows from which on new files share rows, see `abi::FOLDED`.
+#[unsafe(no_mangle)]
+pub static FOLD_AT: Global<u64> = Global::new(u64::MAX);
+
 /// Offsets of kernel fields, by `abi::Field`.
 #[unsafe(no_mangle)]
 pub static OFFSETS: Global<[u32; FIELDS]> = Global::new([0; FIELDS]);
@@ -197,6 +201,14 @@ pub static FRAMES: PerCpuArray<[u64; FRAMES_OF]> = PerCpuArray::with_max_entries
 /// Sums by row. The number of rows is set at load time.
 #[map]
 pub static ROWS: PerCpuHashMap<AggKey, Agg> = PerCpuHashMap::with_max_entries(1024, 0);
+
+/// Rows that were made since user space last made room; it begins with those that it left.
+#[map]
+pub static ROWS_MADE: Array<u64> = Array::with_max_entries(1, 0);
+
+/// TCP ports that are listened on, by `abi::listener`; user space sets it, and its room. The values mean nothing.
+#[map]
+pub static LISTENING: HashMap<u64, u8> = HashMap::with_max_entries(1, 0);
 
 /// A zeroed [`Agg`] to insert from.
 #[map]

@@ -11,7 +11,8 @@ use iotrace_ebpf::abi::{Field, WAYS_ALL, WAYS_EVERY, WayKey, per, ways};
 
 use crate::file;
 use crate::maps::{EPOLL_LISTED, PER, TRANSFERS};
-use crate::task::{Task, peek, read};
+use crate::memory::{peek, read};
+use crate::task::Task;
 
 /// Words of eight bytes that are read of what a `select` or `poll` reported: all of an `fd_set`, or this many entries
 /// of `poll`.

@@ -7,7 +7,8 @@
 use iotrace_ebpf::abi::Field;
 
 use crate::maps;
-use crate::task::{Task, peek, read};
+use crate::memory::{peek, read};
+use crate::task::Task;
 
 /// Most waiters of a socket, and most threads in one `epoll_wait`, that are looked at.
 const LOOKED_AT: usize = 8;

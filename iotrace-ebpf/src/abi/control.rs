@@ -146,13 +146,19 @@ pub enum Field {
     SockNet,
     /// `net.ns.inum`
     NetInum,
+    /// `dentry.d_parent`
+    DentryParent,
+    /// `dentry.d_inode`
+    DentryInode,
+    /// `inode.i_flags`
+    InodeFlags,
 }
 
 /// Number of kinds of marks that end a copy; each has a floor.
 pub const FLOORS_OF: usize = 5;
 
 /// Number of [`Field`]s.
-pub const FIELDS: usize = Field::NetInum as usize + 1;
+pub const FIELDS: usize = Field::InodeFlags as usize + 1;
 
 /// How a thread is found to belong to the target; bits of a mask.
 pub mod mode {

@@ -27,7 +27,7 @@ const _: () = {
     assert!(size_of::<TaskRecord>() == 40);
     assert!(size_of::<RecvRecord>() == 48);
     assert!(size_of::<PollRecord>() == 40);
-    assert!(size_of::<FileRecord>() == 96);
+    assert!(size_of::<FileRecord>() == 128);
     assert!(size_of::<AggKey>() == 24);
     assert!(size_of::<WakeKey>() == 16);
     assert!(size_of::<WayKey>() == 8);

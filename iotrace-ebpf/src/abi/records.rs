@@ -340,11 +340,13 @@ pub struct FileRecord {
     pub head: Head,
     /// What tells it from every other file, see [`super::AggKey::file`].
     pub file: u64,
+    /// Regular files: what tells its directory from others; 0: none.
+    pub directory: u64,
     /// Address of its `struct sock`; 0: no socket.
     pub sock: u64,
     /// Inode number.
     pub inode: u64,
-    /// Descriptor.
+    /// Descriptor; -1: the record stands for several files, see [`super::FOLDED`].
     pub fd: i32,
     /// `i_mode`.
     pub mode: u32,
@@ -360,4 +362,6 @@ pub struct FileRecord {
     /// bytes each in network order, of which IPv4 has the first four. One field for both, as this record lies on a
     /// stack of 512 bytes.
     pub name: [u8; 32],
+    /// Regular files: last component of the path of its directory, cut to fit, ended by zeros.
+    pub parent: [u8; 24],
 }

@@ -11,7 +11,8 @@ use crate::book::Sums;
 #[repr(C)]
 pub struct AggKey {
     /// Mixed from the addresses of `struct file`, inode and operations and the number of the inode: each
-    /// alone is used again soon after a close. 0: not by descriptor.
+    /// alone is used again soon after a close. Of regular files, without that of `struct file`: a file that is opened
+    /// again is the same file. Has the bits [`ANY_FILE`], and with [`SHARED`] also this one. 0: not by descriptor.
     pub file: u64,
     /// Process.
     pub tgid: u32,
@@ -22,6 +23,26 @@ pub struct AggKey {
     pub nr: u32,
     /// Descriptor; -1: not by descriptor.
     pub fd: i32,
+}
+
+/// Set in the [`AggKey::file`] of every file.
+pub const ANY_FILE: u64 = 1;
+/// Set in the [`AggKey::file`] of what has no one descriptor: a regular file, or several files in one row.
+pub const SHARED: u64 = 2;
+/// Set, with [`SHARED`], in the [`AggKey::file`] of several files: those of a directory, the connections of one
+/// listening port or to one remote address. New files go there once there are many rows, so that a server with any
+/// number of files and connections stays in the room for rows.
+pub const FOLDED: u64 = 4;
+/// All of them. Whatever else is in a number, these bits are set on purpose.
+pub const MARKS_OF_FILE: u64 = ANY_FILE | SHARED | FOLDED;
+
+/// Most TCP ports that the probes are told to be listened on.
+pub const LISTENERS_ROOM: u32 = 4096;
+
+/// The key of a TCP port in a network namespace, which is known by its inode number.
+#[must_use]
+pub const fn listener(network: u32, port: u16) -> u64 {
+    (network as u64) << 16 | port as u64
 }
 
 /// The [`AggKey::file`] of an `io_uring_enter` on a registered ring: its [`AggKey::fd`] is an index. No file has this

@@ -14,7 +14,7 @@ use super::decode::{Registers, saved};
 use super::sched;
 use super::syscall::{entered, exited_again};
 use crate::maps::{NS_LEVEL, is_listed, list};
-use crate::task::current_address;
+use crate::memory::current_address;
 
 /// `CLONE_THREAD` (`include/uapi/linux/sched.h`): the new task is a thread of the same process.
 const CLONE_THREAD: u64 = 0x1_0000;

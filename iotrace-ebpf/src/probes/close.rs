@@ -10,8 +10,9 @@ use crate::aggregate::{self, Closed};
 use crate::ends;
 use crate::file;
 use crate::maps::sinks_to;
+use crate::memory::{peek_user, read};
 use crate::sink;
-use crate::task::{Task, now, peek_user, read};
+use crate::task::{Task, now};
 
 /// Ends the open call of a thread, with what the program got from it.
 #[inline(always)]

@@ -13,8 +13,9 @@ use iotrace_ebpf::abi::{CopyRecord, Kind, fault, sinks};
 use iotrace_ebpf::span::Window;
 
 use crate::maps::{FLOORS, sinks_to};
+use crate::memory::arg;
 use crate::sink;
-use crate::task::{Task, arg, current, current_known, mark, now};
+use crate::task::{Task, current, current_known, mark, now};
 
 /// `(const struct sk_buff *skb, int len)`
 #[btf_tracepoint(function = "skb_copy_datagram_iovec")]

@@ -8,7 +8,7 @@ use iotrace_ebpf::arch::i386::{self, SOCKETCALLS_ROOM, code};
 use iotrace_ebpf::arch::native;
 
 use crate::maps::{COMPAT, TYPED, count, offset, traits_of};
-use crate::task::{current_address, read};
+use crate::memory::{current_address, read};
 
 /// Number of arguments that are decoded.
 const ARGUMENTS: usize = 5;

@@ -14,8 +14,9 @@ use iotrace_ebpf::span::{Window, zero};
 use super::copy::{Floor, ended};
 use super::io_uring::of_request;
 use crate::maps::{BESIDE, BESIDES, Beside};
+use crate::memory::arg;
 use crate::sink;
-use crate::task::{Task, arg, current, excluded, find, mark, now};
+use crate::task::{Task, current, excluded, find, mark, now};
 
 /// The functions that copy. Where one calls the other, the inner one is the copy.
 #[derive(Clone, Copy, PartialEq, Eq)]

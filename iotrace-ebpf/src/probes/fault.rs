@@ -9,7 +9,8 @@ use iotrace_ebpf::abi::traits::{IN, OUT};
 use iotrace_ebpf::span::Off;
 
 use crate::maps::{FRAMES, FRAMES_OF};
-use crate::task::{Task, arg, current_known, peek};
+use crate::memory::{arg, peek};
+use crate::task::{Task, current_known};
 
 /// `(unsigned long address, struct pt_regs *regs, unsigned long error_code)`
 #[btf_tracepoint(function = "page_fault_kernel")]

@@ -10,8 +10,9 @@ use iotrace_ebpf::abi::{Field, Head, Kind, Stat, UringEvent, UringRecord, sinks}
 
 use crate::ids;
 use crate::maps::{RINGS, count, sinks_to};
+use crate::memory::{arg, peek, read};
 use crate::sink;
-use crate::task::{arg, current, current_known, now, peek, read};
+use crate::task::{current, current_known, now};
 use crate::transfers;
 
 /// `io_uring_submit_sqe(ctx, req, u8 opcode, u64 user_data, ...)`

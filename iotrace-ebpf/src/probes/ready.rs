@@ -14,8 +14,9 @@ use iotrace_ebpf::abi::{Field, Kind, ReadyRecord, RecvRecord, SockState, Stat, f
 use super::copy::{Floor, ended};
 use crate::ids;
 use crate::maps::{LAST_READY, LastReady, SOCKS, count, sinks_to};
+use crate::memory::{arg, byte_of, current_address, field_of, read};
 use crate::sink;
-use crate::task::{Task, arg, byte_of, current, current_address, field_of, mark, now, read};
+use crate::task::{Task, current, mark, now};
 
 /// A socket as a probe sees it. The closures read what most calls do not need.
 pub(super) struct Sock<L, S> {

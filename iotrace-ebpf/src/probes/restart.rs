@@ -17,7 +17,8 @@ use iotrace_ebpf::thread::before;
 use super::close::close_now;
 use super::decode::Called;
 use crate::maps::{PARKED, RESUMED, STARTED, add, count};
-use crate::task::{Task, current_address, now, read, word_of};
+use crate::memory::{current_address, read, word_of};
+use crate::task::{Task, now};
 
 /// `SA_RESTART` (`include/uapi/asm-generic/signal-defs.h`).
 const SA_RESTART: u64 = 0x1000_0000;

@@ -17,9 +17,9 @@ use crate::ids;
 use crate::maps::{
     IOWAIT_MASK, LastReady, MODE, SOCKS, TARGET_TGID, TGIDS, TIDS, count, is_listed, list, sinks_to, waker,
 };
+use crate::memory::{arg, current_address, field_of, read, tid_of};
 use crate::task::{
-    Task, announce, arg, comm, current, current_address, field_of, find, is_ours, is_wanted_name, just_ready,
-    mark, name, now, read, tid_of,
+    Task, announce, comm, current, find, is_ours, is_wanted_name, just_ready, mark, name, now,
 };
 use crate::threads;
 use crate::watch::watcher;

@@ -6,8 +6,9 @@ use iotrace_ebpf::abi::{Kind, SIGNAL_DELIVERED, SIGNAL_GENERATED, SignalRecord};
 
 use super::restart::delivered;
 use crate::maps::SIGNALS;
+use crate::memory::{arg, tid_of};
 use crate::sink;
-use crate::task::{arg, current_known, find, just_ready, now, tid_of};
+use crate::task::{current_known, find, just_ready, now};
 
 #[inline(always)]
 fn watched(signal: u32) -> bool {

@@ -5,7 +5,7 @@ use aya_ebpf::programs::{FEntryContext, FExitContext};
 use iotrace_ebpf::abi::Field;
 
 use super::ready::{Sock, readied, received};
-use crate::task::{arg, read};
+use crate::memory::{arg, read};
 
 /// `(struct sock *sk)`: the default `sk->sk_data_ready` (`net/core/sock.c`), which only sockets used inside the kernel
 /// replace.

@@ -18,7 +18,8 @@ use super::decode::{Called, Handed, Registers, decode, is_compat, is_plain, regi
 use super::restart::{goes_on, in_flight_ended};
 use crate::file;
 use crate::maps::{ATTACHED, FAULT, PER, PREEMPTIBLE, count, sinks_to, traced};
-use crate::task::{self, Task, arg, by_chance, current, current_address, current_known, mark, now, read};
+use crate::memory::{arg, current_address, read};
+use crate::task::{self, Task, by_chance, current, current_known, mark, now};
 use crate::transfers;
 
 /// `(struct pt_regs *regs, long id)`

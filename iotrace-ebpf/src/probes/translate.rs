@@ -9,7 +9,7 @@ use iotrace_ebpf::abi::{Field, UPID_BYTES, question};
 
 use crate::file;
 use crate::maps::offset;
-use crate::task::{arg, peek, read};
+use crate::memory::{arg, peek, read};
 
 /// `(u64 question, u64 fd)`, see `abi::question`. aya's macro for such programs drops what they return, hence none here.
 #[unsafe(no_mangle)]

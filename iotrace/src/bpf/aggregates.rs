@@ -35,7 +35,7 @@ impl Observer {
         Snapshot {
             rows: self.rows(),
             errors: self.counts::<ErrorKey>("ERRORS"),
-            wakes: self.counts::<WakeKey>("WAKES"),
+            wakes: self.wakes(),
             ways: self.counts::<WayKey>("TRANSFERS"),
         }
     }
@@ -65,6 +65,24 @@ impl Observer {
         })
     }
 
+    /// Which threads ended sleeps, and how often.
+    pub fn wakes(&self) -> HashMap<WakeKey, u64> {
+        self.counts("WAKES")
+    }
+
+    /// Number of counts of errors in the kernel.
+    pub fn errors_taken(&self) -> usize {
+        let map =
+            self.map("ERRORS").and_then(|map| PerCpuHashMap::<_, Key<ErrorKey>, u64>::try_from(map).ok());
+        map.map_or(0, |map| map.keys().flatten().count())
+    }
+
+    /// Number of rows in the kernel, as the probes count them; a few less where two CPUs made one at the same time.
+    pub fn rows_made(&self) -> u64 {
+        let map = self.map("ROWS_MADE").and_then(|map| Array::<_, u64>::try_from(map).ok());
+        map.and_then(|map| map.get(&0, 0).ok()).unwrap_or(0)
+    }
+
     /// Keys of all rows in the kernel.
     pub fn rows_taken(&self) -> Vec<AggKey> {
         let map =
@@ -79,11 +97,16 @@ impl Observer {
         snapshot.errors.retain(|key, _| ended.contains(&key.row.tgid));
         snapshot.wakes.retain(|key, _| ended.contains(&key.tgid));
         snapshot.ways.retain(|key, _| ended.contains(&key.tgid));
+        let before = self.rows_made();
         // An entry that cannot be removed stays in the kernel only, or it would be counted twice.
         if let Some(Ok(mut map)) =
             self.map_mut("ROWS").map(PerCpuHashMap::<_, Key<AggKey>, Value<Agg>>::try_from)
         {
             snapshot.rows.retain(|key, _| map.remove(&Key(*key)).is_ok());
+        }
+        if let Some(Ok(mut made)) = self.map_mut("ROWS_MADE").map(Array::<_, u64>::try_from) {
+            // Should it fail, room is looked for too often.
+            let _ = made.set(0, before.saturating_sub(snapshot.rows.len() as u64), 0);
         }
         self.keep_removed("ERRORS", &mut snapshot.errors);
         self.keep_removed("WAKES", &mut snapshot.wakes);

@@ -1,11 +1,12 @@
 //! Loads the object, attaches the probes of the groups asked for, and reads their records and counters.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use iotrace_ebpf::abi::sinks::AGGREGATES;
-use iotrace_ebpf::abi::{ERRORS_ROOM, FLOORS_OF, MAYBE, STATS, Stat, WAKES_ROOM, WAYS_ROOM};
+use iotrace_ebpf::abi::{ERRORS_ROOM, FLOORS_OF, LISTENERS_ROOM, MAYBE, STATS, Stat, WAKES_ROOM, WAYS_ROOM};
 use iotrace_ebpf::arch::native::RESTARTED;
 
 use iotrace_core::domain::{Loss, ProbeId, Tier, syscall};
@@ -18,7 +19,7 @@ use super::hook::with_causes;
 use super::ids;
 use super::probes::{Group, PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
-use super::settings::{Settings, Wish, epoll_is_listed_in_file, iowait_mask, offsets, preempt_distance};
+use super::settings::{Per, Settings, Wish, epoll_is_listed_in_file, iowait_mask, offsets, preempt_distance};
 use crate::host::check;
 use crate::host::clock::monotonic_ns;
 use crate::host::proc;
@@ -33,6 +34,8 @@ pub struct Observer {
     tier: Tier,
     /// Functions of the kernel in which traced calls go on by `restart_syscall`.
     continues: Vec<&'static str>,
+    /// What the probes were told to be listened on.
+    listening: HashSet<u64>,
 }
 
 impl Observer {
@@ -75,7 +78,8 @@ impl Observer {
             .take_map("RECORDS")
             .and_then(|map| RingBuf::try_from(map).ok())
             .ok_or_else(|| LoadError::Object("the object has no ring buffer".to_owned()))?;
-        Ok(Self { ebpf, records, attached, missing, refused, tier, continues: continues(settings) })
+        let (continues, listening) = (continues(settings), HashSet::new());
+        Ok(Self { ebpf, records, attached, missing, refused, tier, continues, listening })
     }
 
     /// Calls `each` with every record that is in the ring buffer.
@@ -118,6 +122,20 @@ impl Observer {
             // A floor that cannot be set stays 0: copies are a little too long, never too short.
             let _ = array.set(index, floor, 0);
         }
+    }
+
+    /// Tells the probes which TCP ports are listened on, by [`iotrace_ebpf::abi::listener`].
+    pub fn set_listening(&mut self, ports: HashSet<u64>) {
+        let map = self.ebpf.map_mut("LISTENING").and_then(|map| HashMap::<_, u64, u8>::try_from(map).ok());
+        let Some(mut map) = map else { return };
+        for port in self.listening.difference(&ports) {
+            let _ = map.remove(port);
+        }
+        for port in ports.difference(&self.listening) {
+            // A port that cannot be set is taken for one of a client: its connections get rows by remote address.
+            let _ = map.insert(port, 0, 0);
+        }
+        self.listening = ports;
     }
 
     /// A map of the object.
@@ -240,6 +258,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
     // Per-CPU hashes allocate each of their elements at once.
     let (errors, wakes, transfers) =
         if sinks & AGGREGATES == 0 { (1, 1, 1) } else { (ERRORS_ROOM, WAKES_ROOM, WAYS_ROOM) };
+    let listeners = if settings.per == Per::Fd { LISTENERS_ROOM } else { 1 };
     let namespace = ids::namespace(btf)?;
     let (tgids, tids) = (kernel_ids(btf, &whom.tgids)?, kernel_ids(btf, &whom.tids)?);
     let target = tgids.first().map_or(0, |target| target.kernel);
@@ -274,6 +293,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
             .override_global("SIGNALS", kept(settings.signals), true)
             .override_global("BESIDE", kept(u32::from(settings.tier == Wish::Both)), true)
             .override_global("EPOLL_LISTED", kept(u32::from(epoll_is_listed_in_file(btf))), true)
+            .override_global("FOLD_AT", kept(u64::from(settings.rows / 4)), true)
             .override_global("OFFSETS", &kept(offsets)[..], true)
             .override_global("IOWAIT_MASK", kept(iowait_mask), true)
             .override_global("PREEMPT_DISTANCE", kept(preempt_distance), true)
@@ -284,6 +304,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
             .map_max_entries("ERRORS", errors)
             .map_max_entries("WAKES", wakes)
             .map_max_entries("TRANSFERS", transfers)
+            .map_max_entries("LISTENING", listeners)
             .load(OBJECT)
             .map_err(|error| LoadError::Object(with_causes(&error)))
     };

@@ -255,6 +255,9 @@ const PATHS: &[(Field, &str, &[&str])] = &[
     (Field::ProcInode, "proc_inode", &["vfs_inode"]),
     (Field::SockNet, "sock", &["__sk_common.skc_net.net"]),
     (Field::NetInum, "net", &["ns.inum"]),
+    (Field::DentryParent, "dentry", &["d_parent"]),
+    (Field::DentryInode, "dentry", &["d_inode"]),
+    (Field::InodeFlags, "inode", &["i_flags"]),
 ];
 
 fn offset_of(btf: &Btf, (_, structure, paths): &(Field, &str, &[&str])) -> Option<u32> {

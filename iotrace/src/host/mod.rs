@@ -2,9 +2,11 @@
 
 pub mod check;
 pub mod clock;
+pub mod diag;
 pub mod fd;
 pub mod kallsyms;
 pub mod launch;
 pub mod namespaces;
 pub mod networks;
 pub mod proc;
+pub mod sockets;

@@ -1,6 +1,6 @@
 //! The live source of a trace: the probes and what `/proc` tells beside them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use iotrace_core::domain::{ProbeId, Tier, syscall};
@@ -8,16 +8,15 @@ use iotrace_core::records::record::Record;
 use iotrace_core::rows::batch::{Batch, Closes, Closing, Counts, Facts, FileName, Since, ThreadName};
 use iotrace_core::rows::complete::Target;
 use iotrace_core::rows::ledger::{Ledger, Opening};
-use iotrace_core::rows::sums::Snapshot;
 use iotrace_core::summary::{Overhead, Warning};
 use iotrace_ebpf::abi::{FileRecord, Stat, WakeKey};
 
 use crate::bpf::exact::Refused;
 use crate::bpf::loader::Observer;
-use crate::bpf::settings::Whom;
+use crate::bpf::settings::{Per, Whom};
 use crate::host::clock::{monotonic_ns, own_cpu_ns};
-use crate::host::networks::Networks;
-use crate::host::{check, fd, namespaces, proc};
+use crate::host::fd::{Named, Namer};
+use crate::host::{check, namespaces, proc};
 use crate::session::asked::Asked;
 use crate::session::calibrate::Calibration;
 use crate::session::source::{Source, Want};
@@ -47,15 +46,21 @@ pub struct Live {
     members_of: Option<PathBuf>,
     /// Processes that were seen to have joined it since.
     joined_late: HashSet<u32>,
-    /// Network namespaces of the target.
-    networks: Networks,
+    /// Names the files that the probes announce.
+    namer: Namer,
     /// Whether the target is nothing but processes and threads that were named by number, or a command: it can end.
     by_number: bool,
 }
 
 impl Live {
     /// Begins: looks at who is there, and what they are in.
-    pub fn new(asked: &Asked, observer: Observer, whom: Whom, calibration: Calibration, rows: usize) -> Self {
+    pub fn new(
+        asked: &Asked,
+        mut observer: Observer,
+        whom: Whom,
+        calibration: Calibration,
+        rows: usize,
+    ) -> Self {
         let (started, loading_cpu_ns) = (monotonic_ns(), own_cpu_ns());
         let initial = whom::present(&whom, asked.cgroup.as_deref());
         let (mut threads, mut before) = (Vec::new(), Vec::new());
@@ -72,8 +77,11 @@ impl Live {
                 before.extend(inside.map(|nr| Since { pid, tid, nr }));
             }
         }
-        let mut networks = Networks::default();
-        initial.iter().for_each(|&pid| networks.know(pid));
+        let mut namer = Namer::new();
+        if asked.per == Per::Fd {
+            namer.look_around(&initial);
+            observer.set_listening(namer.networks().listening());
+        }
         let members_of = asked.cgroup.clone().filter(|_| whom.cgroup.is_none());
         let by_number = !asked.all && asked.comm.is_none() && asked.cgroup.is_none();
         Self {
@@ -88,7 +96,7 @@ impl Live {
             rows,
             members_of,
             joined_late: HashSet::new(),
-            networks,
+            namer,
             by_number,
         }
     }
@@ -162,6 +170,7 @@ impl Live {
         match (self.whom.all, self.initial.as_slice()) {
             (true, _) => "the whole system".to_owned(),
             (_, [one]) => format!("process {one}"),
+            (_, []) => "what matches (nothing does yet)".to_owned(),
             (_, several) => format!("{} processes", several.len()),
         }
     }
@@ -176,55 +185,89 @@ impl Live {
         self.observer.refused()
     }
 
-    /// Takes what the probes sent, and names the files that they announce while these are open.
-    fn drain(&mut self, batch: &mut Batch) {
-        let mut files: Vec<FileRecord> = Vec::new();
+    /// Takes what the probes sent, and names the files that they announce while these are open, and the processes of new
+    /// threads while these live.
+    fn drain(&mut self, batch: &mut Batch, ledger: &Ledger) {
+        let (mut files, mut threads): (Vec<FileRecord>, _) = (Vec::new(), HashMap::new());
         self.observer.drain(|item| {
-            if let Some(Record::File(file)) = Record::parse(item) {
-                files.push(file);
+            match Record::parse(item) {
+                Some(Record::File(file)) => files.push(file),
+                Some(Record::Task(task) | Record::Name(task)) => {
+                    threads.insert(task.head.tid, task.head.tgid);
+                }
+                _ => {}
             }
             batch.items.push(item.to_vec());
         });
-        self.networks.refresh();
-        let name = |file: &FileRecord| FileName {
+        // Should the record of a thread be lost, its row tells.
+        let rows = batch.sums.iter().flat_map(|sums| sums.rows.keys());
+        let processes: HashSet<u32> = threads.values().copied().chain(rows.map(|row| row.tgid)).collect();
+        self.look_at_leaders(processes, |pid| threads.contains_key(&pid), ledger, &mut batch.facts);
+        if files.is_empty() {
+            return;
+        }
+        let looks = self.namer.networks().looks();
+        let names = self.namer.names(&files);
+        if self.namer.networks().looks() != looks {
+            self.observer.set_listening(self.namer.networks().listening());
+        }
+        let name = |(file, named): (&FileRecord, Named)| FileName {
             file: file.file,
-            fd: fd::describe(file, &mut self.networks),
-            waits_for: fd::waits_for(file, &mut self.networks),
+            fd: named.fd,
+            group: named.group,
+            waits_for: named.waits_for,
         };
-        batch.facts.files.extend(files.iter().map(name));
+        batch.facts.files.extend(files.iter().zip(names).map(name));
     }
 
-    /// Looks at wakers outside the target, while they are there.
-    fn look(&self, sums: &Snapshot, ledger: &Ledger, facts: &mut Facts) {
+    /// Looks what processes are called: by their first threads, which need not have made a call, unless these have `told`
+    /// their names.
+    fn look_at_leaders(
+        &self,
+        processes: HashSet<u32>,
+        told: impl Fn(u32) -> bool,
+        ledger: &Ledger,
+        facts: &mut Facts,
+    ) {
         let known = &ledger.names().threads;
-        // A process is called by its first thread, which need not have made a call. Where nobody tells of new names, they
-        // are looked at again while the thread is there.
-        let stale = |pid: &u32| !known.contains_key(pid) || !self.observer.has(ProbeId::TaskRename);
-        let leaders: HashSet<u32> = sums.rows.keys().map(|key| key.tgid).filter(stale).collect();
+        let is_new = |pid: &u32| !told(*pid) && !known.contains_key(pid);
+        let mut leaders: HashSet<u32> = processes.into_iter().filter(is_new).collect();
+        if !self.observer.has(ProbeId::TaskRename) {
+            // Nobody tells of new names: they are looked at again while the thread is there.
+            leaders.extend(known.values().filter(|thread| thread.called).map(|thread| thread.pid));
+        }
         for pid in leaders {
             facts.threads.extend(proc::comm(pid).map(|name| ThreadName { tid: pid, pid, name }));
         }
-        for tid in sums.wakes.keys().filter_map(WakeKey::thread).filter(|tid| !known.contains_key(tid)) {
+    }
+
+    /// Looks at wakers outside the target, while they are there.
+    fn look(wakers: &HashSet<u32>, ledger: &Ledger, facts: &mut Facts) {
+        let known = &ledger.names().threads;
+        for &tid in wakers.iter().filter(|tid| !known.contains_key(tid)) {
             if let (Some(name), Some(pid)) = (proc::comm(tid), proc::process_of(tid)) {
                 facts.threads.push(ThreadName { tid, pid, name });
             }
         }
     }
 
-    /// Takes processes that have ended out of the kernel, where the room is bounded.
-    fn retire(&mut self, batch: &mut Batch, ledger: &Ledger) {
-        let Some(sums) = &batch.sums else { return };
-        let crowded =
-            sums.rows.len() >= self.rows / 4 || sums.errors.len() >= ERRORS || sums.wakes.len() >= WAKES;
+    /// Takes processes that have ended out of the kernel, where the room is bounded. Only then are all sums read before
+    /// a result needs them: with many rows that takes milliseconds.
+    fn retire(&mut self, batch: &mut Batch, ledger: &Ledger, wakes: usize) {
+        let rows = self.observer.rows_made() as usize;
+        let crowded = rows >= self.rows / 4 || wakes >= WAKES || self.observer.errors_taken() >= ERRORS;
         if !crowded {
             return;
         }
-        let known: HashSet<u32> = sums.rows.keys().map(|key| key.tgid).collect();
+        let known: HashSet<u32> = self.observer.rows_taken().iter().map(|key| key.tgid).collect();
         let ended: HashSet<u32> = known.into_iter().filter(|&pid| proc::has_ended(pid)).collect();
+        if ended.is_empty() {
+            return;
+        }
         batch.retired = Some(self.observer.retire(&ended));
         batch.sums = Some(self.observer.snapshot());
         // Their names may have come while the sums were read.
-        self.drain(batch);
+        self.drain(batch, ledger);
         batch.facts.ended_processes = ended.into_iter().collect();
         if ledger.names().files.len() > self.rows {
             batch.facts.files_in_use = self.observer.rows_taken().iter().map(|key| key.file).collect();
@@ -269,22 +312,20 @@ impl Source for Live {
     fn batch(&mut self, want: Want, ledger: &Ledger) -> Batch {
         let mut batch = Batch::default();
         batch.facts.threads.append(&mut self.threads);
-        if want == Want::Records {
-            self.drain(&mut batch);
-        } else {
+        let wakes = if want == Want::Records { HashMap::new() } else { self.observer.wakes() };
+        if want.closes().is_some() {
             batch.sums = Some(self.observer.snapshot());
-            // After the sums: every thread that is in them has sent its name by now.
-            self.drain(&mut batch);
         }
-        if let Some(sums) = &batch.sums {
-            self.look(sums, ledger, &mut batch.facts);
-        }
+        // After the sums: every thread that is in them has sent its name by now.
+        self.drain(&mut batch, ledger);
+        let wakers: HashSet<u32> = wakes.keys().filter_map(WakeKey::thread).collect();
+        Self::look(&wakers, ledger, &mut batch.facts);
         if want != Want::Records {
             self.look_for_joined();
         }
         if want == Want::Sums {
-            self.retire(&mut batch, ledger);
-            let gone = ledger.threads_to_check().into_iter().filter(|&tid| proc::is_gone(tid));
+            self.retire(&mut batch, ledger, wakes.len());
+            let gone = ledger.threads_to_check(&wakers).into_iter().filter(|&tid| proc::is_gone(tid));
             batch.facts.ended_threads = gone.collect();
         }
         batch.closing = want.closes().map(|of| self.closing(of));

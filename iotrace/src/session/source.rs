@@ -8,7 +8,7 @@ use iotrace_core::rows::ledger::Ledger;
 pub enum Want {
     /// Records only.
     Records,
-    /// Sums too, with room made for more.
+    /// Records, and what keeps the room for sums.
     Sums,
     /// What the result of an interval needs.
     Interval,

@@ -14,6 +14,7 @@ mod trace;
 
 mod compat;
 mod denied;
+mod descriptors;
 mod disk;
 mod ends;
 mod faults;

@@ -11,6 +11,9 @@ use crate::children::Page;
 /// `CLONE_NEWTIME` (`include/uapi/linux/sched.h`).
 pub const NEWTIME: i32 = 0x80;
 
+/// What a process 2 runs, and by which page the test speaks with it.
+pub type Neighbour = (&'static Page, fn(&Page));
+
 /// What a namespace is to be.
 #[derive(Clone, Copy, Default)]
 pub struct Spaces {
@@ -55,7 +58,7 @@ impl Spaces {
 
     /// Makes `command` start in such namespaces: in a new pid namespace as process 1, beside a process 2 that runs
     /// `neighbour` from the moment that it has set itself up.
-    pub fn around(self, command: &mut Command, neighbour: Option<(&'static Page, fn(&Page))>) {
+    pub fn around(self, command: &mut Command, neighbour: Option<Neighbour>) {
         let before = move || {
             self.unshare()?;
             // SAFETY: this is the only thread, between fork and exec.

@@ -69,6 +69,9 @@ pub struct FileName {
     pub file: u64,
     /// What it is called.
     pub fd: Fd,
+    /// The name that it shares with others where there are too many rows; `None`: it shares none.
+    #[serde(default)]
+    pub group: Option<String>,
     /// What a wait on it is for, where that is known.
     pub waits_for: Option<WaitsFor>,
 }

@@ -2,17 +2,16 @@
 
 use std::collections::HashSet;
 
-use iotrace_ebpf::abi::WakeKey;
-
 use crate::domain::ProbeId;
 use crate::records::journal::{self, Journal};
 use crate::records::record::Record;
 use crate::rows::batch::{Batch, Closes, Closing, Facts, ThreadName};
 use crate::rows::complete::{self, Evidence, Target};
-use crate::rows::processes::{InFlightCalls, Names, Thread, processes};
+use crate::rows::names::{Names, Thread};
+use crate::rows::processes::{InFlightCalls, processes};
 use crate::rows::retired::Retired;
 use crate::rows::sums::Snapshot;
-use crate::summary::{Document, Host, Warning};
+use crate::summary::{Document, Host, Process, Warning};
 
 /// Names of threads that are kept, whether they have ended or not.
 const NAMES: usize = 8192;
@@ -26,7 +25,8 @@ pub struct Opening {
     pub started: u64,
     /// Whether function hooks mark the copies.
     pub exact: bool,
-    /// Processes to show, the ones with the most time in calls; `None`: all.
+    /// Processes to show, and rows of each that has one for each thread or descriptor; those with the most time in calls
+    /// that is not idle. `None`: all.
     pub top: Option<usize>,
     /// Probes that are not attached and why, and other things that are known from the start.
     pub warnings: Vec<Warning>,
@@ -109,12 +109,12 @@ impl Ledger {
         &self.names
     }
 
-    /// Threads whose names are kept only while they live, where there are many of them by now.
-    pub fn threads_to_check(&self) -> Vec<u32> {
+    /// Threads whose names are kept only while they live, where there are many of them by now. Those of `wakers` are
+    /// kept.
+    pub fn threads_to_check(&self, wakers: &HashSet<u32>) -> Vec<u32> {
         if self.names.threads.len() < self.most_names {
             return Vec::new();
         }
-        let wakers: HashSet<u32> = self.live.wakes.keys().filter_map(WakeKey::thread).collect();
         let threads = self.names.threads.iter();
         let droppable = threads.filter(|(tid, thread)| **tid != thread.pid && !wakers.contains(tid));
         droppable.map(|(tid, _)| *tid).collect()
@@ -166,6 +166,7 @@ impl Ledger {
         }
         for file in &facts.files {
             self.names.waits.extend(file.waits_for.map(|what| (file.file, what)));
+            self.names.groups.extend(file.group.clone().map(|group| (file.file, group)));
             self.names.files.insert(file.file, file.fd.clone());
         }
         for process in &facts.triggers {
@@ -190,6 +191,7 @@ impl Ledger {
         if !facts.files_in_use.is_empty() {
             let in_use: HashSet<u64> = facts.files_in_use.iter().copied().collect();
             self.names.files.retain(|file, _| in_use.contains(file));
+            self.names.groups.retain(|file, _| in_use.contains(file));
             self.names.waits.retain(|file, _| in_use.contains(file));
         }
     }
@@ -234,7 +236,10 @@ impl Ledger {
             started: self.opening.started,
         };
         let mut processes = processes(sums, &self.names, &open);
-        processes.truncate(self.opening.top.unwrap_or(usize::MAX));
+        if let Some(top) = self.opening.top {
+            processes.truncate(top);
+            processes.iter_mut().for_each(|process| leave(process, top));
+        }
         let (before, now) = (open.before.len() as u64, open.open.len() as u64);
         let mut loss = closing.loss;
         loss.records += self.unknown;
@@ -316,10 +321,11 @@ impl Ledger {
     fn why_nothing(&self, open: &InFlightCalls) -> String {
         let waiting = open.before.len();
         if waiting > 0 {
-            return format!(
-                "no traced call returned: {waiting} threads have been in one since before tracing began and still \
-                 are (see in_flight)"
-            );
+            let who = match waiting {
+                1 => "1 thread has been in one since before tracing began and still is".to_owned(),
+                _ => format!("{waiting} threads have been in one since before tracing began and still are"),
+            };
+            return format!("no traced call returned: {who} (see in_flight)");
         }
         if !open.open.is_empty() {
             return "no traced call returned: those that began have not ended (see in_flight)".to_owned();
@@ -331,5 +337,13 @@ impl Ledger {
             return "no call passed -e and --min".to_owned();
         }
         "the target entered no traced call (it computes, sleeps, or waits on a lock)".to_owned()
+    }
+}
+
+/// Leaves only so many rows of a process that has one for each thread or descriptor.
+fn leave(process: &mut Process, top: usize) {
+    if process.calls.iter().any(|call| call.tid.is_some() || call.fd.is_some()) {
+        process.rows_left_out = process.calls.len().saturating_sub(top) as u64;
+        process.calls.truncate(top);
     }
 }

@@ -1,63 +1,17 @@
 //! From the kernel's sums to the processes of a result.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, AggKey, REGISTERED_RING, WakeKey};
+use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, AggKey, WakeKey};
 
-use crate::domain::{Direction, Fd, Role, ThreadRole, Triggers, WaitsFor, syscall};
+use crate::domain::{Direction, Role, ThreadRole, WaitsFor, syscall};
 use crate::rows::batch::Since;
-use crate::rows::longest::Longest;
+use crate::rows::fold::{self, Line};
+use crate::rows::names::Names;
 use crate::rows::recognise;
-use crate::rows::retired::StandIn;
 use crate::rows::row::{self, Facts};
 use crate::rows::sums::{Open, Row, Snapshot};
 use crate::summary::{Call, InFlight, Process, Waker};
-
-/// A thread that was seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Thread {
-    /// What it is called.
-    pub name: String,
-    /// Its process.
-    pub pid: u32,
-    /// Whether it made a traced call.
-    pub called: bool,
-}
-
-/// What is known of threads and files beside the sums.
-#[derive(Clone, Debug, Default)]
-pub struct Names {
-    /// Name and process id of each thread, by thread id.
-    pub threads: HashMap<u32, Thread>,
-    /// Files, by [`AggKey::file`].
-    pub files: HashMap<u64, Fd>,
-    /// What waits on a file are for, where that is known, by [`AggKey::file`].
-    pub waits: HashMap<u64, WaitsFor>,
-    /// How epoll registrations are triggered, by process; only processes that were looked at.
-    pub triggers: HashMap<u32, Triggers>,
-    /// Number of threads that ended and whose names were dropped, by process.
-    pub ended_threads: HashMap<u32, u64>,
-    /// Entries that stand for all ended processes of one name: the name, and the number of processes, by entry.
-    pub stand_ins: HashMap<u32, StandIn>,
-    /// Whether function hooks marked the copies.
-    pub exact: bool,
-    /// The longest calls, where calls are recorded one by one.
-    pub longest: Longest,
-}
-
-impl Names {
-    /// Name of a process: that of its leading thread, else of any other thread; `None` if no thread was seen.
-    pub fn known(&self, pid: u32) -> Option<&str> {
-        let leader = self.threads.get(&pid).map(|thread| &thread.name);
-        let any = || self.threads.values().find(|thread| thread.pid == pid).map(|thread| &thread.name);
-        leader.or_else(any).map(String::as_str)
-    }
-
-    /// Name of a process in a result: its own, or its number where no name is known.
-    pub fn process(&self, pid: u32) -> String {
-        self.known(pid).map_or_else(|| format!("process {pid}"), str::to_owned)
-    }
-}
 
 /// Calls that were open when tracing ended or began.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +26,7 @@ pub struct InFlightCalls {
     pub started: u64,
 }
 
-/// The processes of a snapshot, the one with the most time in calls first.
+/// The processes of a snapshot, the one with the most time in calls that is not idle first, see [`active_ns`].
 pub fn processes(snapshot: &Snapshot, names: &Names, open: &InFlightCalls) -> Vec<Process> {
     let mut by_process: BTreeMap<u32, Vec<(&AggKey, &Row)>> = BTreeMap::new();
     for (key, row) in &snapshot.rows {
@@ -83,7 +37,7 @@ pub fn processes(snapshot: &Snapshot, names: &Names, open: &InFlightCalls) -> Ve
     }
     let mut all: Vec<Process> =
         by_process.into_iter().map(|(pid, rows)| process(pid, &rows, snapshot, names, open)).collect();
-    all.sort_by_key(|process| std::cmp::Reverse(process.calls.iter().map(|call| call.total_ns).sum::<u64>()));
+    by_activity(&mut all, |process| &process.calls);
     all
 }
 
@@ -94,8 +48,9 @@ fn process(
     names: &Names,
     open: &InFlightCalls,
 ) -> Process {
-    let mut calls: Vec<Call> = rows.iter().map(|(key, row)| call(key, row, snapshot, names)).collect();
-    calls.sort_by_key(|call| std::cmp::Reverse(call.total_ns));
+    let lines = fold::lines(rows, names);
+    let mut calls: Vec<Call> = lines.iter().map(|line| call(line, snapshot, names)).collect();
+    by_activity(&mut calls, std::slice::from_ref);
     let ways = snapshot.ways.iter().filter(|(key, _)| key.tgid == pid);
     let ways = ways.map(|(key, &times)| ((syscall::name(u32::from(key.nr)), key.way), times)).collect();
     let stand_in = names.stand_ins.get(&pid);
@@ -108,6 +63,7 @@ fn process(
             + names.ended_threads.get(&pid).copied().unwrap_or(0),
         models: recognise::models(&calls, &ways, triggers),
         calls,
+        rows_left_out: 0,
         operations: None,
         wakers: wakers(pid, snapshot, names),
         in_flight: in_flight(pid, open),
@@ -115,39 +71,45 @@ fn process(
     }
 }
 
-fn call(key: &AggKey, row: &Row, snapshot: &Snapshot, names: &Names) -> Call {
+fn call(line: &Line, snapshot: &Snapshot, names: &Names) -> Call {
+    let key = &line.key;
     let nr = key.nr & !(AGG_WAITS | AGG_INPUT);
     let input = key.nr & AGG_INPUT != 0;
-    let mine = snapshot.errors.iter().filter(|(error, _)| error.row == *key);
+    let mut errors = BTreeMap::new();
+    for (error, times) in snapshot.errors.iter().filter(|(error, _)| line.keys.contains(&error.row)) {
+        *errors.entry(error.errno as i64).or_default() += times;
+    }
     let facts = Facts {
         nr,
         role: if key.nr & AGG_WAITS != 0 { Role::Completion } else { syscall::role_of(nr, 0, 0) },
         thread_role: ThreadRole::App,
         tid: (key.tid != 0).then_some(key.tid),
-        fd: (key.file != 0).then(|| file(key, names)),
-        waits_for: names
-            .waits
-            .get(&key.file)
-            .copied()
-            .filter(|_| input || syscall::direction(nr) == Some(Direction::In)),
-        errors: mine.map(|(error, times)| (error.errno as i64, *times)).collect(),
+        fd: line.fd.clone(),
+        waits_for: line.waits_for.filter(|_| input || syscall::direction(nr) == Some(Direction::In)),
+        errors,
         input,
         exact: names.exact,
         copy_floor_ns: None,
     };
     let thread_name = names.threads.get(&key.tid).filter(|_| key.tid != 0).map(|thread| thread.name.clone());
-    Call { thread_name, ..row::call(row, facts) }
+    Call { thread_name, ..row::call(&line.row, facts) }
 }
 
-fn file(key: &AggKey, names: &Names) -> Fd {
-    if key.file == REGISTERED_RING {
-        return Fd { kind: "io_uring".to_owned(), name: format!("registered ring {}", key.fd) };
-    }
-    names.files.get(&key.file).cloned().unwrap_or_else(|| unnamed(key.fd))
+/// Time of a call row that is not idle, ns: all but waiting for something to come in, unless that is known to be a
+/// reply. A server that waits for its next request, and a daemon that waits for an event, are idle; so may a client be
+/// whose wait for a reply nothing tells from these.
+pub fn active_ns(call: &Call) -> u64 {
+    let waits_for_input = call.direction != Some(Direction::Out) && call.role != Role::Submit;
+    let idle = waits_for_input && call.waits_for != Some(WaitsFor::Reply);
+    call.total_ns - if idle { call.wait_ns } else { 0 }
 }
 
-fn unnamed(fd: i32) -> Fd {
-    Fd { kind: "unknown".to_owned(), name: format!("descriptor {fd}, closed before it could be looked at") }
+/// Orders by time that is not idle, then by all time, the most first.
+fn by_activity<T>(items: &mut [T], calls: impl Fn(&T) -> &[Call]) {
+    items.sort_by_cached_key(|item| {
+        let sum = |of: &dyn Fn(&Call) -> u64| calls(item).iter().map(of).sum::<u64>();
+        std::cmp::Reverse((sum(&active_ns), sum(&|call| call.total_ns)))
+    });
 }
 
 /// Largest number of wakers shown for a process.
@@ -204,6 +166,7 @@ pub fn is_output(call: &Call) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::names::Thread;
 
     fn sums(nr: u32, wait: u64) -> (AggKey, Row) {
         let mut row = Row { calls: 2, bytes: 10, ..Row::default() };
@@ -230,6 +193,21 @@ mod tests {
             assert_eq!(sum, call.total_ns);
         }
         assert_eq!(all[0].calls[0].bytes, 0, "what epoll_wait returns is no bytes");
+    }
+
+    #[test]
+    fn who_works_comes_before_who_waits() {
+        let (idle, busy, slow) = (sums(232, 1_000_000_000), sums(45, 500), sums(1, 2_000));
+        let of = |tgid, (key, row): (AggKey, Row)| (AggKey { tgid, ..key }, row);
+        // Each has 10 ns besides its wait; writing waits for room, which is not idle.
+        let rows =
+            [of(1, idle), of(2, busy.clone()), of(2, (AggKey { nr: 47, ..busy.0 }, busy.1)), of(3, slow)];
+        let all = processes(
+            &Snapshot { rows: rows.into(), ..Snapshot::default() },
+            &Names::default(),
+            &InFlightCalls::default(),
+        );
+        assert_eq!(all.iter().map(|process| process.pid).collect::<Vec<_>>(), [3, 2, 1]);
     }
 
     #[test]

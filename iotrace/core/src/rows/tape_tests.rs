@@ -36,6 +36,7 @@ fn blocks() -> Vec<Block> {
     let facts = Facts {
         threads: vec![ThreadName { tid: 8, pid: 7, name: "naïve \u{202e}".to_owned() }],
         files: vec![FileName {
+            group: Some("/srv/*".to_owned()),
             file: 3,
             fd: Fd { kind: "tcp".to_owned(), name: "a".to_owned() },
             waits_for: None,

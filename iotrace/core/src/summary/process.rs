@@ -18,6 +18,9 @@ pub struct Process {
     pub threads: u64,
     /// The traced calls: one row for each syscall, with `--per` for each thread or descriptor, too.
     pub calls: Vec<Call>,
+    /// With `--top`: number of rows by thread or descriptor that are not in `calls`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rows_left_out: u64,
     /// Whole messages; `null` in a trace, because only a built-in workload knows where a message begins and ends.
     pub operations: Option<Operations>,
     /// The I/O models that the process uses, recognised by its calls.
@@ -29,6 +32,12 @@ pub struct Process {
     /// With `--timeline`: those of the longest calls of the trace that this process made, in order of time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub longest: Vec<LongCall>,
+}
+
+/// For fields that are left out where there is nothing to say.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One of the longest calls of a trace.

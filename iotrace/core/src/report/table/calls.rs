@@ -95,7 +95,9 @@ fn returns(call: &Call) -> &'static str {
 fn notes(call: &Call, unit: Unit) -> Vec<String> {
     let mut notes: Vec<String> = call.thread_name.iter().map(|name| format!("thread {name}")).collect();
     notes.extend(call.fd.iter().map(|fd| clip(&format!("{} {}", fd.kind, fd.name), 60)));
-    match call.waits_for {
+    let again = call.errors.get("EAGAIN").copied().unwrap_or(0);
+    // One that found its data there, or asks again and again, does not wait.
+    match call.waits_for.filter(|_| call.wait_ns > 0 && again <= call.sleeps) {
         Some(WaitsFor::NextRequest) => notes.push("idle: waits for the next request".to_owned()),
         Some(WaitsFor::Reply) => notes.push("waits for a reply".to_owned()),
         None => {}

@@ -9,6 +9,9 @@ use crate::summary::{InFlight, Process};
 /// Most calls in flight that are listed for a process.
 const IN_FLIGHT: usize = 5;
 
+/// Most rows of calls that are shown of a process.
+const ROWS: usize = 60;
+
 /// Every process, and below them the meaning of the words.
 pub fn draw(processes: &[Process], unit: Unit, page: &mut Page) {
     for process in processes {
@@ -20,7 +23,7 @@ pub fn draw(processes: &[Process], unit: Unit, page: &mut Page) {
         }
         if !process.calls.is_empty() {
             page.gap();
-            calls::draw(&process.calls, unit, page);
+            rows(process, unit, page);
         }
         wakers(process, page);
         in_flight(&process.in_flight, unit, page);
@@ -43,6 +46,18 @@ fn head(process: &Process, page: &mut Page) {
     title.push(' ');
     let rule = page.width().saturating_sub(columns(&title));
     page.line(Style::Title, title + &"─".repeat(rule));
+}
+
+/// The rows of calls, as far as a reader may want to see them, and how many more there are.
+fn rows(process: &Process, unit: Unit, page: &mut Page) {
+    let shown = process.calls.len().min(ROWS);
+    calls::draw(&process.calls[..shown], unit, page);
+    let more = (process.calls.len() - shown) as u64;
+    if more + process.rows_left_out > 0 {
+        let all = plural(more + process.rows_left_out, "more row");
+        let how = if more > 0 { "--format json has them all" } else { "--top N shows more" };
+        page.line(Style::Dim, format!("   {all} with less time that is not idle: {how}"));
+    }
 }
 
 fn wakers(process: &Process, page: &mut Page) {

@@ -1,0 +1,75 @@
+//! Reads what the kernel and the programs keep in memory.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::{bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_user};
+use aya_ebpf::programs::BtfTracePointContext;
+use iotrace_ebpf::abi::Field;
+
+use crate::maps::offset;
+
+/// A field of a kernel object; 0 if it cannot be read.
+#[inline(always)]
+pub fn read<T: Copy + Default + 'static>(object: u64, field: Field) -> T {
+    peek(object + offset(field))
+}
+
+/// What lies at a kernel address; 0 if it cannot be read.
+#[inline(always)]
+pub fn peek<T: Copy + Default + 'static>(address: u64) -> T {
+    // SAFETY: a probe read of a kernel address fails, it does not fault.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.unwrap_or_default()
+}
+
+/// What lies at an address of the program; 0 if it cannot be read.
+#[inline(always)]
+pub fn peek_user<T: Copy + Default + 'static>(address: u64) -> T {
+    // SAFETY: a probe read of an address of the program fails, it does not fault.
+    unsafe { bpf_probe_read_user(address as *const T) }.unwrap_or_default()
+}
+
+/// The address of the current thread's `task_struct`.
+#[inline(always)]
+pub fn current_address() -> u64 {
+    // SAFETY: no arguments, no preconditions.
+    unsafe { bpf_get_current_task() }
+}
+
+/// Argument `n` of a tracepoint, or of a function that is entered or left, as a plain number.
+#[inline(always)]
+pub fn arg(ctx: &impl EbpfContext, n: usize) -> u64 {
+    // SAFETY: the loader attaches a program only where BTF says that there is such an argument.
+    unsafe { ctx.as_ptr().cast::<u64>().add(n).read() }
+}
+
+/// The thread id in a `struct task_struct *` that is argument `n`.
+///
+/// The argument has a type for the verifier, and the offset is a constant for it: this is a plain load, no
+/// helper call.
+#[inline(always)]
+pub fn tid_of(ctx: &BtfTracePointContext, n: usize) -> u32 {
+    field_of(ctx, n, Field::TaskPid)
+}
+
+/// A field of four bytes of the structure that argument `n` points to, by a plain load as in [`tid_of`].
+#[inline(always)]
+pub fn field_of(ctx: &BtfTracePointContext, n: usize, field: Field) -> u32 {
+    let object: *const u8 = ctx.arg(n);
+    // SAFETY: the verifier checks the load against BTF; should the address be bad, it yields 0.
+    unsafe { object.add(offset(field) as usize).cast::<u32>().read() }
+}
+
+/// A field of one byte, as [`field_of`].
+#[inline(always)]
+pub fn byte_of(ctx: &BtfTracePointContext, n: usize, field: Field) -> u8 {
+    let object: *const u8 = ctx.arg(n);
+    // SAFETY: as in `field_of`.
+    unsafe { object.add(offset(field) as usize).read() }
+}
+
+/// A field of eight bytes, as in [`field_of`].
+#[inline(always)]
+pub fn word_of(ctx: &BtfTracePointContext, n: usize, field: Field) -> u64 {
+    let object: *const u8 = ctx.arg(n);
+    // SAFETY: as in `field_of`.
+    unsafe { object.add(offset(field) as usize).cast::<u64>().read() }
+}
