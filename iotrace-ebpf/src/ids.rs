@@ -7,8 +7,8 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use iotrace_ebpf::abi::{Field, UPID_BYTES, WakeKey, sinks};
 
+use crate::kernel::{current_address, peek, read};
 use crate::maps::{self, NS, NS_LEVEL, offset, sinks_to};
-use crate::task::{current_address, peek, read};
 
 /// Process id in the high and thread id in the low half of the current thread, whose ids in the initial namespace
 /// are known; 0: it has none here.

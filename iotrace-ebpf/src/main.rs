@@ -1,9 +1,9 @@
 //! The probes. Built for the BPF target only; on the host this binary is empty.
 //!
 //! [`probes`] has one file for each family of tracepoints. [`threads`] stores the state of each thread, [`task`]
-//! decides which threads belong to the target, [`ids`] translates ids where iotrace is in a
-//! pid namespace, [`maps`] declares all maps and constants, and [`sink`] and [`aggregate`]
-//! are the two ways out: records and sums.
+//! decides which threads belong to the target, [`ids`] translates ids where iotrace is in a pid namespace, [`kernel`]
+//! reads the kernel's memory, [`maps`] declares all maps and constants, and [`sink`] and [`aggregate`] are the two ways
+//! out: records and sums.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
@@ -12,6 +12,8 @@ mod aggregate;
 mod file;
 #[cfg(target_arch = "bpf")]
 mod ids;
+#[cfg(target_arch = "bpf")]
+mod kernel;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

@@ -2,7 +2,7 @@
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel,
+    bpf_get_current_pid_tgid, bpf_ktime_get_ns,
     generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_comm, bpf_get_prandom_u32},
 };
 use aya_ebpf::programs::BtfTracePointContext;
@@ -10,6 +10,7 @@ use iotrace_ebpf::abi::{Field, Head, Kind, TaskRecord, mode, sinks};
 pub use iotrace_ebpf::thread::Task;
 
 use crate::ids;
+pub use crate::kernel::{current_address, peek, read};
 use crate::maps::{
     self, CGROUP_LEVEL, FAULT, FAULT_NS, LAST_READY, LastReady, MODE, SELF_TGID, TARGET_CGROUP, TARGET_COMM,
     TARGET_TGID, TGIDS, TIDS, sinks_to,
@@ -37,13 +38,6 @@ pub fn mark(kind: u32, at: u64) -> u64 {
 pub fn by_chance() -> bool {
     // SAFETY: no arguments, no preconditions.
     unsafe { bpf_get_prandom_u32() & 7 == 0 }
-}
-
-/// The address of the current thread's `task_struct`.
-#[inline(always)]
-pub fn current_address() -> u64 {
-    // SAFETY: no arguments, no preconditions.
-    unsafe { bpf_get_current_task() }
 }
 
 /// The state of the current thread, if it belongs to the target. A thread that is seen for the first time gets one.
@@ -196,17 +190,4 @@ pub fn field_of(ctx: &BtfTracePointContext, n: usize, field: Field) -> u32 {
     let object: *const u8 = ctx.arg(n);
     // SAFETY: the verifier checks the load against BTF; should the address be bad, it yields 0.
     unsafe { object.add(maps::offset(field) as usize).cast::<u32>().read() }
-}
-
-/// A field of a kernel object; 0 if it cannot be read.
-#[inline(always)]
-pub fn read<T: Copy + Default + 'static>(object: u64, field: Field) -> T {
-    peek(object + maps::offset(field))
-}
-
-/// What lies at a kernel address; 0 if it cannot be read.
-#[inline(always)]
-pub fn peek<T: Copy + Default + 'static>(address: u64) -> T {
-    // SAFETY: a probe read of a kernel address fails, it does not fault.
-    unsafe { bpf_probe_read_kernel(address as *const T) }.unwrap_or_default()
 }

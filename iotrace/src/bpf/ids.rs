@@ -94,7 +94,7 @@ impl Translator {
         }
         let mut ebpf = loader.load(OBJECT).map_err(|error| LoadError::Object(with_causes(&error)))?;
         program(&mut ebpf)
-            .and_then(|program| program.load())
+            .and_then(RawTracePoint::load)
             .map_err(|error| LoadError::Object(format!("asking for ids: {}", with_causes(&error))))?;
         Ok(Self { ebpf })
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use iotrace_core::domain::WaitsFor;
 use iotrace_core::summary::Document;
 
-use crate::children::{Child, Page, pipe, read, readv_one, write};
+use crate::children::{Child, Page, pipe, read, readv_one, shared_page, write};
 use crate::spaces::{NEWTIME, Spaces, loopback_up};
 use crate::support::has;
 use crate::trace::{Trace, calls, command, process, row};
@@ -33,7 +33,7 @@ fn ended(trace: Trace) -> Document {
 
 /// Observes `body`, which is process 2 of iotrace's namespace.
 fn beside(args: &[&str], body: fn(&Page)) -> Document {
-    let (page, mut command) = (Page::new(), Trace::command(args));
+    let (page, mut command) = (shared_page(), Trace::command(args));
     Spaces::PID.around(&mut command, Some((page, body)));
     let trace = Trace::spawn_as(command);
     trace.attached();

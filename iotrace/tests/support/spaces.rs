@@ -4,12 +4,16 @@ use std::ffi::CStr;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::children::Page;
 
 /// `CLONE_NEWTIME` (`include/uapi/linux/sched.h`).
 pub const NEWTIME: i32 = 0x80;
+
+/// A program, and the page that it shares with the test.
+pub type Neighbour = (&'static Page, fn(&Page));
 
 /// What a namespace is to be.
 #[derive(Clone, Copy, Default)]
@@ -55,7 +59,7 @@ impl Spaces {
 
     /// Makes `command` start in such namespaces: in a new pid namespace as process 1, beside a process 2 that runs
     /// `neighbour` from the moment that it has set itself up.
-    pub fn around(self, command: &mut Command, neighbour: Option<(&'static Page, fn(&Page))>) {
+    pub fn around(self, command: &mut Command, neighbour: Option<Neighbour>) {
         let before = move || {
             self.unshare()?;
             // SAFETY: this is the only thread, between fork and exec.
@@ -80,7 +84,7 @@ impl Spaces {
                 // SAFETY: ends the child without running the test's own cleanup.
                 unsafe { libc::_exit(0) }
             }
-            while !page.is_ready() {
+            while page.ready.load(Ordering::SeqCst) == 0 {
                 std::thread::sleep(Duration::from_millis(1));
             }
             Ok(())
