@@ -12,6 +12,7 @@ use crate::maps::{
     self, CGROUP_LEVEL, FAULT, FAULT_NS, LAST_READY, LastReady, MODE, SELF_TGID, TARGET_CGROUP, TARGET_COMM,
     TARGET_TGID, TGIDS, TIDS, sinks_to,
 };
+pub use crate::memory::{current_address, peek, read};
 use crate::memory::{current_address, peek, read};
 use crate::sink;
 use crate::threads;

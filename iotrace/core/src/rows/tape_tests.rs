@@ -4,6 +4,7 @@ use iotrace_ebpf::book::Distribution;
 use super::*;
 use crate::domain::{Fd, Triggers};
 use crate::rows::batch::{FileName, ProcessTriggers, ThreadName};
+use crate::rows::complete::Target;
 use crate::rows::sums::{Open, Row, Snapshot};
 
 fn host() -> Host {
@@ -68,8 +69,8 @@ fn blocks() -> Vec<Block> {
         initial: vec![7],
         with_command: true,
         selective: false,
-        target: crate::rows::complete::Target::default(),
-        missing: Vec::new(),
+        target: Target { follows: true, ..Target::default() },
+        missing: vec!["task_rename".to_owned()],
     };
     vec![
         Block::Trace(opening),
