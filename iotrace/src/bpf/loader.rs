@@ -17,7 +17,7 @@ use super::exact;
 use super::hook::with_causes;
 use super::probes::{Group, PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
-use super::settings::{Settings, Wish, epoll_is_listed_in_file, offsets};
+use super::settings::{Per, Settings, Wish, epoll_is_listed_in_file, offsets};
 use crate::host::clock::monotonic_ns;
 
 /// Probes attached to a target. Dropping it detaches all of them.
@@ -28,6 +28,8 @@ pub struct Observer {
     missing: Vec<Missing>,
     refused: Option<Refused>,
     tier: Tier,
+    /// What a row of the sums stands for.
+    pub(super) per: Per,
 }
 
 impl Observer {
@@ -66,7 +68,7 @@ impl Observer {
             .take_map("RECORDS")
             .and_then(|map| RingBuf::try_from(map).ok())
             .ok_or_else(|| LoadError::Object("the object has no ring buffer".to_owned()))?;
-        Ok(Self { ebpf, records, attached, missing, refused, tier })
+        Ok(Self { ebpf, records, attached, missing, refused, tier, per: settings.per })
     }
 
     /// Calls `each` with every record that is in the ring buffer.

@@ -1,5 +1,7 @@
 //! Clocks of this machine and this process.
 
+use iotrace_core::rows::ledger::WallClock;
+
 /// CLOCK_MONOTONIC in ns: the clock of the probes (`bpf_ktime_get_ns`).
 pub fn monotonic_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC).unwrap_or(0)
@@ -8,6 +10,23 @@ pub fn monotonic_ns() -> u64 {
 /// CPU time of this process so far in ns, user and system.
 pub fn own_cpu_ns() -> Option<u64> {
     read(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// What time of day it was when CLOCK_MONOTONIC was `at`, ns; `None` where the clocks cannot be read.
+pub fn wall_clock(at: u64) -> Option<WallClock> {
+    let now = read(libc::CLOCK_REALTIME)?;
+    let unix_ns = now.saturating_sub(monotonic_ns().saturating_sub(at));
+    let seconds = (now / 1_000_000_000) as libc::time_t;
+    // SAFETY: a valid place for the answer, which all zeros are; of its text nothing is read.
+    let utc_offset_s = unsafe {
+        let mut local: libc::tm = std::mem::zeroed();
+        if libc::localtime_r(&raw const seconds, &raw mut local).is_null() {
+            0
+        } else {
+            local.tm_gmtoff as i32
+        }
+    };
+    Some(WallClock { unix_ns, utc_offset_s })
 }
 
 fn read(clock: libc::clockid_t) -> Option<u64> {

@@ -4,5 +4,6 @@ pub mod check;
 pub mod clock;
 pub mod fd;
 pub mod launch;
+pub mod priority;
 pub mod proc;
 pub mod sockets;

@@ -12,5 +12,6 @@ mod trace;
 
 mod descriptors;
 mod idle;
+mod intervals;
 mod models;
 mod rings;

@@ -6,6 +6,7 @@ pub mod calls;
 pub mod fold;
 pub mod ledger;
 pub mod longest;
+pub mod open;
 pub mod processes;
 pub mod recognise;
 pub mod retired;

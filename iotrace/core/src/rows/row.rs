@@ -75,6 +75,7 @@ pub fn call<D: Shown>(row: &Sums<D>, facts: Facts) -> Call {
         tid,
         fd,
         calls: row.calls,
+        open: 0,
         bytes: if role == Role::Data { row.bytes } else { 0 },
         returned: row.returned,
         errors: errors
