@@ -126,9 +126,10 @@ impl Ledger {
 
     /// Takes a batch; with a closing one, gives the result that it closes.
     pub fn take(&mut self, batch: Batch) -> Option<Document> {
+        // The facts first: a name that a thread had at the start is older than one that came with its exec.
+        self.take_names(&batch.facts);
         self.take_records(&batch);
         let Batch { at, facts, sums, retired, closing, .. } = batch;
-        self.take_names(&facts);
         if let Some(sums) = sums {
             self.live = sums;
         }
