@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use iotrace_ebpf::abi::{AggKey, REGISTERED_RING};
 
 use crate::domain::{Fd, WaitsFor};
-use crate::rows::processes::Names;
+use crate::rows::names::Names;
 use crate::rows::sums::{Row, merge};
 
 /// Rows of a process that are shown one by one, where each descriptor has its own.

@@ -1,65 +1,18 @@
 //! From the kernel's sums to the processes of a result.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use iotrace_ebpf::abi::{AGG_WAITS, AggKey, WakeKey};
 
-use crate::domain::{Direction, Fd, Role, ThreadRole, Triggers, WaitsFor, syscall};
+use crate::domain::{Direction, Role, ThreadRole, WaitsFor, syscall};
 use crate::rows::batch::Since;
 use crate::rows::fold::{self, Line};
-use crate::rows::longest::Longest;
+pub use crate::rows::names::{Names, Thread};
 use crate::rows::open::Open;
 use crate::rows::recognise;
-use crate::rows::retired::StandIn;
 use crate::rows::row::{self, Facts};
 use crate::rows::sums::{Row, Snapshot};
 use crate::summary::{Call, InFlight, Process, Waker};
-
-/// A thread that was seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Thread {
-    /// What it is called.
-    pub name: String,
-    /// Its process.
-    pub pid: u32,
-}
-
-/// What is known of threads and files beside the sums.
-#[derive(Clone, Debug, Default)]
-pub struct Names {
-    /// Name and process id of each thread, by thread id.
-    pub threads: HashMap<u32, Thread>,
-    /// Files, by [`AggKey::file`].
-    pub files: HashMap<u64, Fd>,
-    /// Names that files share with others, by [`AggKey::file`].
-    pub groups: HashMap<u64, String>,
-    /// What waits on a file are for, where that is known, by [`AggKey::file`].
-    pub waits: HashMap<u64, WaitsFor>,
-    /// How epoll registrations are triggered, by process; only processes that were looked at.
-    pub triggers: HashMap<u32, Triggers>,
-    /// Number of threads that ended and whose names were dropped, by process.
-    pub ended_threads: HashMap<u32, u64>,
-    /// Entries that stand for all ended processes of one name: the name, and the number of processes, by entry.
-    pub stand_ins: HashMap<u32, StandIn>,
-    /// Whether function hooks marked the copies.
-    pub exact: bool,
-    /// The longest calls, where calls are recorded one by one.
-    pub longest: Longest,
-}
-
-impl Names {
-    /// Name of a process: that of its leading thread, else of any other thread; `None` if no thread was seen.
-    pub fn known(&self, pid: u32) -> Option<&str> {
-        let leader = self.threads.get(&pid).map(|thread| &thread.name);
-        let any = || self.threads.values().find(|thread| thread.pid == pid).map(|thread| &thread.name);
-        leader.or_else(any).map(String::as_str)
-    }
-
-    /// Name of a process in a result: its own, or its number where no name is known.
-    pub fn process(&self, pid: u32) -> String {
-        self.known(pid).map_or_else(|| format!("process {pid}"), str::to_owned)
-    }
-}
 
 /// Calls that were open when tracing ended or began.
 #[derive(Clone, Debug, Default)]

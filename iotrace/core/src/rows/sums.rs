@@ -8,7 +8,7 @@ use iotrace_ebpf::book::{Distribution, Sums};
 use iotrace_ebpf::hist::{COARSE_ERROR, coarse, coarse_lower, coarse_upper};
 
 use crate::domain::dist::{Dist, Histogram};
-use crate::rows::open::parts_since;
+use crate::rows::parts::parts_since;
 
 /// Everything that was summed up from the start to one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
