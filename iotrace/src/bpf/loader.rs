@@ -36,6 +36,8 @@ pub struct Observer {
     continues: Vec<&'static str>,
     /// What the probes were told to be listened on.
     listening: HashSet<u64>,
+    /// What a row of the sums stands for.
+    pub(super) per: Per,
 }
 
 impl Observer {
@@ -79,7 +81,8 @@ impl Observer {
             .and_then(|map| RingBuf::try_from(map).ok())
             .ok_or_else(|| LoadError::Object("the object has no ring buffer".to_owned()))?;
         let (continues, listening) = (continues(settings), HashSet::new());
-        Ok(Self { ebpf, records, attached, missing, refused, tier, continues, listening })
+        let per = settings.per;
+        Ok(Self { ebpf, records, attached, missing, refused, tier, continues, listening, per })
     }
 
     /// Calls `each` with every record that is in the ring buffer.

@@ -8,6 +8,8 @@ pub mod fold;
 pub mod ledger;
 pub mod longest;
 pub mod names;
+pub mod open;
+pub mod parts;
 pub mod processes;
 pub mod recognise;
 pub mod retired;
