@@ -13,7 +13,6 @@ use crate::maps::{
     TARGET_TGID, TGIDS, TIDS, sinks_to,
 };
 pub use crate::memory::{current_address, peek, read};
-use crate::memory::{current_address, peek, read};
 use crate::sink;
 use crate::threads;
 pub use crate::threads::find;

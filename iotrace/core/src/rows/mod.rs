@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod longest;
 pub mod names;
 pub mod open;
+pub mod opening;
 pub mod parts;
 pub mod processes;
 pub mod recognise;
