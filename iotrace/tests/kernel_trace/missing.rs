@@ -104,3 +104,11 @@ fn without_exec_the_loss_of_names_is_said() {
     assert!(calls(process, "read") >= 1, "{process:?}");
     assert_eq!(process.comm, "before", "its name after execve is lost: {process:?}");
 }
+
+/// Which only what grows over hours would show: the loss is said, and nothing else is missing.
+#[test]
+#[ignore = "needs root"]
+fn without_the_ends_of_sockets_the_loss_is_said() {
+    let (document, pid) = without("tcp_destroy_sock", &[]);
+    assert_eq!(calls(process(&document, pid), "recvfrom"), TIMES as u64);
+}
