@@ -96,10 +96,11 @@ fn without_exec_the_loss_of_names_is_said() {
             libc::_exit(9)
         }
     });
-    let trace = Trace::of(&[child.pid], &["--without", "sched_process_exec"]);
+    let trace = Trace::of(&[child.pid], &["--without", "sched_process_exec,task_rename"]);
     child.go();
     let document = trace.end().document();
     assert_said(&document, "sched_process_exec");
+    assert_said(&document, "task_rename");
     let process = process(&document, child.pid);
     assert!(calls(process, "read") >= 1, "{process:?}");
     assert_eq!(process.comm, "before", "its name after execve is lost: {process:?}");
