@@ -12,7 +12,7 @@ use crate::maps::{
     self, CGROUP_LEVEL, FAULT, FAULT_NS, LAST_READY, LastReady, MODE, SELF_TGID, TARGET_CGROUP, TARGET_COMM,
     TARGET_TGID, TGIDS, TIDS, sinks_to,
 };
-use crate::memory::{current_address, peek, read};
+pub use crate::memory::{current_address, peek, read};
 use crate::sink;
 use crate::threads;
 pub use crate::threads::find;

@@ -17,6 +17,7 @@ mod tally;
 mod test;
 mod times;
 mod vm;
+mod wild;
 mod workspace;
 
 /// Sets up, builds, runs and tests iotrace.
@@ -53,6 +54,8 @@ enum Task {
     Vm(vm::Args),
     /// Measure what observing costs, beside strace, perf trace, bpftrace and bcc, on the same loads
     Bench(bench::Args),
+    /// Observe real programs from Debian, and compare each figure with what bpftrace and the load say
+    Wild(wild::Args),
     /// One load of `bench`
     #[command(hide = true)]
     BenchLoad(bench::load::Args),
@@ -81,6 +84,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test(args) => test::run(&args),
         Task::Vm(args) => vm::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Wild(args) => wild::run(&args),
         Task::BenchLoad(args) => bench::load::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Lint => lint::run().map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run(),

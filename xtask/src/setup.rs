@@ -90,6 +90,16 @@ pub fn ensure(scope: Scope) -> Result<()> {
     if missing.is_empty() { Ok(()) } else { missing.install() }
 }
 
+/// Makes sure that programs are there, each named with the package that it is in.
+pub fn programs(needed: &[(&str, &str)]) -> Result<()> {
+    let absent = needed.iter().filter(|(program, _)| process::find(program).is_none());
+    let mut packages: Vec<String> = absent.map(|(_, package)| (*package).to_owned()).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    let missing = Missing { packages, ..Missing::default() };
+    if missing.is_empty() { Ok(()) } else { missing.install() }
+}
+
 /// What has to be installed.
 #[derive(Default)]
 struct Missing {

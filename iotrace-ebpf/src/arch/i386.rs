@@ -166,9 +166,9 @@ pub fn mark(table: &mut [u8; MAX_SYSCALL], native: impl Fn(u32) -> bool) {
     }
 }
 
-/// Where `struct pt_regs` of a 64-bit kernel keeps the first five arguments of such a call: `bx`, `cx`, `dx`, `si`,
-/// `di`, in bytes. The kernel has cut them to 32 bits.
-pub const ARGUMENT_OFFSETS: [usize; 5] = [5 * 8, 11 * 8, 12 * 8, 13 * 8, 14 * 8];
+/// Where `struct pt_regs` of a 64-bit kernel keeps the first four arguments of such a call: `bx`, `cx`, `dx`, `si`,
+/// in bytes. The kernel has cut them to 32 bits.
+pub const ARGUMENT_OFFSETS: [usize; 4] = [5 * 8, 11 * 8, 12 * 8, 13 * 8];
 
 #[cfg(test)]
 mod tests {

@@ -46,8 +46,8 @@ pub const SYSCALLS: &[Syscall] = &[
 
 /// Where `struct pt_regs` (`arch/x86/include/uapi/asm/ptrace.h`) keeps the number of a call, in bytes.
 pub const NUMBER_OFFSET: usize = 15 * 8;
-/// Where it keeps the first five arguments: `rdi`, `rsi`, `rdx`, `r10`, `r8`, in bytes.
-pub const ARGUMENT_OFFSETS: [usize; 5] = [14 * 8, 13 * 8, 12 * 8, 7 * 8, 9 * 8];
+/// Where it keeps the first four arguments: `rdi`, `rsi`, `rdx`, `r10`, in bytes.
+pub const ARGUMENT_OFFSETS: [usize; 4] = [14 * 8, 13 * 8, 12 * 8, 7 * 8];
 /// Where it keeps the stack pointer of the program, in bytes.
 pub const STACK_OFFSET: usize = 19 * 8;
 /// Number of `restart_syscall`, by which the thread's interrupted call goes on.

@@ -53,17 +53,10 @@ fn learned_of_disk(task: &Task) -> u32 {
     if data && file::is_direct(file::of_descriptor(task.fd)) { call_flags::DIRECT } else { 0 }
 }
 
-/// As [`close`], where that is rare.
-#[inline(never)]
-pub fn close_at(task: &mut Task, ret: i64, now: u64) -> i32 {
-    close(task, ret, now);
-    0
-}
-
-/// Ends the open call at this moment, where that is rare.
+/// Ends the open call at this moment.
 #[inline(always)]
 pub fn close_now(task: &mut Task, ret: i64) {
-    close_at(task, ret, now());
+    close(task, ret, now());
 }
 
 /// Corrects the bytes of a receive with `MSG_TRUNC`, which returns more than it copied: on TCP it copies nothing and

@@ -11,7 +11,7 @@ use crate::maps::{COMPAT, TYPED, count, offset, traits_of};
 use crate::memory::{current_address, read};
 
 /// Number of arguments that are decoded.
-const ARGUMENTS: usize = 5;
+const ARGUMENTS: usize = 4;
 
 /// Where the arguments of a call are read from.
 pub trait Registers {
@@ -139,7 +139,7 @@ fn in_memory(address: u64) -> [u64; ARGUMENTS] {
         Ok(words) => words.map(u64::from),
         Err(_) => {
             count(Stat::NotDecoded);
-            [u64::from(u32::MAX), 0, 0, 0, 0]
+            [u64::from(u32::MAX), 0, 0, 0]
         }
     }
 }

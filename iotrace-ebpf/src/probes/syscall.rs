@@ -6,14 +6,14 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use iotrace_ebpf::abi::errno::{EACCES, EINTR, ENOSYS, EPERM, is_restart};
+use iotrace_ebpf::abi::errno::{EACCES, ENOSYS, EPERM, is_restart};
 use iotrace_ebpf::abi::traits::{FD, REQUESTS, enter_by_index};
 use iotrace_ebpf::abi::{Field, REGISTERED_RING, Stat, call_flags, fault, per, sinks};
 use iotrace_ebpf::arch::native;
 use iotrace_ebpf::span::zero;
 use iotrace_ebpf::thread::before;
 
-use super::close::{close, close_at, close_now};
+use super::close::close;
 use super::decode::{Called, Handed, Registers, decode, is_compat, is_plain, register};
 use super::restart::{goes_on, in_flight_ended};
 use crate::file;
@@ -52,12 +52,8 @@ pub fn entered(nr: u64, again: bool, regs: &impl Registers) -> i32 {
         if again {
             return 0;
         }
-        if task.restarting == 0 {
-            count(Stat::Unmatched);
-        } else {
-            // A handler ran and `signal_deliver` did not tell.
-            close_now(task, -EINTR);
-        }
+        // Its exit was missed, or a handler ran and `signal_deliver` did not tell.
+        count(Stat::Unmatched);
     }
     begin(task, &called);
     // The clock comes last: what this probe does is not the call's time.
@@ -68,7 +64,7 @@ pub fn entered(nr: u64, again: bool, regs: &impl Registers) -> i32 {
 /// Notes what call begins.
 #[inline(always)]
 fn begin(task: &mut Task, called: &Called) {
-    let [fd, arg1, arg2, arg3, _] = called.arguments;
+    let [fd, arg1, arg2, arg3] = called.arguments;
     task.nr = called.nr;
     task.traits = called.traits;
     task.fd = fd as i32;
@@ -106,7 +102,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     if is_plain(entry, &regs) {
         return if nr >> 30 == native::X32_BIT >> 30 { x32(ret) } else { 0 };
     }
-    let Some(task) = current_known() else { return first_exit(nr, entry, ret, &regs) };
+    let Some(task) = task::target().and_then(|mut thread| thread.introduced()) else { return 0 };
     if PREEMPTIBLE.load() != 0 {
         task.ended = 1;
     }
@@ -132,24 +128,29 @@ pub fn exited_again(nr: u64, ret: i64, regs: &impl Registers) -> i32 {
     exited(nr, entry, ret, task, regs)
 }
 
-/// Ends the open call, if there is one, and the program sees that it ended.
+/// Ends the open call, if there is one and the program sees that it ended, or counts one that a filter denied.
 #[inline(always)]
 fn exited(nr: u64, entry: u8, ret: i64, task: &mut Task, regs: &impl Registers) -> i32 {
-    if !task.span.is_open() {
-        return outside(nr, entry, ret, task, regs);
-    }
-    let now = mark(fault::EXIT, now());
-    if FAULT.load() == fault::SKIP_EXIT && by_chance() {
+    let now = if task.span.is_open() {
+        let now = mark(fault::EXIT, now());
+        if FAULT.load() == fault::SKIP_EXIT && by_chance() {
+            return 0;
+        }
+        if task.span.runs(now, task.wake.at) {
+            count(Stat::SwitchUnseen);
+        }
+        if is_restart(ret) {
+            interrupted(task, ret, regs);
+            return 0;
+        }
+        task.restarting = 0;
+        now
+    } else if outside(nr, entry, ret, task, regs) {
+        // How long it took is not known; a time of its own would be that of this probe.
+        task.span.enter
+    } else {
         return 0;
-    }
-    if task.span.runs(now, task.wake.at) {
-        count(Stat::SwitchUnseen);
-    }
-    if is_restart(ret) {
-        interrupted(task, ret, regs);
-        return 0;
-    }
-    task.restarting = 0;
+    };
     close(task, ret, now);
     0
 }
@@ -161,21 +162,22 @@ fn interrupted(task: &mut Task, ret: i64, regs: &impl Registers) {
     task.stack = regs.stack();
 }
 
-/// The end of a call whose beginning was not seen: it began before it was observed, or a filter denied it.
+/// The end of a call whose beginning was not seen: it began before it was observed, or a filter denied it. Returns whether
+/// a denied call is open now.
 #[inline(always)]
-fn outside(nr: u64, entry: u8, ret: i64, task: &mut Task, regs: &impl Registers) -> i32 {
-    let Some(called) = decode(nr, entry, regs) else { return 0 };
+fn outside(nr: u64, entry: u8, ret: i64, task: &mut Task, regs: &impl Registers) -> bool {
+    let Some(called) = decode(nr, entry, regs) else { return false };
     if task.before == before::NOT {
         let began_here = task.settled != 0 || is_new();
         task.settled = 1;
         if called.nr == native::RESTART_NUMBER {
             if began_here {
-                return 0;
+                return false;
             }
             task.before = before::RESUMED;
         } else if began_here || is_filtered() && (ret == -EPERM || ret == -EACCES || ret == -ENOSYS) {
             // Of a thread that was there already, the first end is of a call that was open then, unless a filter says no.
-            return denied(&called, ret, task);
+            return denied(&called, task);
         }
     }
     if is_restart(ret) {
@@ -184,10 +186,10 @@ fn outside(nr: u64, entry: u8, ret: i64, task: &mut Task, regs: &impl Registers)
             task.nr = called.nr;
         }
         interrupted(task, ret, regs);
-        return 0;
+        return false;
     }
     in_flight_ended(task);
-    0
+    false
 }
 
 /// Whether the current thread was born after all probes were attached: no call of it began before.
@@ -204,31 +206,19 @@ fn is_filtered() -> bool {
     read::<u32>(current_address(), Field::TaskSeccomp) != 0
 }
 
-/// Counts a call that was answered before it began: `SECCOMP_RET_ERRNO`, `_TRAP`, `_USER_NOTIF`. How long it took is not
-/// known. Without a filter the beginning was missed.
+/// Begins a call that was answered before it began: `SECCOMP_RET_ERRNO`, `_TRAP`, `_USER_NOTIF`. Without a filter the
+/// beginning was missed.
 #[inline(always)]
-fn denied(called: &Called, ret: i64, task: &mut Task) -> i32 {
-    if !is_filtered() {
-        if PREEMPTIBLE.load() != 0 {
-            count(Stat::Unmatched);
-        }
-        return 0;
+fn denied(called: &Called, task: &mut Task) -> bool {
+    let is_filtered = is_filtered();
+    if is_filtered {
+        begin(task, called);
+        task.flags = call_flags::DENIED;
+        task.span.enter(now());
+    } else if PREEMPTIBLE.load() != 0 {
+        count(Stat::Unmatched);
     }
-    begin(task, called);
-    task.flags = call_flags::DENIED;
-    // A time of its own would be that of this probe.
-    let now = now();
-    task.span.enter(now);
-    close_at(task, ret, now)
-}
-
-/// The end of a call of a thread that is seen for the first time.
-#[inline(always)]
-fn first_exit(nr: u64, entry: u8, ret: i64, regs: &impl Registers) -> i32 {
-    match current() {
-        Some(task) => outside(nr, entry, ret, task, regs),
-        None => 0,
-    }
+    is_filtered
 }
 
 /// Counts a call by the x32 ABI, whose numbers and arguments are others still. A kernel without it knows no such number.

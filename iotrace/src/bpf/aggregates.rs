@@ -5,12 +5,16 @@ use std::hash::Hash;
 
 use aya::Pod;
 use aya::maps::{Array, HashMap as BpfHashMap, PerCpuHashMap};
-use iotrace_ebpf::abi::{Agg, AggKey, ErrorKey, WakeKey, WayKey};
+use iotrace_ebpf::abi::traits::{REQUESTS, enter_waits};
+use iotrace_ebpf::abi::{AGG_WAITS, Agg, AggKey, ErrorKey, SHARED, WakeKey, WayKey};
 use iotrace_ebpf::thread::Task;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::loader::Observer;
-use iotrace_core::rows::sums::{Open, Row, Snapshot, add_cpu};
+use super::settings::Per;
+use crate::host::clock::monotonic_ns;
+use iotrace_core::rows::open::{Open, so_far};
+use iotrace_core::rows::sums::{Row, Snapshot, add_cpu};
 
 /// A key of the ABI as aya wants it, which would be an orphan implementation on the type itself.
 #[derive(Clone, Copy)]
@@ -124,12 +128,9 @@ impl Observer {
         }
     }
 
-    /// Calls of known threads that are open at this moment.
+    /// Calls of known threads that are open at this moment, with where their time went so far.
     pub fn open_calls(&self) -> Vec<Open> {
-        let open = |task: Task| {
-            let call = Open { tgid: task.tgid, tid: task.tid, nr: task.nr, since: task.span.enter };
-            task.span.is_open().then_some(call)
-        };
+        let open = |task: Task| task.span.is_open().then(|| self.open_call(&task, monotonic_ns()));
         let mut calls: Vec<Open> = self.threads().into_iter().filter_map(open).collect();
         let overflow =
             self.map("OVERFLOW").and_then(|map| BpfHashMap::<_, u32, Value<Task>>::try_from(map).ok());
@@ -137,6 +138,30 @@ impl Observer {
             calls.extend(map.iter().flatten().filter_map(|(_, task)| open(task.0)));
         }
         calls
+    }
+
+    /// An open call, by the state of its thread at `now`.
+    fn open_call(&self, task: &Task, now: u64) -> Open {
+        let waits = task.traits & REQUESTS != 0 && enter_waits(task.arg2, task.arg3);
+        // As `key` of the probes (`aggregate.rs`) makes it.
+        let file = if self.per == Per::Fd { task.file_id } else { 0 };
+        let key = AggKey {
+            file,
+            tgid: task.tgid,
+            tid: if self.per == Per::Thread { task.tid } else { 0 },
+            nr: if waits { task.nr | AGG_WAITS } else { task.nr },
+            fd: if file == 0 || file & SHARED != 0 { -1 } else { task.fd },
+        };
+        let parts = so_far(task.span, now, task.wake.at);
+        Open { tgid: task.tgid, tid: task.tid, nr: task.nr, since: task.span.enter, key, parts }
+    }
+
+    /// The sums of one row so far; `None`: there is no such row.
+    pub fn row(&self, key: &AggKey) -> Option<Row> {
+        let map = PerCpuHashMap::<_, Key<AggKey>, Value<Agg>>::try_from(self.map("ROWS")?).ok()?;
+        let mut row = Row::default();
+        map.get(&Key(*key), 0).ok()?.iter().for_each(|cpu| add_cpu(&mut row, &cpu.0));
+        Some(row)
     }
 
     /// State of all threads that have a place in `TASKS`.

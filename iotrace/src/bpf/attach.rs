@@ -7,7 +7,7 @@ use aya::Ebpf;
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
-use super::hook::with_causes;
+use super::hook::{Link, with_causes};
 use super::probes::{Probe, Variant};
 use super::settings::{Settings, Wish};
 use crate::host::check;
@@ -108,7 +108,7 @@ pub(super) fn attach_probe(
     kernel_btf: &aya::Btf,
     settings: &Settings,
     probe: &'static Probe,
-) -> Result<&'static Variant, String> {
+) -> Result<(&'static Variant, Link), String> {
     if settings.without.iter().any(|&id| id == probe.id || Some(id) == probe.again_of) {
         return Err("switched off with --without".to_owned());
     }
@@ -119,10 +119,10 @@ pub(super) fn attach_one(
     ebpf: &mut Ebpf,
     variant: &'static Variant,
     btf: &aya::Btf,
-) -> Result<&'static Variant, String> {
+) -> Result<(&'static Variant, Link), String> {
     let program = ebpf
         .program_mut(variant.program)
         .ok_or_else(|| format!("the object has no program {}", variant.program))?;
-    variant.hook.attach(program, variant.tracepoint, btf)?;
-    Ok(variant)
+    let link = variant.hook.attach(program, variant.tracepoint, btf)?;
+    Ok((variant, link))
 }

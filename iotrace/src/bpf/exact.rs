@@ -84,7 +84,7 @@ fn attach_group(
     for probe in probes(group) {
         let outcome = attach_probe(ebpf, btf, kernel_btf, settings, probe);
         match outcome {
-            Ok(variant) => attached.push((probe, variant)),
+            Ok((variant, _)) => attached.push((probe, variant)),
             Err(why) => {
                 for (_, variant) in attached {
                     if let Some(program) = ebpf.program_mut(variant.program) {

@@ -1,5 +1,6 @@
 //! The kinds of places that a program can be attached to, and how it is attached.
 
+use aya::programs::tp_btf::BtfTracePointLinkId;
 use aya::programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, TracePoint};
 
 use super::btf::{Arg, Btf};
@@ -51,12 +52,12 @@ impl Hook {
     }
 
     /// Loads a program for the place and attaches it.
-    pub(super) fn attach(self, program: &mut Program, name: &str, btf: &aya::Btf) -> Result<(), String> {
+    pub(super) fn attach(self, program: &mut Program, name: &str, btf: &aya::Btf) -> Result<Link, String> {
         let done = match self {
             Hook::Tracepoint => tracepoint(program, name, btf),
-            Hook::Perf(category) => by_perf(program, category, name),
-            Hook::Entry => entry(program, name, btf),
-            Hook::Return => leave(program, name, btf),
+            Hook::Perf(category) => by_perf(program, category, name).map(|()| None),
+            Hook::Entry => entry(program, name, btf).map(|()| None),
+            Hook::Return => leave(program, name, btf).map(|()| None),
         };
         done.map_err(|error| with_causes(&error))
     }
@@ -73,10 +74,23 @@ impl Hook {
     }
 }
 
-fn tracepoint(program: &mut Program, name: &str, btf: &aya::Btf) -> Result<(), ProgramError> {
+/// What [`again`] and [`off`] take for a program that is attached; only a tracepoint by BTF has one.
+pub(super) type Link = Option<BtfTracePointLinkId>;
+
+/// Takes a program off its tracepoint; it stays loaded.
+pub(super) fn off(program: &mut Program, link: BtfTracePointLinkId) -> Result<(), ProgramError> {
+    <&mut BtfTracePoint>::try_from(program)?.detach(link)
+}
+
+/// Attaches a program again that was taken off its tracepoint.
+pub(super) fn again(program: &mut Program) -> Result<BtfTracePointLinkId, ProgramError> {
+    <&mut BtfTracePoint>::try_from(program)?.attach()
+}
+
+fn tracepoint(program: &mut Program, name: &str, btf: &aya::Btf) -> Result<Link, ProgramError> {
     let program: &mut BtfTracePoint = program.try_into()?;
     program.load(name, btf)?;
-    program.attach().map(drop)
+    program.attach().map(Some)
 }
 
 fn by_perf(program: &mut Program, category: &str, name: &str) -> Result<(), ProgramError> {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::tp_btf::BtfTracePointLinkId;
 use aya::{Ebpf, EbpfLoader};
 use iotrace_ebpf::abi::sinks::AGGREGATES;
 use iotrace_ebpf::abi::{ERRORS_ROOM, FLOORS_OF, LISTENERS_ROOM, MAYBE, STATS, Stat, WAKES_ROOM, WAYS_ROOM};
@@ -15,7 +16,7 @@ pub use super::attach::LoadError;
 use super::attach::{Missing, OBJECT, Refused, attach_probe, kernel_btf};
 use super::btf::Btf;
 use super::exact;
-use super::hook::with_causes;
+use super::hook::{again, off, with_causes};
 use super::ids;
 use super::probes::{Group, PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
@@ -29,6 +30,8 @@ pub struct Observer {
     ebpf: Ebpf,
     records: RingBuf<MapData>,
     attached: Vec<(&'static Probe, &'static Variant)>,
+    /// Programs on tracepoints, in the order in which they were attached.
+    links: Vec<(&'static str, BtfTracePointLinkId)>,
     missing: Vec<Missing>,
     refused: Option<Refused>,
     tier: Tier,
@@ -36,6 +39,8 @@ pub struct Observer {
     continues: Vec<&'static str>,
     /// What the probes were told to be listened on.
     listening: HashSet<u64>,
+    /// What a row of the sums stands for.
+    pub(super) per: Per,
 }
 
 impl Observer {
@@ -60,10 +65,14 @@ impl Observer {
         let (enters, others): (Vec<_>, Vec<_>) = PROBES.iter().filter(wanted).partition(is_enter);
         // The enters come last: a call that is seen to begin must be seen to the end. Programs of one
         // tracepoint run in the order in which they were attached, so the second chance comes second.
+        let mut links = Vec::new();
         for probe in others.into_iter().chain(enters) {
             let outcome = attach_probe(&mut ebpf, btf, kernel_btf, settings, probe);
             match outcome {
-                Ok(variant) => attached.push((probe, variant)),
+                Ok((variant, link)) => {
+                    attached.push((probe, variant));
+                    links.extend(link.map(|link| (variant.program, link)));
+                }
                 Err(why) if probe.required => {
                     return Err(LoadError::Required { probe: probe.name(), why, lost: probe.lost });
                 }
@@ -79,7 +88,30 @@ impl Observer {
             .and_then(|map| RingBuf::try_from(map).ok())
             .ok_or_else(|| LoadError::Object("the object has no ring buffer".to_owned()))?;
         let (continues, listening) = (continues(settings), HashSet::new());
-        Ok(Self { ebpf, records, attached, missing, refused, tier, continues, listening })
+        let per = settings.per;
+        Ok(Self { ebpf, records, attached, links, missing, refused, tier, continues, listening, per })
+    }
+
+    /// Does `work` with all probes off their tracepoints; `None` if that cannot be done. Function hooks stay.
+    ///
+    /// Only where nothing is lost by it: threads of the target that are in a call then are taken for new ones
+    /// afterwards.
+    pub fn without_probes<T>(&mut self, work: impl FnOnce() -> T) -> Option<T> {
+        if self.links.len() != self.attached.len() {
+            return None;
+        }
+        let links = std::mem::take(&mut self.links);
+        let order: Vec<&'static str> = links.iter().map(|(name, _)| *name).collect();
+        // The enters came last and go first: what is seen to begin is seen to the end.
+        for (name, link) in links.into_iter().rev() {
+            off(self.ebpf.program_mut(name)?, link).ok()?;
+        }
+        let done = work();
+        for name in order {
+            let link = again(self.ebpf.program_mut(name)?).ok()?;
+            self.links.push((name, link));
+        }
+        Some(done)
     }
 
     /// Calls `each` with every record that is in the ring buffer.

@@ -158,8 +158,8 @@ pub const PROBES: &[Probe] = &[
         group: Group::Exec,
         required: false,
         since: "3.4",
-        feeds: "the name of a program after execve",
-        lost: "a process keeps the name it had before execve",
+        feeds: "the number and the name of a thread after execve",
+        lost: "a single thread that executes a program is lost where it was not the first of its process",
         variants: &[only("sched_process_exec", Begins(&[P]))],
     },
     Probe {
@@ -169,7 +169,7 @@ pub const PROBES: &[Probe] = &[
         required: false,
         since: "3.4",
         feeds: "new names of threads",
-        lost: "a thread keeps the name that it had at its first call, and a name given with --comm stays matched",
+        lost: "a thread keeps the name that it had at its first call or execve, and stays matched by --comm",
         variants: &[only("task_rename", Begins(&[P, P]))],
     },
     Probe {

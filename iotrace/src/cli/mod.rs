@@ -172,7 +172,7 @@ pub struct TraceArgs {
     /// Show one row for each
     #[arg(long, value_enum, default_value_t = PerArg::Process)]
     pub per: PerArg,
-    /// Show the N processes with the most time in calls only
+    /// Show the N processes with the most time in calls that is not idle, and N rows of each (with --per)
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
     /// Count only calls that take at least this time (1ms)

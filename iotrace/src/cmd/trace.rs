@@ -25,6 +25,8 @@ pub fn main(args: &TraceArgs) -> Result<ExitCode, Failure> {
 
 fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     let asked = asked(args);
+    // Before any id is looked up in `/proc`.
+    check::namespaces()?;
     let whom = whom::resolve(&asked)?;
     if args.interval.is_some_and(|every| every.is_zero()) {
         return Err(Failure::Usage("-i needs an interval longer than 0, such as 1s".to_owned()));

@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use iotrace_core::rows::ledger::WallClock;
+
 use super::namespaces;
 
 /// CLOCK_MONOTONIC of the initial time namespace in ns: the clock of the probes (`bpf_ktime_get_ns`).
@@ -29,6 +31,23 @@ fn offset_ns() -> i64 {
 /// CPU time of this process so far in ns, user and system.
 pub fn own_cpu_ns() -> Option<u64> {
     read(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// What time of day it was when CLOCK_MONOTONIC was `at`, ns; `None` where the clocks cannot be read.
+pub fn wall_clock(at: u64) -> Option<WallClock> {
+    let now = read(libc::CLOCK_REALTIME)?;
+    let unix_ns = now.saturating_sub(monotonic_ns().saturating_sub(at));
+    let seconds = (now / 1_000_000_000) as libc::time_t;
+    // SAFETY: a valid place for the answer, which all zeros are; of its text nothing is read.
+    let utc_offset_s = unsafe {
+        let mut local: libc::tm = std::mem::zeroed();
+        if libc::localtime_r(&raw const seconds, &raw mut local).is_null() {
+            0
+        } else {
+            local.tm_gmtoff as i32
+        }
+    };
+    Some(WallClock { unix_ns, utc_offset_s })
 }
 
 fn read(clock: libc::clockid_t) -> Option<u64> {

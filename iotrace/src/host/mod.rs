@@ -8,5 +8,6 @@ pub mod kallsyms;
 pub mod launch;
 pub mod namespaces;
 pub mod networks;
+pub mod priority;
 pub mod proc;
 pub mod sockets;

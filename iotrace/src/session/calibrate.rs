@@ -14,9 +14,10 @@ use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::bpf::probes::Group;
 use crate::bpf::settings::{Settings, Wish};
-use crate::workload::{empty_call_ns, pin};
+use crate::workload::{empty_call_ns, empty_calls_ns, pin};
 use iotrace_core::domain::Tier;
 use iotrace_core::records::journal::Journal;
+use iotrace_core::samples::stats;
 use iotrace_core::summary::CopyFloors;
 
 /// One-byte reads of a kind: enough for a median.
@@ -32,7 +33,7 @@ pub struct Calibration {
     pub floors: [u64; FLOORS_OF],
     /// Added to a traced call that returns at once.
     pub per_call_ns: Option<u64>,
-    /// What such a call takes without any probe.
+    /// The least that such a call takes without any probe.
     pub untraced_call_ns: Option<u64>,
     /// Added to such a call of a thread that is not observed; measured with the target's own probes.
     pub per_other_call_ns: Option<u64>,
@@ -40,49 +41,87 @@ pub struct Calibration {
     pub per_switch_ns: Option<u64>,
 }
 
+/// Samples of a duration that are taken at a time.
+const SAMPLES: usize = 5;
+
 /// Measures with tracepoints of its own attached, and detaches them.
 pub fn measure(btf: &Btf) -> Calibration {
     measure_by(btf, &[], Wish::Tracepoint)
 }
 
 /// The same, with function hooks as they will be used.
+///
+/// Calls are recorded one by one, for `trace` too: a second program that sums would take the verifier another 70 ms.
 pub fn measure_by(btf: &Btf, hooks: &[Group], tier: Wish) -> Calibration {
-    let call_before = empty_call_ns().ok();
-    let switch_before = pingpong_ns().ok();
+    let mut bare = vec![Samples::take()];
     let groups = [&[Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix], hooks].concat();
     let settings = Settings { ring_bytes: 1 << 20, tier, ..Settings::records(std::process::id(), groups) };
     let Ok(mut observer) = Observer::attach(btf, &settings) else { return Calibration::default() };
     let exact = observer.tier() == Tier::Exact;
-    let mut floor = |reads: fn() -> io::Result<()>| {
-        observer.drain(|_| {});
-        let mut journal = Journal::default();
-        if reads().is_err() {
-            return 0;
-        }
-        observer.drain(|item| journal.take(item));
-        let mut raw: Vec<u64> = journal
-            .calls
-            .iter()
-            .filter(|entry| entry.call.copies == 1)
-            .map(|entry| entry.call.parts.copy)
-            .collect();
-        raw.sort_unstable();
-        raw.get(raw.len() / 2).copied().unwrap_or(0)
-    };
+    let mut floor = |reads: fn() -> io::Result<()>| floor(&mut observer, reads);
     let floors = match exact {
         true => [0, 0, 0, floor(read_tcp), floor(read_udp)],
         false => [floor(read_tcp), floor(read_unix), floor(read_unix_in_part), 0, 0],
     };
+    // In turn: what slows down the machine for a while slows down neighbours alike.
+    let mut probed = vec![Samples::take()];
+    bare.extend(observer.without_probes(Samples::take).or_else(|| bare.first().cloned()));
+    probed.push(Samples::take());
+    drop(observer);
+    bare.push(Samples::take());
+    let (call, round) = (|one: &Samples| one.calls.clone(), |one: &Samples| one.rounds.clone());
+    let per_call_ns = added_between(&bare, &probed, call);
+    let per_round_ns = added_between(&bare, &probed, round).zip(per_call_ns);
     Calibration {
         floors,
-        per_call_ns: added(call_before, empty_call_ns().ok()),
-        untraced_call_ns: call_before,
+        per_call_ns,
+        untraced_call_ns: bare.iter().flat_map(call).min(),
         per_other_call_ns: None,
         // A round has two switches and two traced calls.
-        per_switch_ns: added(switch_before, pingpong_ns().ok())
-            .zip(added(call_before, empty_call_ns().ok()))
-            .and_then(|(round, call)| (round / 2).checked_sub(call)),
+        per_switch_ns: per_round_ns.and_then(|(round, call)| (round / 2).checked_sub(call)),
     }
+}
+
+/// Durations that were measured one after the other, ns.
+#[derive(Clone)]
+struct Samples {
+    calls: Vec<u64>,
+    rounds: Vec<u64>,
+}
+
+impl Samples {
+    fn take() -> Self {
+        let several =
+            |measured: fn() -> io::Result<u64>| (0..SAMPLES).filter_map(|_| measured().ok()).collect();
+        Self { calls: several(call_ns), rounds: several(pingpong_ns) }
+    }
+}
+
+/// What probes added: the median of what each sample with probes took longer than the samples without, before and
+/// after it. `None` where the samples do not agree that something was added.
+fn added_between(bare: &[Samples], probed: &[Samples], of: impl Fn(&Samples) -> Vec<u64>) -> Option<u64> {
+    let mut differences = Vec::new();
+    for (beside, probed) in bare.windows(2).zip(probed) {
+        for ((before, after), probed) in of(&beside[0]).into_iter().zip(of(&beside[1])).zip(of(probed)) {
+            differences.push(probed as f64 - u64::midpoint(before, after) as f64);
+        }
+    }
+    let sure = stats::median_ci95(&differences).is_some_and(|interval| interval[0] > 0.0);
+    if sure { stats::median(&differences).map(|added| added as u64) } else { None }
+}
+
+/// The median copy of one byte.
+fn floor(observer: &mut Observer, reads: fn() -> io::Result<()>) -> u64 {
+    observer.drain(|_| {});
+    let mut journal = Journal::default();
+    if reads().is_err() {
+        return 0;
+    }
+    observer.drain(|item| journal.take(item));
+    let calls = journal.calls.iter().filter(|entry| entry.call.copies == 1);
+    let mut raw: Vec<u64> = calls.map(|entry| entry.call.parts.copy).collect();
+    raw.sort_unstable();
+    raw.get(raw.len() / 2).copied().unwrap_or(0)
 }
 
 impl Calibration {
@@ -100,7 +139,7 @@ impl Calibration {
     }
 }
 
-/// What attached probes add to a call of this process, given what it took without them.
+/// What attached probes add to a call of this process, given the least that it took without them.
 pub fn others(untraced: Option<u64>) -> Option<u64> {
     added(untraced, empty_call_ns().ok())
 }
@@ -182,11 +221,16 @@ fn price(sender: &mut impl Write, reader: &mut impl Read) -> io::Result<u64> {
     Ok(large.saturating_sub(small) * 1024 / LARGE as u64)
 }
 
+/// A call that returns at once: the smallest mean of a few windows.
+fn call_ns() -> io::Result<u64> {
+    empty_calls_ns(4, 64)
+}
+
 /// A round trip between two threads of this process on one CPU: two switches. The smallest mean of a
 /// few windows.
 fn pingpong_ns() -> io::Result<u64> {
-    const ROUNDS: u32 = 100;
-    const WINDOWS: u32 = 4;
+    const ROUNDS: u32 = 32;
+    const WINDOWS: u32 = 3;
     let (mut here, mut there) = UnixStream::pair()?;
     let cpu = current_cpu();
     let echo = std::thread::spawn(move || -> io::Result<()> {
@@ -235,6 +279,20 @@ mod tests {
     #[test]
     fn a_round_trip_takes_its_time() {
         assert!(pingpong_ns().unwrap() > 100);
+    }
+
+    #[test]
+    fn samples_must_agree_that_something_was_added() {
+        let taken = |calls: [u64; SAMPLES]| Samples { calls: calls.into(), rounds: Vec::new() };
+        let added = |before: u64, probed: [u64; SAMPLES], after: u64| {
+            let bare = [[before; SAMPLES], [100; SAMPLES], [after; SAMPLES]].map(taken);
+            added_between(&bare, &[taken(probed), taken([150; SAMPLES])], |one| one.calls.clone())
+        };
+        assert_eq!(added(100, [150; SAMPLES], 100), Some(50));
+        // One disturbed sample changes nothing, three do; nor does a machine that gets slower meanwhile.
+        assert_eq!(added(100, [20, 150, 150, 149, 900], 100), Some(50));
+        assert_eq!(added(100, [20, 20, 20, 150, 150], 100), None);
+        assert_eq!(added(80, [130, 140, 140, 140, 140], 120), Some(45));
     }
 
     #[test]

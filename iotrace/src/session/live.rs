@@ -5,20 +5,22 @@ use std::path::PathBuf;
 
 use iotrace_core::domain::{ProbeId, Tier, syscall};
 use iotrace_core::records::record::Record;
-use iotrace_core::rows::batch::{Batch, Closes, Closing, Counts, Facts, FileName, Since, ThreadName};
+use iotrace_core::rows::batch::{Batch, Closes, Closing, Counts, Facts, FileName, Look, Since, ThreadName};
 use iotrace_core::rows::complete::Target;
 use iotrace_core::rows::ledger::{Ledger, Opening};
+use iotrace_core::rows::open::Open;
 use iotrace_core::summary::{Overhead, Warning};
 use iotrace_ebpf::abi::{FileRecord, Stat, WakeKey};
 
 use crate::bpf::exact::Refused;
 use crate::bpf::loader::Observer;
 use crate::bpf::settings::{Per, Whom};
-use crate::host::clock::{monotonic_ns, own_cpu_ns};
+use crate::host::clock::{self, monotonic_ns, own_cpu_ns};
 use crate::host::fd::{Named, Namer};
 use crate::host::{check, namespaces, proc};
 use crate::session::asked::Asked;
 use crate::session::calibrate::Calibration;
+use crate::session::pace::Pace;
 use crate::session::source::{Source, Want};
 use crate::session::whom;
 
@@ -50,6 +52,8 @@ pub struct Live {
     namer: Namer,
     /// Whether the target is nothing but processes and threads that were named by number, or a command: it can end.
     by_number: bool,
+    /// How often the ring is drained, where calls are recorded one by one.
+    pace: Option<Pace>,
 }
 
 impl Live {
@@ -84,6 +88,7 @@ impl Live {
         }
         let members_of = asked.cgroup.clone().filter(|_| whom.cgroup.is_none());
         let by_number = !asked.all && asked.comm.is_none() && asked.cgroup.is_none();
+        let pace = asked.longest.then(|| Pace::new(started));
         Self {
             observer,
             calibration,
@@ -98,6 +103,7 @@ impl Live {
             joined_late: HashSet::new(),
             namer,
             by_number,
+            pace,
         }
     }
 
@@ -141,6 +147,8 @@ impl Live {
             warnings,
             initial: self.initial.clone(),
             with_command: !asked.command.is_empty(),
+            wall_clock: clock::wall_clock(self.started),
+            min_ns: asked.min.map_or(0, |min| min.as_nanos() as u64),
             selective: asked.syscalls.is_some() || asked.min.is_some(),
             target: self.target(),
             missing: self.observer.missing().iter().map(|missing| missing.probe.name().to_owned()).collect(),
@@ -189,7 +197,10 @@ impl Live {
     /// threads while these live.
     fn drain(&mut self, batch: &mut Batch, ledger: &Ledger) {
         let (mut files, mut threads): (Vec<FileRecord>, _) = (Vec::new(), HashMap::new());
+        let from = monotonic_ns();
+        let mut bytes = 0;
         self.observer.drain(|item| {
+            bytes += item.len() as u64;
             match Record::parse(item) {
                 Some(Record::File(file)) => files.push(file),
                 Some(Record::Task(task) | Record::Name(task)) => {
@@ -199,6 +210,11 @@ impl Live {
             }
             batch.items.push(item.to_vec());
         });
+        if let Some(pace) = &mut self.pace {
+            let to = monotonic_ns();
+            pace.drained(bytes, to);
+            batch.facts.look = Some(Look { from, to });
+        }
         // Should the record of a thread be lost, its row tells.
         let rows = batch.sums.iter().flat_map(|sums| sums.rows.keys());
         let processes: HashSet<u32> = threads.values().copied().chain(rows.map(|row| row.tgid)).collect();
@@ -275,18 +291,32 @@ impl Live {
     }
 
     /// Threads that slept since before tracing and still do, in the same call.
-    fn still_open(&self) -> Vec<Since> {
-        let known: HashSet<u32> = self.observer.open_calls().iter().map(|call| call.tid).collect();
+    fn still_open(&self, open: &[Open]) -> Vec<Since> {
+        let known: HashSet<u32> = open.iter().map(|call| call.tid).collect();
         let still =
             |one: &Since| !known.contains(&one.tid) && proc::sleeping_in(one.pid, one.tid) == Some(one.nr);
         self.before.iter().copied().filter(still).collect()
     }
 
-    fn closing(&self, of: Closes) -> Closing {
+    /// Reads all sums, and returns the calls that are open then. One that ends while they are read may be in neither:
+    /// the row of each that was open before, and is not any more, is read again.
+    fn sums(&self, batch: &mut Batch) -> Vec<Open> {
+        let before = self.observer.open_calls();
+        let mut sums = self.observer.snapshot();
+        let open = self.observer.open_calls();
+        let still: HashSet<(u32, u64)> = open.iter().map(|call| (call.tid, call.since)).collect();
+        for call in before.iter().filter(|call| !still.contains(&(call.tid, call.since))) {
+            sums.rows.extend(self.observer.row(&call.key).map(|row| (call.key, row)));
+        }
+        batch.sums = Some(sums);
+        open
+    }
+
+    fn closing(&self, of: Closes, open: Vec<Open>) -> Closing {
         Closing {
             of,
-            open: self.observer.open_calls(),
-            before: self.still_open(),
+            before: self.still_open(&open),
+            open,
             loss: self.observer.loss(0),
             counts: Counts {
                 rows_full: self.observer.count(Stat::RowsFull),
@@ -313,11 +343,11 @@ impl Source for Live {
         let mut batch = Batch::default();
         batch.facts.threads.append(&mut self.threads);
         let wakes = if want == Want::Records { HashMap::new() } else { self.observer.wakes() };
-        if want.closes().is_some() {
-            batch.sums = Some(self.observer.snapshot());
-        }
+        let open = if want.closes().is_some() { self.sums(&mut batch) } else { Vec::new() };
         // After the sums: every thread that is in them has sent its name by now.
-        self.drain(&mut batch, ledger);
+        if want != Want::Records || self.pace.as_ref().is_none_or(|pace| pace.is_due(monotonic_ns())) {
+            self.drain(&mut batch, ledger);
+        }
         let wakers: HashSet<u32> = wakes.keys().filter_map(WakeKey::thread).collect();
         Self::look(&wakers, ledger, &mut batch.facts);
         if want != Want::Records {
@@ -328,7 +358,7 @@ impl Source for Live {
             let gone = ledger.threads_to_check(&wakers).into_iter().filter(|&tid| proc::is_gone(tid));
             batch.facts.ended_threads = gone.collect();
         }
-        batch.closing = want.closes().map(|of| self.closing(of));
+        batch.closing = want.closes().map(|of| self.closing(of, open));
         batch.at = monotonic_ns();
         batch
     }

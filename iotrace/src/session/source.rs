@@ -10,6 +10,8 @@ pub enum Want {
     Records,
     /// Records, and what keeps the room for sums.
     Sums,
+    /// What the first interval begins with.
+    Begin,
     /// What the result of an interval needs.
     Interval,
     /// What the whole result needs.
@@ -21,6 +23,7 @@ impl Want {
     pub fn closes(self) -> Option<Closes> {
         match self {
             Want::Records | Want::Sums => None,
+            Want::Begin => Some(Closes::Begin),
             Want::Interval => Some(Closes::Interval),
             Want::Whole => Some(Closes::Whole),
         }

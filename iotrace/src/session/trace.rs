@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use iotrace_core::rows::batch::{Batch, Closes, Closing};
 use iotrace_core::rows::ledger::{self, Ledger};
@@ -57,14 +57,11 @@ pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Trac
     calibration.of_others();
     let live = Live::new(asked, observer, whom, calibration, settings::rows(asked));
     let about = live.about();
-    sink.begin(&Begun {
-        workload: None,
-        about: &about,
-        attached: live.attached(),
-        took: began.elapsed(),
-        refused: live.refused(),
-    });
     let mut trace = Trace::new(asked, live, sink)?;
+    if asked.interval.is_some() {
+        trace.get(Want::Begin)?;
+    }
+    trace.begun(&about, began.elapsed());
     let command = held.map(|held| release(held, asked)).transpose()?;
     let until = Until { duration: asked.duration, command, wait_all: asked.wait_all };
     let ended = until::trace(until, asked.interval, &mut trace)?;
@@ -125,6 +122,17 @@ impl<'a, S: Sink> Trace<'a, S> {
         // The names that threads have now, before the probes tell of newer ones.
         trace.get(Want::Records)?;
         Ok(trace)
+    }
+
+    /// Says that tracing has begun.
+    fn begun(&mut self, about: &str, took: Duration) {
+        self.sink.begin(&Begun {
+            workload: None,
+            about,
+            attached: self.source.attached(),
+            took,
+            refused: self.source.refused(),
+        });
     }
 
     fn take(&mut self, batch: Batch) -> Result<Option<Document>, Failure> {

@@ -44,7 +44,9 @@ use iotrace_core::domain::model::Model;
 use iotrace_core::domain::spec::{Connection, Failure, Log, Report, Ring, Spec};
 
 pub use self::refuse::{MAX_DATAGRAM, MAX_MESSAGES, MAX_SIZE, refuse};
-pub use self::sys::{empty_call_ns, gettid, now_ns, own_work, pin, set_name, sleep_until, two_cpus};
+pub use self::sys::{
+    empty_call_ns, empty_calls_ns, gettid, now_ns, own_work, pin, set_name, sleep_until, two_cpus,
+};
 
 /// Time that a workload gets on top of its schedule before it counts as stalled.
 const QUIET: Duration = Duration::from_secs(10);

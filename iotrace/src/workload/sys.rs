@@ -184,23 +184,31 @@ pub fn own_work(units: u64) -> u64 {
 
 /// Time of an empty call on this machine, in ns: `recv` on an empty UDP socket, which returns `EAGAIN`.
 ///
-/// It is the smallest mean of eight windows of 256 calls, so that an interrupt does not count. The difference between
-/// this time with and without the probes attached is the cost of observing a call.
+/// It is the smallest mean of many windows, so that an interrupt does not count, nor a few ms in which another program
+/// takes a share of the processor. The difference between this time with and without the probes attached is the cost of
+/// observing a call.
 ///
 /// # Errors
 /// No UDP socket could be made on loopback.
 pub fn empty_call_ns() -> io::Result<u64> {
-    const CALLS: u64 = 256;
+    empty_calls_ns(64, 128)
+}
+
+/// The same with so many windows of so many calls.
+///
+/// # Errors
+/// No UDP socket could be made on loopback.
+pub fn empty_calls_ns(windows: u32, calls: u64) -> io::Result<u64> {
     let socket = UdpSocket::bind(("127.0.0.1", 0))?;
     let mut byte = 0u8;
     let mut best = u64::MAX;
-    for _ in 0..8 {
+    for _ in 0..windows {
         let start = now_ns();
-        for _ in 0..CALLS {
+        for _ in 0..calls {
             // SAFETY: `byte` is one writable byte, and the socket is open.
             unsafe { libc::recv(socket.as_raw_fd(), (&raw mut byte).cast(), 1, libc::MSG_DONTWAIT) };
         }
-        best = best.min((now_ns() - start) / CALLS);
+        best = best.min((now_ns() - start) / calls);
     }
     Ok(best)
 }

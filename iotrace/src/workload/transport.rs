@@ -42,6 +42,21 @@ pub fn pairs(spec: &Spec) -> Result<Vec<Pair>, Failure> {
     Ok(pairs)
 }
 
+/// A connection on the loopback interface that could not be made. In a new network namespace that interface is down.
+fn on_loopback(transport: &str, error: &io::Error) -> Failure {
+    let failed = format!("connecting over {transport} on 127.0.0.1");
+    match error.raw_os_error() {
+        Some(libc::ENETUNREACH) => failure(
+            "io",
+            format_args!(
+                "{failed} failed: {error}. The loopback interface of this network namespace is down: ip link set lo up, or \
+                 use --transport unix"
+            ),
+        ),
+        _ => io_failure(failed, error),
+    }
+}
+
 /// A function that makes the connection with the given index.
 type Maker = Box<dyn FnMut(u32) -> Result<Pair, Failure>>;
 
@@ -52,14 +67,14 @@ fn maker(spec: &Spec) -> Result<Maker, Failure> {
         Transport::Tcp => {
             let listener =
                 TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|e| bind_failure("tcp", port, &e))?;
-            Box::new(move |_| tcp(&listener).map_err(|e| io_failure("connecting over tcp on 127.0.0.1", &e)))
+            Box::new(move |_| tcp(&listener).map_err(|e| on_loopback("tcp", &e)))
         }
         Transport::Udp => Box::new(move |index| {
             // A port belongs to one UDP socket, so only the first connection gets the port that was asked for.
             let port = if index == 0 { port } else { 0 };
             let reader =
                 UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).map_err(|e| bind_failure("udp", port, &e))?;
-            udp(reader).map_err(|e| io_failure("connecting over udp on 127.0.0.1", &e))
+            udp(reader).map_err(|e| on_loopback("udp", &e))
         }),
         Transport::Unix => Box::new(|_| {
             let (reader, sender) = UnixStream::pair().map_err(|e| io_failure("socketpair", &e))?;

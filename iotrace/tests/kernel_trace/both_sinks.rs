@@ -239,10 +239,7 @@ fn assert_same(per: Per, by: By) {
     let turns = TURNS as u64;
     assert!(sum(&|row| row.again) >= 6 * turns, "{kernel:?}");
     assert!(sum(&|row| row.errors) >= 2 * turns, "{kernel:?}");
-    assert!(
-        sum(&|row| row.empty + row.timeouts) >= 4 * turns && sum(&|row| row.timeouts) >= 2 * turns,
-        "{kernel:?}"
-    );
+    assert!(sum(&|row| row.empty) >= 2 * turns && sum(&|row| row.timeouts) >= 2 * turns, "{kernel:?}");
     assert!(sum(&|row| row.sleeps) >= 4 * turns, "{kernel:?}");
     assert!(sum(&|row| row.marked) > turns && sum(&|row| row.windows) > turns, "{kernel:?}");
     assert!(sum(&|row| row.pickups) > turns && sum(&|row| row.parts.copy) > 0, "{kernel:?}");

@@ -62,7 +62,7 @@ fn every_kind_has_its_row_and_its_name() {
         let row = of_kind(calls, "read", kind);
         assert_eq!((row.calls, row.bytes), (3, 3 * size), "{row:?}");
     }
-    assert_eq!(of_kind(calls, "epoll_wait", "epoll").timeouts, 3);
+    assert_eq!(of_kind(calls, "epoll_wait", "epoll").empty, 3);
     let name = |syscall, kind| &of_kind(calls, syscall, kind).fd.as_ref().expect("by descriptor").name;
     assert_eq!(*name("read", "tcp"), format!("{here} <-> {there}"));
     assert_eq!(*name("write", "tcp"), format!("{there} <-> {here}"));

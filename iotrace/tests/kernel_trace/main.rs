@@ -6,7 +6,6 @@
 #[path = "../support/attempts.rs"]
 mod attempts;
 #[path = "../support/children.rs"]
-#[expect(dead_code, reason = "other tests have programs that they do not fork themselves")]
 mod children;
 #[path = "../support/mod.rs"]
 mod support;

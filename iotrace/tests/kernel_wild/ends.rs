@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::children::{Child, Page, pipe, readv_one, write};
+use crate::children::{Child, Page, pipe, readv_one, shared_page, write};
 use crate::trace::{Trace, calls, process};
 
 const READS: u64 = 60;
@@ -50,7 +50,7 @@ fn without_its_first_thread(page: &'static Page) -> impl FnOnce(&Page) {
 #[test]
 #[ignore = "needs root"]
 fn a_process_whose_first_thread_has_ended_is_traced_to_its_end() {
-    let truth = Page::new();
+    let truth = shared_page();
     let child = Child::fork(without_its_first_thread(truth));
     let trace = Trace::of(&[child.pid], &[]);
     child.go();
@@ -64,7 +64,7 @@ fn a_process_whose_first_thread_has_ended_is_traced_to_its_end() {
 #[test]
 #[ignore = "needs root"]
 fn a_process_without_its_first_thread_can_be_a_target() {
-    let truth = Page::new();
+    let truth = shared_page();
     let child = Child::fork(move |own| {
         std::thread::spawn(move || {
             truth.gate();
@@ -173,7 +173,7 @@ fn fork_as(pid: i32) -> i32 {
 #[test]
 #[ignore = "needs root"]
 fn followed_children_outlive_the_target_and_one_that_was_there_already_is_followed() {
-    let truth = Page::new();
+    let truth = shared_page();
     let target = Child::fork(move |own| {
         // SAFETY: all go on as processes of one thread.
         let fork = |at: usize| unsafe {
@@ -214,7 +214,7 @@ fn followed_children_outlive_the_target_and_one_that_was_there_already_is_follow
 #[test]
 #[ignore = "needs root"]
 fn a_tree_is_who_is_there() {
-    let truth = Page::new();
+    let truth = shared_page();
     let target = Child::fork(move |own| {
         let reads = || {
             let (from, to) = pipe();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use iotrace_core::summary::Call;
+
 use crate::children::{Child, ok, pipe, unix_pair, write};
 use crate::trace::{Trace, process, row};
 
@@ -43,7 +45,8 @@ fn late_pages(count: usize) -> *mut u8 {
     }
 }
 
-fn faults_are_no_wait(reader: i32, writer: i32) {
+/// The row of reads that each sleep in a fault of their copy.
+fn faulting(reader: i32, writer: i32, more: &[&str]) -> Call {
     let child = Child::fork(|page| {
         let pages = late_pages(TIMES as usize);
         page.gate();
@@ -53,10 +56,16 @@ fn faults_are_no_wait(reader: i32, writer: i32) {
             assert_eq!(unsafe { libc::read(reader, pages.add(number * PAGE).cast(), 100) }, 100);
         }
     });
-    let trace = Trace::of(&[child.pid], &["-e", "trace=read"]);
+    let trace = Trace::of(&[child.pid], &[&["-e", "trace=read"], more].concat());
     child.run();
     let document = trace.stop();
-    let read = row(process(&document, child.pid), "read");
+    let said = document.warnings.iter().any(|one| one.text.contains("page_fault_kernel"));
+    assert_eq!(said, !more.is_empty(), "{:?}", document.warnings);
+    row(process(&document, child.pid), "read").clone()
+}
+
+fn faults_are_no_wait(reader: i32, writer: i32) {
+    let read = faulting(reader, writer, &[]);
     let late = LATE.as_nanos() as u64 * TIMES;
     assert_eq!((read.calls, read.bytes), (TIMES, TIMES * 100));
     assert!(read.total_ns > late, "{read:?}");
@@ -77,4 +86,12 @@ fn a_fault_in_the_copy_out_of_a_pipe_is_no_wait_for_data() {
 fn a_fault_in_the_copy_out_of_a_socket_is_no_wait_for_data() {
     let (reader, writer) = unix_pair();
     faults_are_no_wait(reader, writer);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn without_the_probe_of_faults_they_are_waits_and_that_is_said() {
+    let (reader, writer) = pipe();
+    let read = faulting(reader, writer, &["--without", "page_fault_kernel"]);
+    assert!(read.wait_ns > LATE.as_nanos() as u64 * TIMES * 9 / 10, "{read:?}");
 }

@@ -43,18 +43,19 @@ fn asleep_in(child: &Child, nr: i64) {
     }
 }
 
-/// Sends it signals, one each time that it sleeps in `nr` again.
+/// Sends it signals, one each time that it sleeps in `nr` again, until it sleeps there after the last.
 fn signals(child: &Child, nr: i64, times: u64) {
-    for sent in 0..times {
+    for sent in 1..=times {
+        asleep_in(child, nr);
+        std::thread::sleep(Duration::from_millis(5));
+        kill(child, libc::SIGUSR1);
         let asked = Instant::now();
         while child.page.noted(0) < sent {
             assert!(asked.elapsed() < crate::trace::PATIENCE, "signal {sent} was handled");
             std::thread::sleep(Duration::from_millis(1));
         }
-        asleep_in(child, nr);
-        std::thread::sleep(Duration::from_millis(5));
-        kill(child, libc::SIGUSR1);
     }
+    asleep_in(child, nr);
 }
 
 /// Reads until there is data, and notes its calls (1), and those that were interrupted (2); a signal that was handled
@@ -94,7 +95,6 @@ fn a_handler_without_restart_makes_eintr() {
     let trace = Trace::of(&[child.pid], &[]);
     child.go();
     signals(&child, libc::SYS_read, 15);
-    asleep_in(&child, libc::SYS_read);
     assert_eq!(write(to, 1), 1);
     child.finished();
     let document = trace.stop();
@@ -122,7 +122,6 @@ fn a_restart_that_the_program_does_not_see_is_part_of_its_call() {
     let began = Instant::now();
     child.go();
     signals(&child, libc::SYS_read, 15);
-    asleep_in(&child, libc::SYS_read);
     let waited = began.elapsed().as_nanos() as u64;
     assert_eq!(write(to, 1), 1);
     child.finished();
@@ -190,7 +189,7 @@ fn stop_for_restarted(child: &Child) {
 #[test]
 #[ignore = "needs root"]
 fn a_poll_that_goes_on_since_before_tracing_is_in_flight() {
-    let child = Child::fork(polls(1500));
+    let child = Child::fork(polls(5000));
     child.go();
     stop_for(&child, Duration::from_millis(10));
     asleep_in(&child, libc::SYS_restart_syscall);

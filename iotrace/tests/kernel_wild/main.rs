@@ -20,6 +20,7 @@ mod ends;
 mod faults;
 mod idle;
 mod interrupted;
+mod intervals;
 mod lives;
 mod models;
 mod names;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use iotrace_core::domain::WaitsFor;
 use iotrace_core::summary::Document;
 
-use crate::children::{Child, Page, pipe, read, readv_one, write};
+use crate::children::{Child, Page, pipe, read, readv_one, shared_page, write};
 use crate::spaces::{NEWTIME, Spaces, loopback_up};
 use crate::support::has;
 use crate::trace::{Trace, calls, command, process, row};
@@ -33,7 +33,7 @@ fn ended(trace: Trace) -> Document {
 
 /// Observes `body`, which is process 2 of iotrace's namespace.
 fn beside(args: &[&str], body: fn(&Page)) -> Document {
-    let (page, mut command) = (Page::new(), Trace::command(args));
+    let (page, mut command) = (shared_page(), Trace::command(args));
     Spaces::PID.around(&mut command, Some((page, body)));
     let trace = Trace::spawn_as(command);
     trace.attached();
@@ -255,11 +255,15 @@ fn a_target_in_a_time_namespace_waits_as_long_as_it_waits() {
                 // SAFETY: ends the child at once.
                 unsafe { libc::_exit(0) }
             }
+            let began = std::time::Instant::now();
             assert_eq!(readv_one(from), 1);
+            page.note(1, began.elapsed().as_nanos() as u64);
             std::thread::sleep(Duration::from_secs(600));
         }
         page.note(0, inside as u64);
-        std::thread::sleep(Duration::from_millis(600));
+        while page.noted(1) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         // SAFETY: our own child.
         unsafe { libc::kill(inside, libc::SIGKILL) };
     });
@@ -267,11 +271,14 @@ fn a_target_in_a_time_namespace_waits_as_long_as_it_waits() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let pid = child.page.noted(0) as i32;
-    let trace = Trace::of(&[pid], &["-d", "400ms"]);
+    let trace = Trace::of(&[pid], &[]);
     child.go();
+    // Its process is killed when it has read.
     let document = ended(trace);
     let call = row(process(&document, pid), "readv");
-    assert!((150_000_000..400_000_000).contains(&call.wait_ns), "{call:?}");
+    let truth = child.page.noted(1);
+    assert!(call.total_ns <= truth && call.total_ns * 10 > truth * 9, "{truth}: {call:?}");
+    assert!(call.wait_ns > 100_000_000, "{call:?}");
 }
 
 /// The ports that are listened on, and the paths of sockets, are those of the network namespace of the sockets.

@@ -8,7 +8,8 @@ use crate::trace::PATIENCE;
 /// What a child and the test share.
 #[repr(C)]
 pub struct Page {
-    ready: AtomicU32,
+    /// 1: the child's set-up is over.
+    pub ready: AtomicU32,
     go: AtomicU32,
     done: AtomicU32,
     leave: AtomicU32,
@@ -17,16 +18,6 @@ pub struct Page {
 }
 
 impl Page {
-    /// A page for a program that the test does not fork itself.
-    pub fn new() -> &'static Self {
-        shared_page()
-    }
-
-    /// Whether the set-up of its program is over.
-    pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::SeqCst) == 1
-    }
-
     /// Lets its program begin.
     pub fn let_go(&self) {
         self.go.store(1, Ordering::SeqCst);
@@ -140,7 +131,7 @@ impl Drop for Child {
 }
 
 /// A zeroed page that survives `fork` as the same page. Never unmapped: tests are few.
-fn shared_page() -> &'static Page {
+pub fn shared_page() -> &'static Page {
     // SAFETY: a fresh anonymous mapping of at least a page; all zeros are a valid `Page` of atomics.
     unsafe {
         let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);

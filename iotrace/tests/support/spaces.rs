@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::children::Page;
@@ -83,7 +84,7 @@ impl Spaces {
                 // SAFETY: ends the child without running the test's own cleanup.
                 unsafe { libc::_exit(0) }
             }
-            while !page.is_ready() {
+            while page.ready.load(Ordering::SeqCst) == 0 {
                 std::thread::sleep(Duration::from_millis(1));
             }
             Ok(())

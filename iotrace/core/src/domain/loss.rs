@@ -64,6 +64,21 @@ impl Loss {
         ]
     }
 
+    /// What is missing from what came after `before`, of two counts since the same beginning; calls in flight stay as
+    /// they are.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        let misses = self.recursion_misses.zip(before.recursion_misses);
+        Self {
+            records: self.records.saturating_sub(before.records),
+            map_full: self.map_full.saturating_sub(before.map_full),
+            recursion_misses: misses.map(|(now, then)| now.saturating_sub(then)),
+            unmatched: self.unmatched.saturating_sub(before.unmatched),
+            not_decoded: self.not_decoded.saturating_sub(before.not_decoded),
+            ..self
+        }
+    }
+
     /// Whether nothing is missing.
     pub fn is_none(&self) -> bool {
         self.missing().iter().all(|(times, _)| *times == 0)

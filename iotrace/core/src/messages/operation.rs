@@ -233,7 +233,7 @@ fn phase1(threads: &Threads<'_>, tid: u32, want: u64, ready: u64) -> Phase1 {
     };
     for entry in threads.between(tid, want, ready) {
         let (enter, exit) = (entry.enter().max(want), entry.exit().min(ready));
-        let inside = exit - enter;
+        let inside = exit.saturating_sub(enter);
         let lost = if entry.is_poll() { entry.lost_cpu.min(inside) } else { inside };
         phase.blocked_ns += lost + lost_after(poll, entry, enter);
         phase.polling_ns += inside - lost;
@@ -242,7 +242,7 @@ fn phase1(threads: &Threads<'_>, tid: u32, want: u64, ready: u64) -> Phase1 {
     // The call that finds the data comes after it was ready.
     let next = threads.between(tid, ready, u64::MAX).find(|entry| entry.enter() >= ready);
     phase.blocked_ns += next.map_or(0, |next| lost_after(poll, next, ready));
-    phase.free_ns = (ready - want) - phase.blocked_ns - phase.polling_ns;
+    phase.free_ns = (ready - want).saturating_sub(phase.blocked_ns + phase.polling_ns);
     phase
 }
 

@@ -102,7 +102,7 @@ fn by_call(journal: &Journal, entry: &Entry, traffic: &Traffic<'_>) -> Option<Tr
         bytes,
         // An `io_submit` that found data and whose receive no mark counted: its bytes are not known.
         seen: seen_in(call).unwrap_or(Seen::Window {
-            upper: stretch.to - stretch.from,
+            upper: stretch.to.saturating_sub(stretch.from),
             before: Before::Running,
             bytes: 0,
         }),

@@ -4,7 +4,7 @@ use super::page::{Page, columns};
 use super::paint::Style;
 use super::units::{Unit, bytes, plural};
 use crate::domain::Tier;
-use crate::summary::{Document, Run};
+use crate::summary::{Document, Interval, Run};
 
 /// Writes the line for the document: command, kernel, CPUs, and how copies were timed.
 pub fn document(document: &Document, unit: Unit, page: &mut Page) {
@@ -23,6 +23,20 @@ pub fn document(document: &Document, unit: Unit, page: &mut Page) {
         parts.push(unit.heading());
     }
     page.line(Style::Dim, parts.join(" · "));
+    if let Some(interval) = &document.interval {
+        page.line(Style::Title, stamp(interval));
+    }
+}
+
+/// When an interval was: the time of day at its end, and where it lies in the trace.
+fn stamp(interval: &Interval) -> String {
+    let seconds = |ns: u64| format!("{:.3} s", ns as f64 / 1e9);
+    let stretch = format!("{} to {} of the trace", seconds(interval.from_ns), seconds(interval.to_ns));
+    let Some(unix_ns) = interval.ended_unix_ns else { return stretch };
+    let local = (unix_ns / 1_000_000_000) as i64 + i64::from(interval.utc_offset_s);
+    let second = local.rem_euclid(24 * 60 * 60);
+    let (hours, minutes, seconds) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{hours:02}:{minutes:02}:{seconds:02} · {stretch}")
 }
 
 /// The load of a run in one phrase, without the name of the model.
@@ -46,4 +60,22 @@ pub fn run(run: &Run, page: &mut Page) {
     let text = format!("── {} · {} ", run.model, load(run));
     let rule = "─".repeat(page.width().saturating_sub(columns(&text)));
     page.line(Style::Title, text + &rule);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_has_its_time() {
+        let interval = Interval {
+            from_ns: 1_000_000_000,
+            to_ns: 2_003_000_000,
+            ended_unix_ns: Some(1_764_340_385_000_000_000),
+            utc_offset_s: -3600,
+        };
+        assert_eq!(stamp(&interval), "13:33:05 · 1.000 s to 2.003 s of the trace");
+        let unknown = Interval { ended_unix_ns: None, ..interval };
+        assert_eq!(stamp(&unknown), "1.000 s to 2.003 s of the trace");
+    }
 }

@@ -2,7 +2,8 @@
 
 use crate::domain::{Fd, Loss, Triggers, WaitsFor};
 use crate::records::record::Record;
-use crate::rows::sums::{Open, Snapshot};
+use crate::rows::open::Open;
+use crate::rows::sums::Snapshot;
 use crate::summary::Overhead;
 
 /// Everything that came since the batch before.
@@ -45,10 +46,21 @@ pub struct Facts {
     pub files: Vec<FileName>,
     /// Files whose rows are still in use, where the others may be forgotten; empty: nothing is forgotten.
     pub files_in_use: Vec<u64>,
+    /// When iotrace itself was at work for this batch, where calls are recorded one by one.
+    pub look: Option<Look>,
     /// How the epoll registrations of a process are triggered.
     pub triggers: Vec<ProcessTriggers>,
     /// First threads of the processes that a command has started and left behind when it ended.
     pub left_behind: Vec<ThreadName>,
+}
+
+/// A stretch in which iotrace was at work: it may have had the CPU that a target wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Look {
+    /// When it began, ns.
+    pub from: u64,
+    /// When it ended, ns.
+    pub to: u64,
 }
 
 /// The name of a thread.
@@ -105,6 +117,8 @@ pub struct Closing {
 /// Which result a batch closes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Closes {
+    /// None: the first interval begins here, and what was before it is not told of.
+    Begin,
     /// That of an interval.
     #[default]
     Interval,
@@ -135,4 +149,17 @@ pub struct Counts {
     /// Processes that joined the cgroup later and are not traced, see [`crate::rows::complete`].
     #[serde(default)]
     pub joined_late: u64,
+}
+
+impl Counts {
+    /// What was counted after `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            rows_full: self.rows_full.saturating_sub(before.rows_full),
+            threads_full: self.threads_full.saturating_sub(before.threads_full),
+            switches_unseen: self.switches_unseen.saturating_sub(before.switches_unseen),
+            joined_late: self.joined_late.saturating_sub(before.joined_late),
+        }
+    }
 }

@@ -78,6 +78,9 @@ fn file(key: &AggKey, names: &Names) -> Fd {
 mod tests {
     use super::*;
 
+    /// Not the number of a registered ring.
+    const FIRST: u64 = REGISTERED_RING + 1;
+
     fn key(file: u64, nr: u32) -> AggKey {
         AggKey { file, tgid: 7, tid: 0, nr, fd: 3 }
     }
@@ -85,7 +88,7 @@ mod tests {
     /// Names of `files` files in three directories. No file has the number of a registered ring.
     fn names(files: u64) -> Names {
         let mut names = Names::default();
-        for file in (2..).take(files as usize) {
+        for file in FIRST..FIRST + files {
             let directory = format!("/srv/{}", file % 3);
             names.files.insert(file, Fd { kind: "file".to_owned(), name: format!("{directory}/{file}") });
             names.groups.insert(file, format!("{directory}/*"));
@@ -95,8 +98,8 @@ mod tests {
 
     fn folded(files: u64) -> Vec<Line> {
         let row = Row { calls: 2, ..Row::default() };
-        let numbers = (2..).take(files as usize);
-        let keys: Vec<AggKey> = numbers.flat_map(|file| [key(file, 0), key(file, 40)]).collect();
+        let keys: Vec<AggKey> =
+            (FIRST..FIRST + files).flat_map(|file| [key(file, 0), key(file, 40)]).collect();
         let rows: Vec<(&AggKey, &Row)> = keys.iter().map(|key| (key, &row)).collect();
         lines(&rows, &names(files))
     }
@@ -124,7 +127,7 @@ mod tests {
         let shared = 1 << 40;
         names.files.insert(shared, Fd { kind: "file".to_owned(), name: "/srv/0/*".to_owned() });
         let row = Row { calls: 1, ..Row::default() };
-        let keys: Vec<AggKey> = (2..=301).chain([shared]).map(|file| key(file, 0)).collect();
+        let keys: Vec<AggKey> = (FIRST..FIRST + 300).chain([shared]).map(|file| key(file, 0)).collect();
         let rows: Vec<(&AggKey, &Row)> = keys.iter().map(|key| (key, &row)).collect();
         let lines = lines(&rows, &names);
         assert_eq!(lines.iter().map(|line| line.row.calls).sum::<u64>(), 301);

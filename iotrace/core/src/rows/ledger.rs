@@ -2,46 +2,41 @@
 
 use std::collections::HashSet;
 
-use crate::domain::ProbeId;
+use crate::domain::{Loss, ProbeId};
 use crate::records::journal::{self, Journal};
 use crate::records::record::Record;
-use crate::rows::batch::{Batch, Closes, Closing, Facts, ThreadName};
-use crate::rows::complete::{self, Evidence, Target};
+use crate::rows::batch::{Batch, Closes, Closing, Counts, Facts, ThreadName};
+use crate::rows::complete::{self, Evidence};
 use crate::rows::names::{Names, Thread};
+pub use crate::rows::opening::{Opening, WallClock};
 use crate::rows::processes::{InFlightCalls, processes};
 use crate::rows::retired::Retired;
 use crate::rows::sums::Snapshot;
-use crate::summary::{Document, Host, Process, Warning};
+use crate::summary::{Document, Interval, Overhead, Process, Warning};
 
 /// Names of threads that are kept, whether they have ended or not.
 const NAMES: usize = 8192;
 
-/// What is known of a trace before its first batch.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Opening {
-    /// The machine.
-    pub host: Host,
-    /// When observing began, ns of CLOCK_MONOTONIC.
-    pub started: u64,
-    /// Whether function hooks mark the copies.
-    pub exact: bool,
-    /// Processes to show, and rows of each that has one for each thread or descriptor; those with the most time in calls
-    /// that is not idle. `None`: all.
-    pub top: Option<usize>,
-    /// Probes that are not attached and why, and other things that are known from the start.
-    pub warnings: Vec<Warning>,
-    /// Target processes that were there at the start.
-    pub initial: Vec<u32>,
-    /// Whether a command was started.
-    pub with_command: bool,
-    /// Whether only some calls were asked for (`-e`, `--min`).
-    pub selective: bool,
-    /// What it takes to see all of the target.
-    #[serde(default)]
-    pub target: Target,
-    /// Names of the probes that are not attached.
-    #[serde(default)]
-    pub missing: Vec<String>,
+/// What an interval ended with.
+#[derive(Clone, Debug, Default)]
+struct Printed {
+    at: u64,
+    sums: Snapshot,
+    loss: Loss,
+    counts: Counts,
+    cpu_ns: Option<u64>,
+    /// Calls that were open then.
+    open: u64,
+}
+
+/// A stretch of a trace that a result is about.
+struct Stretch {
+    sums: Snapshot,
+    elapsed_ns: u64,
+    loss: Loss,
+    counts: Counts,
+    overhead: Overhead,
+    interval: Option<Interval>,
 }
 
 /// Processes that are named in a sentence; more are counted.
@@ -74,11 +69,12 @@ pub struct Ledger {
     live: Snapshot,
     /// Sums of processes that have ended.
     retired: Retired,
-    /// What the last interval ended with, and when that was.
-    printed: Snapshot,
-    printed_at: u64,
-    /// CPU time of iotrace by then, ns.
-    printed_cpu_ns: u64,
+    /// What the first interval began with; empty without intervals.
+    base: Snapshot,
+    /// When results begin: when observing began, or the first interval, ns.
+    begun_at: u64,
+    /// What the last interval ended with; `None` without intervals.
+    printed: Option<Printed>,
     /// Names of threads to keep before those that ended are dropped.
     most_names: usize,
     /// Items that could not be decoded.
@@ -94,9 +90,9 @@ impl Ledger {
             names: Names { exact: opening.exact, ..Names::default() },
             live: Snapshot::default(),
             retired: Retired::default(),
-            printed: Snapshot::default(),
-            printed_at: opening.started,
-            printed_cpu_ns: 0,
+            base: Snapshot::default(),
+            begun_at: opening.started,
+            printed: None,
             most_names: NAMES,
             unknown: 0,
             left_behind: Vec::new(),
@@ -122,10 +118,11 @@ impl Ledger {
 
     /// Takes a batch; with a closing one, gives the result that it closes.
     pub fn take(&mut self, batch: Batch) -> Option<Document> {
+        // The facts first: a name that a thread had at the start is older than one that came with its exec.
+        self.take_names(&batch.facts);
         self.take_records(&batch);
         let Batch { at, facts, sums, retired, closing, .. } = batch;
         self.left_behind.extend(facts.left_behind.iter().cloned());
-        self.take_names(&facts);
         if let Some(sums) = sums {
             self.live = sums;
         }
@@ -133,7 +130,7 @@ impl Ledger {
             self.retire(&retired, &facts);
         }
         self.drop_names(&facts);
-        closing.map(|closing| self.close(at, &closing))
+        closing.and_then(|closing| self.close(at, &closing))
     }
 
     fn take_records(&mut self, batch: &Batch) {
@@ -148,8 +145,11 @@ impl Ledger {
             }
             journal.add(record);
         }
+        if let Some(look) = batch.facts.look {
+            self.names.longest.looked(look);
+        }
         for entry in &journal.calls {
-            self.names.longest.offer(entry, self.opening.started);
+            self.names.longest.offer(entry, self.opening.started, self.opening.min_ns);
         }
     }
 
@@ -180,7 +180,8 @@ impl Ledger {
         self.retired.take(sums);
         let names = &self.names;
         let name = |pid| names.known(pid).map_or_else(|| "name not seen".to_owned(), str::to_owned);
-        let folded = self.retired.fold(name, &mut self.printed);
+        let printed = self.printed.as_mut().map(|printed| &mut printed.sums);
+        let folded = self.retired.fold(name, [&mut self.base].into_iter().chain(printed));
         self.names.stand_ins.clone_from(self.retired.stand_ins());
         let ended: HashSet<u32> = facts.ended_processes.iter().copied().collect();
         // One whose number has been given out again keeps its name.
@@ -208,71 +209,111 @@ impl Ledger {
         }
     }
 
-    fn close(&mut self, at: u64, closing: &Closing) -> Document {
-        let sums = self.retired.with(&self.live);
-        match closing.of {
-            Closes::Whole => self.document(&sums, at, at.saturating_sub(self.opening.started), closing),
-            Closes::Interval => {
-                let delta = sums.since(&self.printed);
-                let mut document = self.document(&delta, at, at.saturating_sub(self.printed_at), closing);
-                // Where loading is part of it, it is all that iotrace took so far.
-                let cost = &mut document.overhead;
-                if let (Some(cpu), Some(_)) = (&mut cost.iotrace_cpu_ns, cost.iotrace_loading_cpu_ns) {
-                    let so_far = *cpu;
-                    *cpu = so_far.saturating_sub(self.printed_cpu_ns);
-                    self.printed_cpu_ns = so_far;
-                }
-                (self.printed, self.printed_at) = (sums, at);
-                document
+    /// The result that a closing batch closes; the one at the beginning of the first interval closes none.
+    fn close(&mut self, at: u64, closing: &Closing) -> Option<Document> {
+        let mut sums = self.retired.with(&self.live);
+        let with_intervals = self.printed.is_some() || closing.of != Closes::Whole;
+        if with_intervals {
+            sums.book_open(&closing.open);
+        }
+        let mut loss = closing.loss;
+        loss.records += self.unknown;
+        let open = closing.open.len() as u64 + closing.before.len() as u64;
+        loss.in_flight_start += closing.before.len() as u64;
+        loss.in_flight_stop += open;
+        let (counts, overhead) = (closing.counts, closing.overhead);
+        let now = Printed { at, sums, loss, counts, cpu_ns: overhead.iotrace_cpu_ns, open };
+        let stretch = match (closing.of, &self.printed) {
+            (Closes::Begin, _) => {
+                (self.base, self.begun_at) = (now.sums.clone(), at);
+                self.printed = Some(now);
+                return None;
             }
+            (Closes::Whole, _) => Stretch {
+                sums: if with_intervals { now.sums.since(&self.base) } else { now.sums },
+                elapsed_ns: at.saturating_sub(self.begun_at),
+                loss,
+                counts,
+                overhead,
+                interval: None,
+            },
+            (Closes::Interval, printed) => {
+                // A tape of before there was such a beginning has none.
+                let first = Printed { at: self.begun_at, open: loss.in_flight_start, ..Printed::default() };
+                let stretch = self.interval(printed.as_ref().unwrap_or(&first), &now, overhead);
+                self.printed = Some(now);
+                stretch
+            }
+        };
+        Some(self.document(&stretch, at, closing, with_intervals))
+    }
+
+    /// What happened between the ends of two intervals.
+    fn interval(&self, before: &Printed, now: &Printed, overhead: Overhead) -> Stretch {
+        let wall = self.opening.wall_clock;
+        let since_started = now.at.saturating_sub(self.opening.started);
+        Stretch {
+            sums: now.sums.since(&before.sums),
+            elapsed_ns: now.at.saturating_sub(before.at),
+            loss: Loss { in_flight_start: before.open, ..now.loss.since(before.loss) },
+            counts: now.counts.since(before.counts),
+            overhead: Overhead {
+                iotrace_cpu_ns: now
+                    .cpu_ns
+                    .zip(before.cpu_ns.or(Some(0)))
+                    .map(|(now, then)| now.saturating_sub(then)),
+                ..overhead
+            },
+            interval: Some(Interval {
+                from_ns: before.at.saturating_sub(self.begun_at),
+                to_ns: now.at.saturating_sub(self.begun_at),
+                ended_unix_ns: wall.map(|wall| wall.unix_ns.saturating_add(since_started)),
+                utc_offset_s: wall.map_or(0, |wall| wall.utc_offset_s),
+            }),
         }
     }
 
-    fn document(&self, sums: &Snapshot, at: u64, elapsed_ns: u64, closing: &Closing) -> Document {
+    fn document(&self, stretch: &Stretch, at: u64, closing: &Closing, booked: bool) -> Document {
         let open = InFlightCalls {
             open: closing.open.clone(),
+            booked,
             before: closing.before.clone(),
             now: at,
             started: self.opening.started,
         };
-        let mut processes = processes(sums, &self.names, &open);
+        let mut processes = processes(&stretch.sums, &self.names, &open);
         if let Some(top) = self.opening.top {
             processes.truncate(top);
             processes.iter_mut().for_each(|process| leave(process, top));
         }
-        let (before, now) = (open.before.len() as u64, open.open.len() as u64);
-        let mut loss = closing.loss;
-        loss.records += self.unknown;
-        loss.in_flight_start += before;
-        loss.in_flight_stop += now + before;
-        let mut document =
-            Document::new("trace", self.opening.host.clone(), loss, closing.overhead, elapsed_ns);
+        let host = self.opening.host.clone();
+        let mut document = Document::new("trace", host, stretch.loss, stretch.overhead, stretch.elapsed_ns);
+        document.interval = stretch.interval;
         document.processes = processes;
         document.warnings = self.opening.warnings.clone();
-        document.warnings.extend(self.warnings(&document, closing));
+        document.warnings.extend(self.warnings(&document, &stretch.counts));
         let missing: Vec<ProbeId> =
             self.opening.missing.iter().filter_map(|name| ProbeId::by_name(name)).collect();
         let evidence = Evidence {
             target: self.opening.target,
             loss: &document.loss,
             missing: &missing,
-            joined_late: closing.counts.joined_late,
+            joined_late: stretch.counts.joined_late,
         };
         let reasons = complete::why_not(&evidence);
         document.complete = reasons.is_empty();
         for reason in reasons.into_iter().filter(|reason| !reason.text.is_empty()) {
             document.warn(reason.code, reason.text);
         }
-        if sums.rows.is_empty() {
+        if stretch.sums.rows.is_empty() {
             document.warn("nothing_seen", self.why_nothing(&open));
         }
         document
     }
 
-    fn warnings(&self, document: &Document, closing: &Closing) -> Vec<Warning> {
+    fn warnings(&self, document: &Document, counts: &Counts) -> Vec<Warning> {
         let mut warnings = Vec::new();
         let mut warn = |code: &str, text: String| warnings.push(Warning { code: code.to_owned(), text });
-        let counts = &closing.counts;
         if counts.rows_full > 0 {
             warn("rows_full", "calls found no row to be counted in: give more with --rows".to_owned());
         }

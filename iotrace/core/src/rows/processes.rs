@@ -8,9 +8,10 @@ use crate::domain::{Direction, Role, ThreadRole, WaitsFor, syscall};
 use crate::rows::batch::Since;
 use crate::rows::fold::{self, Line};
 use crate::rows::names::Names;
+use crate::rows::open::Open;
 use crate::rows::recognise;
 use crate::rows::row::{self, Facts};
-use crate::rows::sums::{Open, Row, Snapshot};
+use crate::rows::sums::{Row, Snapshot};
 use crate::summary::{Call, InFlight, Process, Waker};
 
 /// Calls that were open when tracing ended or began.
@@ -18,6 +19,8 @@ use crate::summary::{Call, InFlight, Process, Waker};
 pub struct InFlightCalls {
     /// Open calls of known threads.
     pub open: Vec<Open>,
+    /// Whether the rows have the time of these calls so far.
+    pub booked: bool,
     /// Calls that have been open since before tracing began: process, thread, syscall number.
     pub before: Vec<Since>,
     /// When tracing ended, ns.
@@ -49,7 +52,7 @@ fn process(
     open: &InFlightCalls,
 ) -> Process {
     let lines = fold::lines(rows, names);
-    let mut calls: Vec<Call> = lines.iter().map(|line| call(line, snapshot, names)).collect();
+    let mut calls: Vec<Call> = lines.iter().map(|line| call(line, snapshot, names, open)).collect();
     by_activity(&mut calls, std::slice::from_ref);
     let ways = snapshot.ways.iter().filter(|(key, _)| key.tgid == pid);
     let ways = ways.map(|(key, &times)| ((syscall::name(u32::from(key.nr)), key.way), times)).collect();
@@ -71,7 +74,7 @@ fn process(
     }
 }
 
-fn call(line: &Line, snapshot: &Snapshot, names: &Names) -> Call {
+fn call(line: &Line, snapshot: &Snapshot, names: &Names, open: &InFlightCalls) -> Call {
     let key = &line.key;
     let nr = key.nr & !(AGG_WAITS | AGG_INPUT);
     let input = key.nr & AGG_INPUT != 0;
@@ -91,8 +94,9 @@ fn call(line: &Line, snapshot: &Snapshot, names: &Names) -> Call {
         exact: names.exact,
         copy_floor_ns: None,
     };
+    let mine = open.open.iter().filter(|call| open.booked && line.keys.contains(&call.key));
     let thread_name = names.threads.get(&key.tid).filter(|_| key.tid != 0).map(|thread| thread.name.clone());
-    Call { thread_name, ..row::call(&line.row, facts) }
+    Call { open: mine.count() as u64, thread_name, ..row::call(&line.row, facts) }
 }
 
 /// Time of a call row that is not idle, ns: all but waiting for something to come in, unless that is known to be a

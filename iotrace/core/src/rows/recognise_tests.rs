@@ -19,6 +19,7 @@ fn call(name: &str, calls: u64, sleeps: u64, again: u64) -> Call {
         calls,
         bytes: 0,
         returned: 0,
+        open: 0,
         errors,
         peeked_bytes: 0,
         denied: 0,

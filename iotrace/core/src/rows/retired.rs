@@ -50,9 +50,13 @@ impl Retired {
         &self.entries
     }
 
-    /// Merges ended processes of one name if there are too many rows. `printed` holds the sums that were printed
-    /// already; it is merged alike, so that differences can be taken. Returns the processes that were merged.
-    pub fn fold(&mut self, name_of: impl Fn(u32) -> String, printed: &mut Snapshot) -> HashSet<u32> {
+    /// Merges ended processes of one name if there are too many rows. Earlier sums of which differences are taken are
+    /// merged alike. Returns the processes that were merged.
+    pub fn fold<'a>(
+        &mut self,
+        name_of: impl Fn(u32) -> String,
+        earlier: impl IntoIterator<Item = &'a mut Snapshot>,
+    ) -> HashSet<u32> {
         if self.sums.rows.len() <= ROWS {
             return HashSet::new();
         }
@@ -67,7 +71,7 @@ impl Retired {
             into.insert(pid, entry);
         }
         self.sums.rename(&into);
-        printed.rename(&into);
+        earlier.into_iter().for_each(|sums| sums.rename(&into));
         ended
     }
 }
@@ -142,7 +146,7 @@ mod tests {
     fn few_ended_processes_stay_as_they_were() {
         let mut retired = Retired::default();
         retired.take(&of(7, 3));
-        assert!(retired.fold(|_| "sh".to_owned(), &mut Snapshot::default()).is_empty());
+        assert!(retired.fold(|_| "sh".to_owned(), []).is_empty());
         assert_eq!(retired.with(&of(7, 2)).rows.len(), 1, "a process that ends while it is looked at is one");
         assert_eq!(calls(&retired.with(&of(8, 2))), 5);
     }
@@ -170,7 +174,7 @@ mod tests {
         }
         let name = |pid: u32| if pid.is_multiple_of(2) { "even" } else { "odd" }.to_owned();
         let mut printed = retired.with(&Snapshot::default());
-        let gone = retired.fold(name, &mut printed);
+        let gone = retired.fold(name, [&mut printed]);
         let all = retired.with(&of(many + 1, 5));
         assert_eq!((all.rows.len(), gone.len()), (3, many as usize));
         assert_eq!(calls(&all), u64::from(many) * 3 + 5);
@@ -188,7 +192,7 @@ mod tests {
         for pid in 1..=many {
             retired.take(&of(pid, 1));
         }
-        retired.fold(|pid| name(pid + 1), &mut printed);
+        retired.fold(|pid| name(pid + 1), [&mut printed]);
         let all = retired.with(&Snapshot::default());
         assert_eq!((all.rows.len(), calls(&all)), (2, u64::from(many) * 4));
         assert_eq!(stood_for(&retired), 2 * u64::from(many));

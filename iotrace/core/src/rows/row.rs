@@ -79,6 +79,7 @@ pub fn call<D: Shown>(row: &Sums<D>, facts: Facts) -> Call {
         thread_name: None,
         fd,
         calls: row.calls,
+        open: 0,
         bytes: if role == Role::Data { row.bytes } else { 0 },
         returned: row.returned,
         errors: errors

@@ -3,9 +3,11 @@
 use std::cell::{Cell, RefCell};
 
 use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey, WayKey};
+use iotrace_ebpf::span::Parts;
 use serde::{Deserialize, Serialize};
 
-use crate::rows::sums::{Coarse, Open, Row, Snapshot};
+use crate::rows::open::Open;
+use crate::rows::sums::{Coarse, Row, Snapshot};
 
 /// All sums.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,17 +68,40 @@ pub struct OpenOnTape {
     tid: u32,
     nr: u32,
     since: u64,
+    #[serde(default)]
+    key: Option<KeyOnTape>,
+    /// Wait, disk, lock, runq, copy, work.
+    #[serde(default)]
+    parts: [u64; 6],
 }
 
 impl OpenOnTape {
     /// As a tape has it.
     pub fn of(open: &Open) -> Self {
-        Self { tgid: open.tgid, tid: open.tid, nr: open.nr, since: open.since }
+        let Parts { total: _, wait, disk, lock, runq, copy, work } = open.parts;
+        Self {
+            tgid: open.tgid,
+            tid: open.tid,
+            nr: open.nr,
+            since: open.since,
+            key: Some(KeyOnTape::of(&open.key)),
+            parts: [wait, disk, lock, runq, copy, work],
+        }
     }
 
     /// As it was.
     pub fn open(&self) -> Open {
-        Open { tgid: self.tgid, tid: self.tid, nr: self.nr, since: self.since }
+        let [wait, disk, lock, runq, copy, work] = self.parts;
+        // A tape is checked, not trusted: the sum may not overflow.
+        let total = self.parts.iter().fold(0u64, |sum, part| sum.saturating_add(*part));
+        Open {
+            tgid: self.tgid,
+            tid: self.tid,
+            nr: self.nr,
+            since: self.since,
+            key: self.key.map_or_else(AggKey::default, KeyOnTape::key),
+            parts: Parts { total, wait, disk, lock, runq, copy, work },
+        }
     }
 }
 

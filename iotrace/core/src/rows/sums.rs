@@ -8,6 +8,7 @@ use iotrace_ebpf::book::{Distribution, Sums};
 use iotrace_ebpf::hist::{COARSE_ERROR, coarse, coarse_lower, coarse_upper};
 
 use crate::domain::dist::{Dist, Histogram};
+use crate::rows::parts::parts_since;
 
 /// Everything that was summed up from the start to one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,13 +24,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What happened since `before`.
+    /// What happened since `before`. A row without a call may have the time of one that is open, see
+    /// [`crate::rows::open`].
     pub fn since(&self, before: &Snapshot) -> Snapshot {
         let row = |(key, row): (&AggKey, &Row)| {
             (*key, before.rows.get(key).map_or_else(|| row.clone(), |then| since(row, then)))
         };
         Snapshot {
-            rows: self.rows.iter().map(row).filter(|(_, row)| row.calls > 0).collect(),
+            rows: self.rows.iter().map(row).filter(|(_, row)| row.calls + row.parts.total > 0).collect(),
             errors: counts_since(&self.errors, &before.errors),
             wakes: counts_since(&self.wakes, &before.wakes),
             ways: counts_since(&self.ways, &before.ways),
@@ -41,19 +43,6 @@ impl Snapshot {
 fn counts_since<K: Copy + Eq + Hash>(now: &HashMap<K, u64>, before: &HashMap<K, u64>) -> HashMap<K, u64> {
     let delta = |(key, now): (&K, &u64)| (*key, now.saturating_sub(before.get(key).copied().unwrap_or(0)));
     now.iter().map(delta).filter(|(_, times)| *times > 0).collect()
-}
-
-/// A call that is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Open {
-    /// Process id.
-    pub tgid: u32,
-    /// Thread id.
-    pub tid: u32,
-    /// Syscall number.
-    pub nr: u32,
-    /// When the call was entered, ns.
-    pub since: u64,
 }
 
 /// Counts by coarse bucket, of a row on all CPUs together.
@@ -180,6 +169,7 @@ pub fn merge(row: &mut Row, other: &Row) {
 pub fn since(row: &Row, before: &Row) -> Row {
     let mut delta = row.clone();
     delta.combine(before, |now, then| *now = now.saturating_sub(then), Coarse::subtract);
+    delta.parts = parts_since(&row.parts, &before.parts);
     delta
 }
 

@@ -1,10 +1,14 @@
 use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey, WayKey};
 use iotrace_ebpf::book::Distribution;
+use iotrace_ebpf::span::Parts;
 
 use super::*;
 use crate::domain::{Fd, Triggers};
 use crate::rows::batch::{FileName, ProcessTriggers, ThreadName};
-use crate::rows::sums::{Open, Row, Snapshot};
+use crate::rows::complete::Target;
+use crate::rows::ledger::WallClock;
+use crate::rows::open::Open;
+use crate::rows::sums::{Row, Snapshot};
 
 fn host() -> Host {
     Host {
@@ -46,7 +50,14 @@ fn blocks() -> Vec<Block> {
     };
     let closing = Closing {
         of: Closes::Whole,
-        open: vec![Open { tgid: 7, tid: 8, nr: 45, since: 12 }],
+        open: vec![Open {
+            tgid: 7,
+            tid: 8,
+            nr: 45,
+            since: 12,
+            key: AggKey { tgid: 7, nr: 45, fd: -1, ..AggKey::default() },
+            parts: Parts { total: 30, wait: 20, work: 10, ..Parts::default() },
+        }],
         before: vec![Since { pid: 7, tid: 9, nr: 7 }],
         loss: Loss::NOTHING,
         ..Closing::default()
@@ -68,8 +79,10 @@ fn blocks() -> Vec<Block> {
         initial: vec![7],
         with_command: true,
         selective: false,
-        target: crate::rows::complete::Target::default(),
-        missing: Vec::new(),
+        target: Target { follows: true, ..Target::default() },
+        missing: vec!["task_rename".to_owned()],
+        min_ns: 0,
+        wall_clock: Some(WallClock { unix_ns: 5, utc_offset_s: -3600 }),
     };
     vec![
         Block::Trace(opening),

@@ -49,6 +49,9 @@ pub struct Document {
     pub overhead: Overhead,
     /// Nanoseconds from attaching the first probe to reading the last record.
     pub elapsed_ns: u64,
+    /// With `-i`: which stretch of the trace the document is about; the last document, of the whole, has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
     /// Command `run`: one entry for each model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<Run>,
@@ -82,6 +85,7 @@ impl Document {
             loss,
             overhead,
             elapsed_ns,
+            interval: None,
             runs: Vec::new(),
             processes: Vec::new(),
             checks: Vec::new(),
@@ -96,6 +100,25 @@ impl Document {
     pub fn warn(&mut self, code: &str, text: String) {
         Warning::add(&mut self.warnings, code, text);
     }
+}
+
+/// An interval of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Interval {
+    /// When it began, in ns since tracing began.
+    pub from_ns: u64,
+    /// When it ended, in ns since tracing began.
+    pub to_ns: u64,
+    /// When it ended, by the clock of the machine: ns since 1970-01-01 UTC; `null`: a recording that does not tell.
+    pub ended_unix_ns: Option<u64>,
+    /// Seconds by which the local time of the machine is ahead of UTC.
+    pub utc_offset_s: i32,
+}
+
+/// For fields that are left out where there is nothing to say.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+pub(crate) fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The machine and what it lets iotrace do.
@@ -226,6 +249,10 @@ pub struct Call {
     pub fd: Option<Fd>,
     /// Number of calls that returned in the observed time.
     pub calls: u64,
+    /// With `-i`: number of calls that were open at the end; their time so far is in the times of the row, and in no
+    /// distribution.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub open: u64,
     /// Bytes that the calls moved to or from the process; 0 for calls that move none.
     pub bytes: u64,
     /// Events, messages, requests or signals that the calls returned; 0 for calls that return none of these.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Operations};
+use super::{Call, Operations, is_zero};
 
 /// One observed process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,15 +29,10 @@ pub struct Process {
     pub wakers: Vec<Waker>,
     /// Calls that had not returned when tracing ended, the longest first.
     pub in_flight: Vec<InFlight>,
-    /// With `--timeline`: those of the longest calls of the trace that this process made, in order of time.
+    /// With `--timeline`: those of the longest calls of the trace that this process made, in order of time. Longest is by
+    /// the time that is not idle: without the wait for the next event or request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub longest: Vec<LongCall>,
-}
-
-/// For fields that are left out where there is nothing to say.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// One of the longest calls of a trace.
@@ -74,6 +69,9 @@ pub struct LongCall {
     pub work_ns: u64,
     /// Id of the thread that was running when the last wake-up of the call happened.
     pub woken_by: Option<u32>,
+    /// Whether the call waited for a CPU while iotrace itself was at work: that wait may be of iotrace's making.
+    #[serde(default)]
+    pub beside_iotrace: bool,
 }
 
 /// An I/O model that a process uses.

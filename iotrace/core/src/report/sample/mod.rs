@@ -39,6 +39,7 @@ pub fn call(syscall: &str, role: Role, calls: u64, parts: [u64; 5], copy_source:
         calls,
         bytes: if moved { 200 * 1024 } else { 0 },
         returned: if role == Role::Data { 0 } else { calls },
+        open: 0,
         errors: BTreeMap::new(),
         peeked_bytes: 0,
         denied: 0,
@@ -337,6 +338,7 @@ pub fn document(runs: Vec<Run>) -> Document {
             ..Overhead::default()
         },
         elapsed_ns: 1_204_000_000,
+        interval: None,
         runs,
         processes: Vec::new(),
         checks: Vec::new(),

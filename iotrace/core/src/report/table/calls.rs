@@ -81,15 +81,16 @@ fn who(call: &Call) -> String {
     }
 }
 
-/// What a call returns a number of.
-fn returns(call: &Call) -> &'static str {
-    match (call.role, call.syscall.as_str()) {
+/// What a call returns a number of, if it is no number of bytes.
+fn returns(call: &Call) -> Option<&'static str> {
+    Some(match (call.role, call.syscall.as_str()) {
         (Role::Readiness, _) => "event",
         (_, "io_getevents" | "io_pgetevents") => "completion",
+        (_, "io_uring_enter" | "io_submit") => "request",
         (_, "rt_sigtimedwait") => "signal",
-        (Role::Data, _) => "message",
-        (Role::Completion | Role::Submit, _) => "request",
-    }
+        (_, "recvmmsg" | "sendmmsg") => "message",
+        _ => return None,
+    })
 }
 
 fn notes(call: &Call, unit: Unit) -> Vec<String> {
@@ -104,12 +105,13 @@ fn notes(call: &Call, unit: Unit) -> Vec<String> {
     }
     notes.extend(call.errors.iter().map(|(error, &times)| format!("{} {error}", count(times))));
     let said = |times: u64, what: &str| (times > 0).then(|| format!("{} {what}", count(times)));
+    notes.extend(said(call.open, "still open"));
     notes.extend(said(call.denied, "denied"));
     let counted = [(call.timeouts, "timeout"), (call.restarts, "restart")];
     notes.extend(counted.iter().filter(|(times, _)| *times > 0).map(|(times, noun)| plural(*times, noun)));
     notes.extend(said(call.empty, "returned nothing at once"));
     notes.extend(said(call.slept_calls, "slept"));
-    notes.extend((call.returned > 0).then(|| plural(call.returned, returns(call))));
+    notes.extend(returns(call).filter(|_| call.returned > 0).map(|what| plural(call.returned, what)));
     if call.bytes > 0 {
         notes.push(bytes(call.bytes));
     }

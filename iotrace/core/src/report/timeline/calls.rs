@@ -27,7 +27,11 @@ pub fn draw(processes: &[Process], unit: Unit, page: &mut Page) {
         page.gap();
         page.line(
             Style::Dim,
-            "The longest calls of the trace, in order of time, counted from its beginning.",
+            "The longest calls of the trace, in order of time, counted from its beginning; without those that mostly",
+        );
+        page.line(
+            Style::Dim,
+            "wait for the next event or request.   * waited for a CPU while iotrace itself was at work",
         );
         page.line(
             Style::Dim,
@@ -43,8 +47,9 @@ fn line(call: &LongCall, unit: Unit) -> String {
     let what = fit(&format!("{}({fd}) = {returned}{times}", call.syscall), 30);
     let parts = [call.wait_ns, call.runq_ns, call.disk_ns, call.lock_ns, call.copy_ns, call.work_ns];
     let at = format!("{:.6} s", call.at_ns as f64 / 1e9);
+    let own = if call.beside_iotrace { '*' } else { ' ' };
     format!(
-        "   {at:>11}  {:>7}  {what}  {:>9}  {}",
+        "  {own}{at:>11}  {:>7}  {what}  {:>9}  {}",
         call.tid,
         unit.show(call.total_ns),
         bar(parts, PARTS, BAR)
@@ -74,6 +79,7 @@ mod tests {
             copy_ns: 1,
             work_ns: 1,
             woken_by: None,
+            beside_iotrace: true,
         };
         assert!(columns(&line(&call, Unit::Auto)) <= 100, "{}", line(&call, Unit::Auto));
     }
