@@ -70,6 +70,8 @@ pub struct Task {
     /// Descriptors that `reported_by` reported and that this thread has not read empty since: bit n for all of the numbers that
     /// are n modulo 64.
     pub reported: u64,
+    /// What the call that ends returned, and what is worked out about it: see `aggregate.rs`.
+    pub scratch: [u64; 6],
     /// Number of the open call.
     pub nr: u32,
     /// First argument of the open call.

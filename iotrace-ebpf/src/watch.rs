@@ -11,7 +11,7 @@ use crate::memory::{peek, read};
 use crate::task::Task;
 
 /// Most waiters of a socket, and most threads in one `epoll_wait`, that are looked at.
-const LOOKED_AT: usize = 8;
+const LOOKED_AT: usize = 4;
 
 /// What watches `sock` on behalf of the thread at `sleeper`: the address of its epoll instance, or its own where it
 /// polls or receives; 0: nothing does.

@@ -17,6 +17,7 @@ use crate::task::{Task, now};
 /// Ends the open call of a thread, with what the program got from it.
 #[inline(always)]
 pub fn close(task: &mut Task, ret: i64, now: u64) {
+    let (ret, now) = (aggregate::pass(task, 0, ret as u64) as i64, aggregate::pass(task, 1, now));
     let span = &task.span;
     let (enter, last_in, woken) = (span.enter, span.last_in, span.woken);
     let parts = task.span.exit(now);
