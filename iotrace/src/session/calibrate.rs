@@ -229,8 +229,8 @@ fn call_ns() -> io::Result<u64> {
 /// A round trip between two threads of this process on one CPU: two switches. The smallest mean of a
 /// few windows.
 fn pingpong_ns() -> io::Result<u64> {
-    const ROUNDS: u32 = 32;
-    const WINDOWS: u32 = 3;
+    const ROUNDS: u32 = 16;
+    const WINDOWS: u32 = 2;
     let (mut here, mut there) = UnixStream::pair()?;
     let cpu = current_cpu();
     let echo = std::thread::spawn(move || -> io::Result<()> {

@@ -191,7 +191,7 @@ pub fn own_work(units: u64) -> u64 {
 /// # Errors
 /// No UDP socket could be made on loopback.
 pub fn empty_call_ns() -> io::Result<u64> {
-    empty_calls_ns(64, 128)
+    empty_calls_ns(32, 64)
 }
 
 /// The same with so many windows of so many calls.
