@@ -7,7 +7,7 @@ use aya::Pod;
 use aya::maps::{Array, HashMap as BpfHashMap, PerCpuHashMap};
 use iotrace_ebpf::abi::traits::{REQUESTS, enter_waits};
 use iotrace_ebpf::abi::{AGG_WAITS, Agg, AggKey, ErrorKey, SHARED, WakeKey, WayKey};
-use iotrace_ebpf::thread::Task;
+use iotrace_ebpf::thread::{ParkedKey, Task};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::loader::Observer;
@@ -128,10 +128,23 @@ impl Observer {
         }
     }
 
-    /// Calls of known threads that are open at this moment, with where their time went so far.
+    /// Calls of known threads that are open at this moment, also those that a handler of a signal interrupts, with where
+    /// their time went so far.
     pub fn open_calls(&self) -> Vec<Open> {
-        let open = |task: Task| task.span.is_open().then(|| self.open_call(&task, monotonic_ns()));
-        let mut calls: Vec<Open> = self.threads().into_iter().filter_map(open).collect();
+        let call = |task: &Task| self.open_call(task, monotonic_ns());
+        let open = |task: Task| task.span.is_open().then(|| call(&task));
+        let threads = self.threads();
+        let in_handlers: HashSet<u32> =
+            threads.iter().filter(|task| task.parked > 0).map(|task| task.tid).collect();
+        let mut calls: Vec<Open> = threads.into_iter().filter_map(open).collect();
+        let parked = self
+            .map("PARKED")
+            .and_then(|map| BpfHashMap::<_, Key<ParkedKey>, Value<Task>>::try_from(map).ok())
+            .filter(|_| !in_handlers.is_empty());
+        if let Some(map) = parked {
+            let interrupted = map.iter().flatten().filter(|(key, _)| in_handlers.contains(&key.0.tid));
+            calls.extend(interrupted.map(|(_, task)| call(&task.0)));
+        }
         let overflow =
             self.map("OVERFLOW").and_then(|map| BpfHashMap::<_, u32, Value<Task>>::try_from(map).ok());
         if let Some(map) = overflow {

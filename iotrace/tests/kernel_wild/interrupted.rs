@@ -136,6 +136,34 @@ fn a_restart_that_the_program_does_not_see_is_part_of_its_call() {
     assert!(document.complete, "{:?}", document.loss);
 }
 
+/// Its handler waits when tracing ends.
+#[test]
+#[ignore = "needs root"]
+fn a_call_whose_handler_runs_is_in_flight() {
+    let ((from, _to), (aside, _filled)) = (pipe(), pipe());
+    let read = reads(libc::SA_RESTART, from);
+    let child = Child::fork(move |page| {
+        ASIDE.store(aside, Ordering::SeqCst);
+        read(page);
+    });
+    let trace = Trace::of(&[child.pid], &["-e", "trace=read"]);
+    child.go();
+    asleep_in(&child, libc::SYS_read);
+    kill(&child, libc::SIGUSR1);
+    let asked = Instant::now();
+    while child.page.noted(0) < 1 {
+        assert!(asked.elapsed() < crate::trace::PATIENCE, "it was handled");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    asleep_in(&child, libc::SYS_read);
+    let document = trace.stop();
+    let open = &process(&document, child.pid).in_flight;
+    assert_eq!(open.len(), 2, "its own read and the handler's: {open:?}");
+    assert!(open.iter().all(|call| call.syscall == "read" && !call.since_before), "{open:?}");
+    assert_eq!(document.loss.in_flight_stop, 2, "{:?}", document.loss);
+    assert!(document.complete, "{:?}", document.loss);
+}
+
 fn polls(ms: i32) -> impl FnOnce(&crate::children::Page) {
     move |page| {
         let (from, _to) = pipe();
