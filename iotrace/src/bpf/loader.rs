@@ -92,12 +92,13 @@ impl Observer {
         Ok(Self { ebpf, records, attached, links, missing, refused, tier, continues, listening, per })
     }
 
-    /// Does `work` with all probes off their tracepoints; `None` if that cannot be done. Function hooks stay.
+    /// Does `work` with all probes off their tracepoints; `None` if that cannot be done, or if there are function
+    /// hooks, which the kernel takes up to 200 ms to remove.
     ///
     /// Only where nothing is lost by it: threads of the target that are in a call then are taken for new ones
     /// afterwards.
     pub fn without_probes<T>(&mut self, work: impl FnOnce() -> T) -> Option<T> {
-        if self.links.len() != self.attached.len() {
+        if self.attached.iter().any(|(_, variant)| variant.hook.is_function()) {
             return None;
         }
         let links = std::mem::take(&mut self.links);
