@@ -179,6 +179,10 @@ pub static TIDS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
 #[map]
 pub static SOCKS: HashMap<u64, SockState> = HashMap::with_max_entries(16_384, 0);
 
+/// 1 for a local port at which the target may accept connections; port 0 stands for all of AF_UNIX.
+#[map]
+pub static ACCEPTS: Array<u8> = Array::with_max_entries(65_536, 0);
+
 /// Rings that threads of the target submit to.
 #[map]
 pub static RINGS: HashMap<u64, u32> = HashMap::with_max_entries(1024, 0);

@@ -13,13 +13,13 @@ use iotrace_ebpf::abi::{Field, Kind, ReadyRecord, RecvRecord, SockState, Stat, f
 
 use super::copy::{Floor, ended};
 use crate::ids;
-use crate::maps::{LAST_READY, LastReady, SOCKS, count, sinks_to};
-use crate::memory::{arg, byte_of, current_address, field_of, read};
+use crate::maps::{ACCEPTS, LAST_READY, LastReady, SOCKS, count, sinks_to};
+use crate::memory::{arg, byte_of, current_address, field_of, read, word_of};
 use crate::sink;
 use crate::task::{Task, current, mark, now};
 
 /// A socket as a probe sees it. The closures read what most calls do not need.
-pub(super) struct Sock<L, S> {
+pub(super) struct Sock<L, S, O> {
     /// Address of the `struct sock`.
     pub address: u64,
     /// What no other socket has.
@@ -28,11 +28,13 @@ pub(super) struct Sock<L, S> {
     pub queued: L,
     /// `skc_state`.
     pub state: S,
+    /// `sk_socket`: 0 until it is accepted.
+    pub owner: O,
 }
 
 /// The socket that is argument 0 of a tracepoint.
 #[inline(always)]
-fn sock_of(ctx: &BtfTracePointContext) -> Sock<impl Fn() -> u32, impl Fn() -> u8> {
+fn sock_of(ctx: &BtfTracePointContext) -> Sock<impl Fn() -> u32, impl Fn() -> u8, impl Fn() -> u64> {
     let address = arg(ctx, 0);
     // SAFETY: argument 0 is a `struct sock *`, which the helper takes.
     let cookie = unsafe { bpf_get_socket_cookie(address as *mut _) };
@@ -41,6 +43,7 @@ fn sock_of(ctx: &BtfTracePointContext) -> Sock<impl Fn() -> u32, impl Fn() -> u8
         cookie,
         queued: || field_of(ctx, 0, Field::SockQlen),
         state: || byte_of(ctx, 0, Field::SockState),
+        owner: || word_of(ctx, 0, Field::SockSocket),
     }
 }
 
@@ -52,7 +55,7 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
 
 /// Notes that data was queued on a socket, and sends a record of it.
 #[inline(always)]
-pub(super) fn readied(sock: &Sock<impl Fn() -> u32, impl Fn() -> u8>) -> i32 {
+pub(super) fn readied(sock: &Sock<impl Fn() -> u32, impl Fn() -> u8, impl Fn() -> u64>) -> i32 {
     let at = mark(fault::READY, now());
     if let Some(last) = LAST_READY.get_ptr_mut(0) {
         // SAFETY: the slot belongs to this CPU.
@@ -60,12 +63,20 @@ pub(super) fn readied(sock: &Sock<impl Fn() -> u32, impl Fn() -> u8>) -> i32 {
             *last = LastReady { sock: sock.address, at, task: current_address(), cookie: sock.cookie };
         }
     }
-    let Some(state) = SOCKS.get_ptr_mut(sock.address) else { return 0 };
+    let Some(state) = SOCKS.get_ptr_mut(sock.address) else {
+        if (sock.owner)() == 0 {
+            await_accept(sock, at);
+        }
+        return 0;
+    };
     // SAFETY: the value stays valid while the probe runs; a reader that drains the socket at this very
     // moment may clear `ready`, and then this data counts as taken by it.
     let state = unsafe { &mut *state };
     if state.cookie != sock.cookie {
         forget(sock.address);
+        if (sock.owner)() == 0 {
+            await_accept(sock, at);
+        }
         return 0;
     }
     // A reader on another CPU may have taken the data already, since it is queued before `sk_data_ready`.
@@ -83,6 +94,22 @@ pub(super) fn readied(sock: &Sock<impl Fn() -> u32, impl Fn() -> u8>) -> i32 {
     0
 }
 
+/// Data has come to a connection that nobody has accepted yet: if the target accepts such, it is known from here on.
+/// Without this a server that is busy when a connection comes would seem to pick nothing up.
+#[inline(always)]
+fn await_accept(sock: &Sock<impl Fn() -> u32, impl Fn() -> u8, impl Fn() -> u64>, at: u64) {
+    if (sock.state)() == tcp_state::ESTABLISHED && is_accepted_at(read(sock.address, Field::SockNum)) {
+        remember(sock.address, sock.cookie, at, |_| {});
+    }
+}
+
+/// Whether the target accepts connections at a local port.
+#[inline(always)]
+fn is_accepted_at(port: u16) -> bool {
+    // SAFETY: one byte that changes once.
+    ACCEPTS.get_ptr(u32::from(port)).is_some_and(|flag| unsafe { *flag } != 0)
+}
+
 /// `(struct sock *sk, int ret, int flags)`: after every `sock_recvmsg`, failed ones too.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
@@ -91,10 +118,10 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
 
 /// Notes that a receive has returned: what it read, and the end of its copy.
 #[inline(always)]
-pub(super) fn received<L: Fn() -> u32, S: Fn() -> u8>(
+pub(super) fn received<L: Fn() -> u32, S: Fn() -> u8, O: Fn() -> u64>(
     ret: i32,
     flags: u64,
-    sock: impl FnOnce() -> Sock<L, S>,
+    sock: impl FnOnce() -> Sock<L, S, O>,
 ) -> i32 {
     if flags & message::ERRQUEUE != 0 {
         return 0; // what is in the queue of errors is no data
@@ -193,7 +220,7 @@ fn picked_up(task: &mut Task, state: &SockState) {
 /// Notes whether a read has left data in the socket. Data that it leaves behind has been there at least since the last
 /// `sk_data_ready`.
 #[inline(always)]
-fn left(sock: &Sock<impl Fn() -> u32, impl Fn() -> u8>, state: &mut SockState) {
+fn left(sock: &Sock<impl Fn() -> u32, impl Fn() -> u8, impl Fn() -> u64>, state: &mut SockState) {
     if has_data(sock, state) {
         state.ready = state.last;
     } else {
@@ -204,7 +231,7 @@ fn left(sock: &Sock<impl Fn() -> u32, impl Fn() -> u8>, state: &mut SockState) {
 
 /// Whether data waits in a socket.
 #[inline(always)]
-fn has_data(sock: &Sock<impl Fn() -> u32, impl Fn() -> u8>, state: &SockState) -> bool {
+fn has_data(sock: &Sock<impl Fn() -> u32, impl Fn() -> u8, impl Fn() -> u64>, state: &SockState) -> bool {
     let queued = (sock.queued)() != 0;
     if queued && state.queues == queues::TCP && (sock.state)() != tcp_state::ESTABLISHED {
         // `tcp_fin` queues the end of the stream, which has a number of the sequence and no byte.
@@ -223,6 +250,7 @@ pub(super) fn remember(address: u64, cookie: u64, ready: u64, more: impl FnOnce(
         (family::UNIX, _) => queues::RECEIVE,
         _ => queues::OTHER,
     };
+    accepts_at(address);
     let mut state = SockState { ready, last: ready, queues, emptied: 0, watch: 0, cookie };
     more(&mut state);
     if SOCKS.insert(address, state, 0).is_err() {
@@ -234,7 +262,19 @@ pub(super) fn remember(address: u64, cookie: u64, ready: u64, more: impl FnOnce(
 /// no data.
 #[inline(always)]
 pub(super) fn woke(ready: &LastReady, watch: u64) {
-    if read::<u8>(ready.sock, Field::SockState) != tcp_state::LISTEN {
+    if read::<u8>(ready.sock, Field::SockState) == tcp_state::LISTEN {
+        accepts_at(ready.sock);
+    } else {
         remember(ready.sock, ready.cookie, ready.at, |state| state.watch = watch);
+    }
+}
+
+/// Notes that the target may accept connections at the local port of a socket: it listens there, or reads from a
+/// connection of that port, which it has accepted or made.
+#[inline(always)]
+fn accepts_at(sock: u64) {
+    if let Some(flag) = ACCEPTS.get_ptr_mut(u32::from(read::<u16>(sock, Field::SockNum))) {
+        // SAFETY: one byte, and every writer writes the same value.
+        unsafe { *flag = 1 };
     }
 }

@@ -119,7 +119,7 @@ fn waited_on(task: &mut Task, sleeper: u64, ready: &LastReady) -> bool {
     let watch =
         state.map_or(0, |state| unsafe { if (*state).cookie == ready.cookie { (*state).watch } else { 0 } });
     if !task.span.is_open() || task.traits & (READINESS | REQUESTS | COMPLETION) == 0 {
-        if watch == 0 && state.is_none() && task.span.is_open() {
+        if state.is_none() && task.span.is_open() {
             woke(ready, sleeper);
         }
         return true;

@@ -23,12 +23,13 @@ pub fn sock_recvmsg(ctx: FExitContext) -> i32 {
 /// The socket at an address. Programs on functions have no helper for its cookie before 5.11: the number of its inode
 /// serves, which a connection has once it was accepted.
 #[inline(always)]
-fn sock_at(address: u64) -> Sock<impl Fn() -> u32, impl Fn() -> u8> {
+fn sock_at(address: u64) -> Sock<impl Fn() -> u32, impl Fn() -> u8, impl Fn() -> u64> {
     let file: u64 = read(read(address, Field::SockSocket), Field::SocketFile);
     Sock {
         address,
         cookie: read(read(file, Field::FileInode), Field::InodeIno),
         queued: move || read(address, Field::SockQlen),
         state: move || read(address, Field::SockState),
+        owner: move || read(address, Field::SockSocket),
     }
 }

@@ -125,3 +125,39 @@ fn a_datagram_socket_a_query_is_not_late_by_what_the_one_before_left_unread() {
     child.run();
     assert_pickup(&trace.stop(), &child);
 }
+
+/// A server that is busy while connections come, each with its request: how long they lay there is known.
+#[test]
+#[ignore = "needs root"]
+fn a_request_that_came_before_its_connection_was_accepted_is_late() {
+    const BUSY: Duration = Duration::from_millis(20);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let child = Child::fork(move |page| {
+        page.gate();
+        for _ in 0..REQUESTS {
+            let (mut socket, _) = listener.accept().expect("somebody connects");
+            let mut request = [0; 8];
+            socket.read_exact(&mut request).expect("a request");
+            arrived(page, &request);
+            socket.write_all(b"reply").expect("it listens");
+            std::thread::sleep(BUSY);
+        }
+    });
+    let trace = Trace::of(&[child.pid], &[]);
+    child.go();
+    for _ in 0..REQUESTS {
+        let mut socket = TcpStream::connect(address).expect("it listens");
+        socket.write_all(&monotonic_ns().to_ne_bytes()).expect("it reads");
+        socket.read_exact(&mut [0; 5]).expect("a reply");
+    }
+    child.finished();
+    let document = trace.stop();
+    // A kernel without readiness is no failure here: `assert_pickup` says so.
+    if has_tracepoint("sk_data_ready") {
+        let pickup = process(&document, child.pid).calls.iter().find_map(|call| call.pickup.as_ref());
+        let pickup = pickup.expect("measured");
+        assert!(pickup.p50_ns > BUSY.as_nanos() as u64 / 2, "the server was busy: {pickup:?}");
+    }
+    assert_pickup(&document, &child);
+}
