@@ -103,7 +103,8 @@ fn without_exec_the_loss_of_names_is_said() {
     assert_said(&document, "task_rename");
     let process = process(&document, child.pid);
     assert!(calls(process, "read") >= 1, "{process:?}");
-    assert_eq!(process.comm, "before", "its name after execve is lost: {process:?}");
+    // It keeps the name from before, unless /proc was looked at while the program ran.
+    assert!(["before", "true"].contains(&process.comm.as_str()), "{process:?}");
 }
 
 /// Which only what grows over hours would show: the loss is said, and nothing else is missing.

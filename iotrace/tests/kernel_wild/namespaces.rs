@@ -154,7 +154,8 @@ fn a_command_inside_is_traced_with_its_children() {
     let document = outcome.document();
     let counted: u64 = document.processes.iter().map(|process| calls(process, "read")).sum();
     assert!((1234..1260).contains(&counted), "{document:?}");
-    assert!(document.processes.iter().all(|process| process.pid < 10), "{document:?}");
+    // The threads that measure what the probes add have numbers there, too.
+    assert!(document.processes.iter().all(|process| process.pid < 100), "{document:?}");
 }
 
 /// Ids of an outer namespace would be taken for those of others.
