@@ -6,7 +6,7 @@
 //!   the registration of that descriptor, whichever thread waits, or to the *select* or *poll* of its own thread;
 //! - a read of a regular file is *file*, whether the page was there or not;
 //! - any other read found data that was there already, or polled for it: *nonblocking* if there are more `EAGAIN` than
-//!   [`POLLS_PER_READ`] for each read, beyond one for each event, which ends the reading of what an event told of;
+//!   `POLLS_PER_READ` for each read, beyond one for each event, which ends the reading of what an event told of;
 //! - requests count as they were submitted, however many a call hands over.
 //!
 //! Which of these a read is, the kernel part decides for a sample ([`iotrace_ebpf::abi::ways`]). The numbers of reads,
