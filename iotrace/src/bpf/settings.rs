@@ -1,5 +1,7 @@
 //! Constants and map sizes that are set before the probes are loaded: the target, the syscalls, and the sinks.
 
+use std::sync::OnceLock;
+
 use iotrace_ebpf::abi::{FIELDS, Field, MAX_SYSCALL, fault, mode, per, sinks};
 
 use super::btf::Btf;
@@ -295,12 +297,13 @@ pub fn preempt_distance(btf: &Btf) -> i64 {
         let hot = || Some(find("pcpu_hot")? + i64::from(btf.offset_of("pcpu_hot", "preempt_count")?));
         Some(find("__preempt_count").or_else(hot)? - find("runqueues")?)
     };
-    of(&described)
-        .or_else(|| {
-            let symbols = kallsyms::places(&["__preempt_count", "pcpu_hot", "runqueues"]);
-            of(&|name| symbols.get(name).map(|&place| place as i64))
-        })
-        .unwrap_or(0)
+    // Read once: it is long.
+    static BY_SYMBOLS: OnceLock<Option<i64>> = OnceLock::new();
+    let by_symbols = || {
+        let symbols = kallsyms::places(&["__preempt_count", "pcpu_hot", "runqueues"]);
+        of(&|name| symbols.get(name).map(|&place| place as i64))
+    };
+    of(&described).or_else(|| *BY_SYMBOLS.get_or_init(by_symbols)).unwrap_or(0)
 }
 
 /// Whether epoll items hang on a file as a list in the file itself, as before 5.12 (`319c15174757`).
