@@ -76,8 +76,10 @@ pub fn sleeping_in(pid: u32, tid: u32) -> Option<u32> {
     if nr != RESTART_NUMBER {
         return Some(nr);
     }
-    // An interrupted call goes on, and the name of the function that waits has that of the call in it.
-    let waits = fs::read_to_string(format!("/proc/{pid}/task/{tid}/wchan")).ok()?;
+    // An interrupted call goes on, and names of the functions that it is in have that of the call in them. `stack` needs
+    // privileges; `wchan` is always 0 before 5.16 (`get_wchan`, `arch/x86/kernel/process.c`, followed frame pointers).
+    let of = |file: &str| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{file}")).unwrap_or_default();
+    let waits = of("stack") + &of("wchan");
     let (_, name) = RESTARTED.iter().find(|(_, name)| waits.contains(name))?;
     syscall::named(name).first().copied()
 }

@@ -217,7 +217,13 @@ fn stop_for_restarted(child: &Child) {
 #[test]
 #[ignore = "needs root"]
 fn a_poll_that_goes_on_since_before_tracing_is_in_flight() {
-    let child = Child::fork(polls(5000));
+    let (from, to) = pipe();
+    let child = Child::fork(move |page| {
+        page.gate();
+        let mut poll = libc::pollfd { fd: from, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one descriptor to look at.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_poll, &raw mut poll, 1, -1) }, 1);
+    });
     child.go();
     stop_for(&child, Duration::from_millis(10));
     asleep_in(&child, libc::SYS_restart_syscall);
@@ -228,6 +234,8 @@ fn a_poll_that_goes_on_since_before_tracing_is_in_flight() {
     let to_its_end = Trace::of(&[child.pid], &[]);
     // Stopped again while it is observed: what goes on then is no new call either.
     stop_for_restarted(&child);
+    asleep_in(&child, libc::SYS_restart_syscall);
+    assert_eq!(write(to, 1), 1);
     child.finished();
     let document = to_its_end.stop();
     assert!(document.processes.iter().all(|process| process.calls.is_empty()), "{document:?}");
@@ -239,8 +247,9 @@ fn a_poll_that_goes_on_since_before_tracing_is_in_flight() {
 #[ignore = "needs root"]
 fn an_untraced_sleep_that_goes_on_is_no_call() {
     let child = Child::fork(|page| {
+        handle(0);
         page.gate();
-        let long = libc::timespec { tv_sec: 0, tv_nsec: 700_000_000 };
+        let long = libc::timespec { tv_sec: 600, tv_nsec: 0 };
         // SAFETY: a time to sleep; the rest is not asked for.
         unsafe { libc::syscall(libc::SYS_nanosleep, &raw const long, 0) };
     });
@@ -250,6 +259,7 @@ fn an_untraced_sleep_that_goes_on_is_no_call() {
     kill(&child, libc::SIGCONT);
     asleep_in(&child, libc::SYS_restart_syscall);
     let trace = Trace::of(&[child.pid], &["-e", "trace=read,poll"]);
+    kill(&child, libc::SIGUSR1);
     child.finished();
     let document = trace.stop();
     assert_eq!(document.loss.in_flight_start, 0, "{:?}", document.loss);
