@@ -41,8 +41,7 @@ pub fn is_input(task: &Task) -> bool {
 
 #[inline(always)]
 fn is_pipe(file: u64) -> bool {
-    let mode: u16 = read(read(file, Field::FileInode), Field::InodeMode);
-    u32::from(mode) & file_type::MASK == file_type::FIFO
+    file::kind(file) == file_type::FIFO
 }
 
 #[inline(always)]

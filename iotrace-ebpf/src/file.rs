@@ -62,6 +62,17 @@ pub fn id(file: u64) -> u64 {
 /// regular file (`anon_inode_make_secure_inode`, `fs/anon_inodes.c`).
 const ANONYMOUS: u32 = 1 << 19;
 
+/// The type of a file: one of `abi::kernel::file_type`.
+#[inline(always)]
+pub fn kind(file: u64) -> u32 {
+    kind_of_inode(read(file, Field::FileInode))
+}
+
+#[inline(always)]
+fn kind_of_inode(inode: u64) -> u32 {
+    u32::from(read::<u16>(inode, Field::InodeMode)) & file_type::MASK
+}
+
 /// Whether a file is a regular one.
 #[inline(always)]
 pub fn is_regular(file: u64) -> bool {
@@ -70,9 +81,7 @@ pub fn is_regular(file: u64) -> bool {
 
 #[inline(always)]
 fn is_regular_inode(inode: u64) -> bool {
-    let mode: u16 = read(inode, Field::InodeMode);
-    u32::from(mode) & file_type::MASK == file_type::REGULAR
-        && read::<u32>(inode, Field::InodeFlags) & ANONYMOUS == 0
+    kind_of_inode(inode) == file_type::REGULAR && read::<u32>(inode, Field::InodeFlags) & ANONYMOUS == 0
 }
 
 /// The step of a multiplicative hash; the odd factor is 2^64 by the golden ratio.
@@ -85,9 +94,8 @@ fn mix(hash: u64, value: u64) -> u64 {
 /// port or to its remote address.
 #[inline(never)]
 pub fn folded(file: u64) -> u64 {
-    let inode: u64 = read(file, Field::FileInode);
-    let mode = u32::from(read::<u16>(inode, Field::InodeMode)) & file_type::MASK;
-    let mixed = if mode == file_type::SOCKET {
+    let kind_of_file = kind(file);
+    let mixed = if kind_of_file == file_type::SOCKET {
         let sock: u64 = read(read::<u64>(file, Field::FilePrivate), Field::SocketSk);
         let local: u16 = read(sock, Field::SockNum);
         let family: u16 = read(sock, Field::SockFamily);
@@ -108,7 +116,7 @@ pub fn folded(file: u64) -> u64 {
     } else if is_regular(file) {
         mix(1, directory(file))
     } else {
-        mix(u64::from(mode), read::<u64>(file, Field::FileOps))
+        mix(u64::from(kind_of_file), read::<u64>(file, Field::FileOps))
     };
     mixed & !MARKS_OF_FILE | ANY_FILE | SHARED | FOLDED
 }

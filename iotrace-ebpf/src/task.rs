@@ -142,7 +142,11 @@ fn introduce(pid_tgid: u64) -> Option<&'static mut Task> {
 /// Sends user space the name of a thread, by its ids in the pid namespace of iotrace.
 #[inline(always)]
 pub fn name(tid: u32, tgid: u32, comm: [u64; 2]) {
-    let head = Head { kind: Kind::Name as u32, tid, tgid, reserved: 0, at: now() };
+    tell(Head { kind: Kind::Name as u32, tid, tgid, reserved: 0, at: now() }, comm);
+}
+
+#[inline(always)]
+fn tell(head: Head, comm: [u64; 2]) {
     // SAFETY: two words are sixteen bytes.
     let comm = unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(comm) };
     sink::emit(TaskRecord { head, comm });
@@ -160,11 +164,7 @@ pub fn is_ours(tgid: u32) -> bool {
 /// Sends the current thread's name to user space.
 #[inline(always)]
 pub fn announce(task: &Task) {
-    sink::emit(TaskRecord {
-        head: task.head(Kind::Task, now()),
-        // SAFETY: two words are sixteen bytes.
-        comm: unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(comm()) },
-    });
+    tell(task.head(Kind::Task, now()), comm());
 }
 
 /// The current thread's name, as two words: the compiler would copy bytes in a loop.

@@ -4,14 +4,13 @@
 //! A descriptor that is registered with an epoll instance is found by the file behind it, so it does not matter which
 //! thread waits and which one reads. `select` and `poll` register nothing: what they report is kept with their thread.
 
-use aya_ebpf::helpers::bpf_probe_read_user;
 use iotrace_ebpf::abi::errno::EAGAIN;
 use iotrace_ebpf::abi::traits::{FD, FD_SETS, READINESS, REQUESTS, moves_in};
 use iotrace_ebpf::abi::{Field, WAYS_ALL, WAYS_EVERY, WayKey, per, ways};
 
 use crate::file;
 use crate::maps::{EPOLL_LISTED, PER, TRANSFERS};
-use crate::memory::{peek, read};
+use crate::memory::{peek, peek_user, read};
 use crate::task::Task;
 
 /// Words of eight bytes that are read of what a `select` or `poll` reported: all of an `fd_set`, or this many entries
@@ -49,8 +48,7 @@ pub fn reported(task: &mut Task, ret: i64, first: u64, second: u64) {
         if n >= words {
             break;
         }
-        // SAFETY: a probe read of an address of the process fails, it does not fault.
-        let word = unsafe { bpf_probe_read_user((start + 8 * n) as *const u64) }.unwrap_or(0);
+        let word: u64 = peek_user(start + 8 * n);
         if of_select {
             reported |= word;
         } else if word >> 48 != 0 && word & !WRITABLE & (0xffff << 48) != 0 {

@@ -27,10 +27,7 @@ use crate::watch::watcher;
 /// From 5.18: `(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)`
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
-    let why = Off::of(arg(&ctx, 0) as u8 != 0, u64::from(arg(&ctx, 3) as u32), || {
-        // A bit that only the thread itself writes (`include/linux/sched.h`), so it is settled here.
-        field_of(&ctx, 1, Field::TaskIowait) & IOWAIT_MASK.load() != 0
-    });
+    let why = leaves_for(&ctx, arg(&ctx, 3) as u32);
     switch(&ctx, tid_of(&ctx, 1), tid_of(&ctx, 2), why)
 }
 
@@ -44,10 +41,16 @@ pub fn sched_switch_3(ctx: BtfTracePointContext) -> i32 {
     }
     // The low 32 bits are enough: `state` was a long before 5.14, on a little-endian machine.
     let state: u32 = read(arg(&ctx, 1), Field::TaskState);
-    let why = Off::of(arg(&ctx, 0) as u8 != 0, u64::from(state), || {
-        field_of(&ctx, 1, Field::TaskIowait) & IOWAIT_MASK.load() != 0
-    });
-    switch(&ctx, prev, tid_of(&ctx, 2), why)
+    switch(&ctx, prev, tid_of(&ctx, 2), leaves_for(&ctx, state))
+}
+
+/// What the thread that leaves the CPU, in this state, leaves it for.
+#[inline(always)]
+fn leaves_for(ctx: &BtfTracePointContext, state: u32) -> Off {
+    Off::of(arg(ctx, 0) as u8 != 0, u64::from(state), || {
+        // A bit that only the thread itself writes (`include/linux/sched.h`), so it is settled here.
+        field_of(ctx, 1, Field::TaskIowait) & IOWAIT_MASK.load() != 0
+    })
 }
 
 /// A thread of the target that is switched; `None` for the idle threads, whose id 0 marks a free place.

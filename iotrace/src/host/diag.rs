@@ -3,10 +3,10 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use iotrace_ebpf::abi::kernel::tcp_state;
+
 /// `SOCK_DIAG_BY_FAMILY` (`include/uapi/linux/sock_diag.h`).
 const BY_FAMILY: u16 = 20;
-/// `TCP_LISTEN` (`include/net/tcp_states.h`).
-const LISTEN: u32 = 10;
 /// `UDIAG_SHOW_NAME` and the attribute that answers it (`include/uapi/linux/unix_diag.h`).
 const SHOW_NAME: u32 = 1;
 const NAME: u16 = 0;
@@ -62,7 +62,7 @@ fn request(body: &[u8]) -> Vec<u8> {
 /// a dump does not look at.
 fn inet_request(family: u8) -> Vec<u8> {
     let mut body = vec![family, libc::IPPROTO_TCP as u8, 0, 0];
-    body.extend((1u32 << LISTEN).to_ne_bytes());
+    body.extend((1u32 << tcp_state::LISTEN).to_ne_bytes());
     body.extend([0; 48]);
     request(&body)
 }

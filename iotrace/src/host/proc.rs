@@ -1,10 +1,12 @@
-//! What `/proc` tells of processes and threads: which exist, their and names.
+//! What `/proc` tells of processes and threads: which exist, and their names.
 
 use std::fs;
 use std::sync::OnceLock;
 
 use iotrace_core::domain::syscall;
 use iotrace_ebpf::arch::native::{RESTART_NUMBER, RESTARTED};
+
+use super::kallsyms;
 
 /// Ids of all processes that `/proc` shows.
 pub fn processes() -> Vec<u32> {
@@ -100,14 +102,9 @@ fn syscall_of(line: &str) -> Option<u32> {
 pub fn restarts() -> &'static [(&'static str, u64)] {
     static FOUND: OnceLock<Vec<(&str, u64)>> = OnceLock::new();
     FOUND.get_or_init(|| {
-        let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-        let line = |line: &str| {
-            let mut words = line.split(' ');
-            let (address, name) = (u64::from_str_radix(words.next()?, 16).ok()?, words.nth(1)?);
-            let (name, _) = RESTARTED.iter().find(|(wanted, _)| *wanted == name)?;
-            (address != 0).then_some((*name, address))
-        };
-        symbols.lines().filter_map(line).collect()
+        let names: Vec<&str> = RESTARTED.iter().map(|(function, _)| *function).collect();
+        let places = kallsyms::places(&names);
+        names.into_iter().filter_map(|name| Some((name, *places.get(name)?))).collect()
     })
 }
 

@@ -93,6 +93,7 @@ mod tests {
             Loss { records: 1, ..Loss::NOTHING },
             Loss { map_full: 1, ..Loss::NOTHING },
             Loss { unmatched: 1, ..Loss::NOTHING },
+            Loss { not_decoded: 1, ..Loss::NOTHING },
             Loss { recursion_misses: Some(1), ..Loss::NOTHING },
         ];
         for loss in one {
