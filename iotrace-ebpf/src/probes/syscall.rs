@@ -19,7 +19,7 @@ use super::restart::{goes_on, in_flight_ended};
 use crate::file;
 use crate::maps::{ATTACHED, FAULT, PER, PREEMPTIBLE, count, sinks_to, traced};
 use crate::memory::{arg, current_address, read};
-use crate::task::{self, Task, by_chance, current, current_known, mark, now};
+use crate::task::{self, Task, by_chance, current_known, mark, now};
 use crate::transfers;
 
 /// `(struct pt_regs *regs, long id)`
