@@ -167,15 +167,19 @@ fn interrupted(task: &mut Task, ret: i64, regs: &impl Registers) {
 #[inline(always)]
 fn outside(nr: u64, entry: u8, ret: i64, task: &mut Task, regs: &impl Registers) -> bool {
     let Some(called) = decode(nr, entry, regs) else { return false };
+    // Ends are seen before beginnings: until these are, too, every call of a busy thread seems to have none.
+    let observed = attached() != 0;
     if task.before == before::NOT {
         let began_here = task.settled != 0 || is_new();
-        task.settled = 1;
+        task.settled |= u32::from(observed);
         if called.nr == native::RESTART_NUMBER {
             if began_here {
                 return false;
             }
             task.before = before::RESUMED;
-        } else if began_here || is_filtered() && (ret == -EPERM || ret == -EACCES || ret == -ENOSYS) {
+        } else if began_here
+            || observed && is_filtered() && (ret == -EPERM || ret == -EACCES || ret == -ENOSYS)
+        {
             // Of a thread that was there already, the first end is of a call that was open then, unless a filter says no.
             return denied(&called, task);
         }
@@ -188,16 +192,24 @@ fn outside(nr: u64, entry: u8, ret: i64, task: &mut Task, regs: &impl Registers)
         interrupted(task, ret, regs);
         return false;
     }
-    in_flight_ended(task);
+    if observed {
+        in_flight_ended(task);
+    }
     false
 }
 
 /// Whether the current thread was born after all probes were attached: no call of it began before.
 #[inline(always)]
 fn is_new() -> bool {
-    // SAFETY: one aligned word, which user space alone writes.
-    let attached = ATTACHED.get_ptr(0).map_or(0, |at| unsafe { *at });
+    let attached = attached();
     attached != 0 && read::<u64>(current_address(), Field::TaskStart) >= attached
+}
+
+/// When all probes were attached, ns; 0: they are not yet.
+#[inline(always)]
+fn attached() -> u64 {
+    // SAFETY: one aligned word, which user space alone writes.
+    ATTACHED.get_ptr(0).map_or(0, |at| unsafe { *at })
 }
 
 /// Whether a filter of system calls is in force for the current thread (`SECCOMP_MODE_STRICT`, `_FILTER`).
