@@ -10,6 +10,7 @@ use iotrace_ebpf::book::{self, Finished, Moved, Outcome, Prices};
 use iotrace_ebpf::span::Parts;
 
 use crate::file;
+use crate::life;
 use crate::maps::{ERRORS, FOLD_AT, MIN_NS, NEW_ROW, PER, PER_KIB, ROWS, ROWS_MADE, WAKES, count};
 use crate::task::Task;
 use crate::transfers;
@@ -41,6 +42,7 @@ struct Done<'a> {
 #[inline(always)]
 pub fn add(task: &mut Task, closed: &Closed) {
     if closed.parts.total < MIN_NS.load() {
+        life::short(task, &closed.parts);
         return;
     }
     let mut key = key(task);

@@ -17,6 +17,8 @@ mod file;
 #[cfg(target_arch = "bpf")]
 mod ids;
 #[cfg(target_arch = "bpf")]
+mod life;
+#[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod memory;

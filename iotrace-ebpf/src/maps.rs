@@ -6,8 +6,8 @@ use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use iotrace_ebpf::abi::{
-    Agg, AggKey, ERRORS_ROOM, ErrorKey, FIELDS, FLOORS_OF, Field, MAX_SYSCALL, MAYBE, STATS, SockState, Stat,
-    WAKES_ROOM, WAYS_ROOM, WakeKey, WayKey, mode, sinks,
+    Agg, AggKey, ERRORS_ROOM, ErrorKey, FIELDS, FLOORS_OF, Field, LIVES_ROOM, LifeKey, LifeSum, MAX_SYSCALL,
+    MAYBE, STATS, SockState, Stat, TAKEN_ROOM, TakenKey, WAKES_ROOM, WAYS_ROOM, WakeKey, WayKey, mode, sinks,
 };
 use iotrace_ebpf::span::Window;
 use iotrace_ebpf::thread::{ParkedKey, SETS, Task, WAYS};
@@ -76,6 +76,10 @@ pub static COMPAT: Global<u32> = Global::new(0);
 /// 1: the helper `bpf_get_current_task_btf` is there (5.11).
 #[unsafe(no_mangle)]
 pub static TYPED: Global<u32> = Global::new(0);
+
+/// 1: the helper `bpf_task_pt_regs` is there (5.15).
+#[unsafe(no_mangle)]
+pub static REGS: Global<u32> = Global::new(0);
 
 /// When observing began, `CLOCK_MONOTONIC` in ns: the earliest start that is known of a call that was open then.
 #[unsafe(no_mangle)]
@@ -229,6 +233,14 @@ pub static WAKES: PerCpuHashMap<WakeKey, u64> = PerCpuHashMap::with_max_entries(
 /// Transfers to a process by the way they came, see `abi::ways`.
 #[map]
 pub static TRANSFERS: PerCpuHashMap<WayKey, u64> = PerCpuHashMap::with_max_entries(WAYS_ROOM, 0);
+
+/// Time of threads outside traced calls, and whole lives of those that have ended.
+#[map]
+pub static LIVES: PerCpuHashMap<LifeKey, LifeSum> = PerCpuHashMap::with_max_entries(LIVES_ROOM, 0);
+
+/// For how long which process had the CPU while threads of another were runnable, ns.
+#[map]
+pub static TAKEN: PerCpuHashMap<TakenKey, u64> = PerCpuHashMap::with_max_entries(TAKEN_ROOM, 0);
 
 /// Least time that the marks of a copy measure without any copy, ns, by what ends it (`probes::copy::Floor`);
 /// user space sets it after calibration.

@@ -20,10 +20,16 @@ pub enum Off {
     Preempted = 3,
     /// A sleep in the block layer or for a page of a file.
     Disk = 4,
+    /// It is stopped, traced or frozen.
+    Stopped = 5,
+    /// Not known: it was there before it was observed, and nothing has happened to it since.
+    Unknown = 6,
 }
 
 /// `TASK_INTERRUPTIBLE`. Waits carry more bits (freezable, and so on), so test bits, never equality.
 pub const TASK_INTERRUPTIBLE: u64 = 1;
+/// `__TASK_STOPPED` and `__TASK_TRACED` (`include/linux/sched.h`).
+pub const TASK_STOPPED_OR_TRACED: u64 = 0xc;
 
 impl Off {
     /// What `sched_switch` says of the thread it switches out.
@@ -35,6 +41,8 @@ impl Off {
     pub fn of(preempt: bool, state: u64, in_iowait: impl FnOnce() -> bool) -> Self {
         if preempt || state == 0 {
             Off::Preempted
+        } else if state & TASK_STOPPED_OR_TRACED != 0 {
+            Off::Stopped
         } else if state & TASK_INTERRUPTIBLE != 0 {
             Off::Wait
         } else if in_iowait() {
@@ -51,6 +59,17 @@ impl Off {
 pub fn zero(field: &mut u64) {
     // SAFETY: a reference is a valid place.
     unsafe { core::ptr::from_mut(field).write_volatile(0) };
+}
+
+/// How long a thread was off the CPU, ns, and what for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rest {
+    /// Asleep, or stopped.
+    pub slept: u64,
+    /// Runnable, not running.
+    pub waited: u64,
+    /// Why it left the CPU ([`Off`] as a number).
+    pub off: u32,
 }
 
 /// A copy between two marks. Times are `CLOCK_MONOTONIC` in ns.
@@ -222,6 +241,9 @@ impl Span {
     /// time: then the sleep is exact and the time on the run queue too long. Returns whether the switch-in was missed.
     #[inline(always)]
     pub fn runs(&mut self, now: u64, waking: u64) -> bool {
+        if self.off == Off::Unknown as u32 {
+            self.off = Off::Running as u32; // it was running when it was seen first
+        }
         let unseen = self.off != Off::Running as u32;
         if unseen {
             self.switch_in(now, waking);
@@ -229,14 +251,16 @@ impl Span {
         unseen
     }
 
-    /// The thread is switched in; `waking` is the moment of its last wake-up, whenever that was.
+    /// The thread is switched in; `waking` is the moment of its last wake-up, whenever that was. Returns where it was
+    /// since it left the CPU. The time for which it was stopped is not the open call's, which is as if it had begun so
+    /// much later.
     #[inline(always)]
-    pub fn switch_in(&mut self, now: u64, waking: u64) {
+    pub fn switch_in(&mut self, now: u64, waking: u64) -> Rest {
         self.last_in = now;
         let off = self.off;
         self.off = Off::Running as u32;
         if off == Off::Running as u32 {
-            return; // the switch-out was before the probes were attached
+            return Rest::default(); // the switch-out was before the probes were attached
         }
         let out = self.out;
         let away = now.saturating_sub(out);
@@ -247,15 +271,20 @@ impl Span {
         // and all of the time away was waiting for a CPU.
         let preempted = off == Off::Preempted as u32;
         let slept = if !preempted && waking > out && waking <= now { waking - out } else { 0 };
+        let rest = Rest { slept, waited: away - slept, off };
         if self.enter == 0 {
             self.idle_runq += away - slept;
             self.idle_sleep += slept;
-            return;
+            return rest;
         }
         self.runq += away - slept;
         if preempted {
             self.preempts += 1;
-            return;
+            return rest;
+        }
+        if off == Off::Stopped as u32 {
+            self.enter += slept;
+            return rest;
         }
         if slept == 0 {
             self.unwoken += 1;
@@ -275,6 +304,7 @@ impl Span {
             self.locks += 1;
             self.lock += slept;
         }
+        rest
     }
 
     /// Time off the CPU in the open call, or since the last call ended, ns. It starts anew when a call begins.

@@ -5,9 +5,11 @@ use aya_ebpf::helpers::{
     generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_comm, bpf_get_prandom_u32},
 };
 use iotrace_ebpf::abi::{Field, Head, Kind, TaskRecord, mode, sinks};
+use iotrace_ebpf::span::Off;
 pub use iotrace_ebpf::thread::Task;
 
 use crate::ids;
+use crate::life;
 use crate::maps::{
     self, CGROUP_LEVEL, FAULT, FAULT_NS, LAST_READY, LastReady, MODE, SELF_TGID, TARGET_CGROUP, TARGET_COMM,
     TARGET_TGID, TGIDS, TIDS, sinks_to,
@@ -56,7 +58,12 @@ impl Target {
     #[inline(always)]
     pub fn introduced(&mut self) -> Option<&'static mut Task> {
         match self.task.take() {
-            Some(task) => Some(task),
+            Some(task) => {
+                if task.announced == 0 {
+                    greet(task, self.pid_tgid);
+                }
+                Some(task)
+            }
             None => introduce(self.pid_tgid),
         }
     }
@@ -87,9 +94,9 @@ pub fn excluded(pid_tgid: u64) -> bool {
     MODE.load() == mode::ONE && (pid_tgid >> 32) as u32 != TARGET_TGID.load()
 }
 
-/// Whether an unknown thread belongs to the target.
+/// Whether an unknown thread belongs to the target; the current one.
 #[inline(always)]
-fn wanted(pid_tgid: u64) -> bool {
+pub fn wanted(pid_tgid: u64) -> bool {
     let (tgid, mode) = ((pid_tgid >> 32) as u32, MODE.load());
     // The list tells whether the process has ended: its number may be another's by now.
     (mode & mode::ONE != 0 && tgid == TARGET_TGID.load() && TGIDS.get_ptr(tgid).is_some())
@@ -129,14 +136,42 @@ fn introduce(pid_tgid: u64) -> Option<&'static mut Task> {
     let task = threads::insert(pid_tgid as u32)?;
     task.tid = shown as u32;
     task.tgid = (shown >> 32) as u32;
+    task.begun = if life::is_kept() { now() } else { 0 };
+    greet(task, pid_tgid);
+    Some(task)
+}
+
+/// Sends user space the name of a thread that makes its first traced call.
+#[inline(never)]
+fn greet(task: &mut Task, pid_tgid: u64) -> i32 {
+    task.announced = 1;
     announce(task);
     // A process is called by the name of its first thread, which need not make a traced call.
-    let (leader, tgid) = ((shown >> 32) as u32, (pid_tgid >> 32) as u32);
+    let (leader, tgid) = (task.tgid, (pid_tgid >> 32) as u32);
     if sinks_to(sinks::AGGREGATES) && tgid != pid_tgid as u32 && find(tgid).is_none() {
         let address: u64 = read(current_address(), Field::TaskLeader);
         name(leader, leader, peek(address + maps::offset(Field::TaskComm)));
     }
-    Some(task)
+    0
+}
+
+/// A thread of the target, the current one, has a child at `address`, which belongs to the target, too. It is runnable
+/// from now on, and gets the CPU first by `sched_switch`.
+#[inline(never)]
+pub fn born(pid_tgid: u64, address: u64) -> i32 {
+    let shown = ids::of_task(pid_tgid, address);
+    if shown == 0 {
+        return 0;
+    }
+    let Some(task) = threads::insert(pid_tgid as u32) else { return 0 };
+    task.tid = shown as u32;
+    task.tgid = (shown >> 32) as u32;
+    let at = now();
+    task.begun = at;
+    task.span.out = at;
+    task.span.off = Off::Preempted as u32;
+    name(shown as u32, (shown >> 32) as u32, comm());
+    0
 }
 
 /// Sends user space the name of a thread, by its ids in the pid namespace of iotrace.

@@ -70,6 +70,10 @@ pub struct Task {
     /// Descriptors that `reported_by` reported and that this thread has not read empty since: bit n for all of the numbers that
     /// are n modulo 64.
     pub reported: u64,
+    /// When it was observed first, ns; 0: its whole time is not asked for.
+    pub begun: u64,
+    /// Runnable and not running outside traced calls since then, ns.
+    pub outside_runq: u64,
     /// What the call that ends returned, and what is worked out about it: see `aggregate.rs`.
     pub scratch: [u64; 6],
     /// Number of the open call.
@@ -105,8 +109,12 @@ pub struct Task {
     pub settled: u32,
     /// Whether the thread is in a call that began before it was observed: one of [`before`].
     pub before: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// 1: its name was sent to user space, as it made a traced call.
+    pub announced: u32,
+    /// What it last slept in outside traced calls: a `LifeKey::what`.
+    pub what: u32,
+    /// The process that got the CPU when the thread lost it while runnable; 0: none did.
+    pub taker: u32,
 }
 
 /// Values of [`Task::before`].

@@ -152,13 +152,17 @@ pub enum Field {
     DentryInode,
     /// `inode.i_flags`
     InodeFlags,
+    /// `task_struct.jobctl`
+    TaskJobctl,
+    /// `task_struct.stack`
+    TaskStack,
 }
 
 /// Number of kinds of marks that end a copy; each has a floor.
 pub const FLOORS_OF: usize = 5;
 
 /// Number of [`Field`]s.
-pub const FIELDS: usize = Field::InodeFlags as usize + 1;
+pub const FIELDS: usize = Field::TaskStack as usize + 1;
 
 /// How a thread is found to belong to the target; bits of a mask.
 pub mod mode {

@@ -7,12 +7,14 @@
 mod control;
 pub mod errno;
 pub mod kernel;
+mod life;
 mod records;
 mod sums;
 pub mod traits;
 mod uring;
 
 pub use self::control::*;
+pub use self::life::*;
 pub use self::records::*;
 pub use self::sums::*;
 pub use self::uring::*;
@@ -31,6 +33,9 @@ const _: () = {
     assert!(size_of::<AggKey>() == 24);
     assert!(size_of::<WakeKey>() == 16);
     assert!(size_of::<WayKey>() == 8);
+    assert!(size_of::<LifeKey>() == 16);
+    assert!(size_of::<LifeSum>() == 16);
+    assert!(size_of::<TakenKey>() == 8);
     // A per-CPU value may not be larger than 32 KiB.
     assert!(size_of::<Agg>() < 8192 && size_of::<Agg>().is_multiple_of(8));
 };

@@ -37,6 +37,11 @@ pub const FLAGS_FOURTH: u32 = 1 << 21;
 /// Waits for at least as many as its second argument says: fewer were returned where its time was up.
 pub const LEAST: u32 = 1 << 22;
 
+/// Waits for a peer: a connection.
+pub const CONNECTION: u32 = 1 << 15;
+/// Waits until data is on the disk.
+pub const DURABLE: u32 = 1 << 16;
+
 /// Takes sets of descriptors (`select`), not a list of them.
 pub const FD_SETS: u32 = 1 << 29;
 

@@ -28,7 +28,10 @@ const CALLS: &[(u32, Is)] = &[
     (82, Special(code::OLD_SELECT)),
     (102, Special(code::SOCKETCALL)),
     (142, Native("select")),
+    (118, Native("fsync")),
+    (144, Native("msync")),
     (145, Native("readv")),
+    (148, Native("fdatasync")),
     (146, Native("writev")),
     (168, Native("poll")),
     (177, Native("rt_sigtimedwait")),
@@ -45,10 +48,13 @@ const CALLS: &[(u32, Is)] = &[
     (309, Native("ppoll")),
     (313, Native("splice")),
     (319, Native("epoll_pwait")),
+    (314, Native("sync_file_range")),
     (333, Native("preadv")),
     (334, Native("pwritev")),
     (337, Native("recvmmsg")),
     (345, Native("sendmmsg")),
+    (362, Native("connect")),
+    (364, Native("accept4")),
     (369, Native("sendto")),
     (370, Native("sendmsg")),
     (371, Native("recvfrom")),
@@ -68,12 +74,15 @@ const CALLS: &[(u32, Is)] = &[
 
 /// What the first argument of `socketcall` stands for (`include/uapi/linux/net.h`, `SYS_*`), by that argument.
 const SOCKETCALLS: &[(u32, &str)] = &[
+    (3, "connect"),
+    (5, "accept"),
     (9, "sendto"),
     (10, "recvfrom"),
     (11, "sendto"),
     (12, "recvfrom"),
     (16, "sendmsg"),
     (17, "recvmsg"),
+    (18, "accept4"),
     (19, "recvmmsg"),
     (20, "sendmmsg"),
 ];
@@ -111,6 +120,13 @@ pub static TABLE: [u16; MAX_SYSCALL] = {
     }
     table
 };
+
+/// The native number of the syscall that does the same, if there is one that can be traced.
+pub fn native_of(nr: u32) -> Option<u32> {
+    let means =
+        TABLE.get(nr as usize).copied().filter(|&means| means != code::NONE && means < code::RESTART)?;
+    Some(u32::from(means) - 1)
+}
 
 /// What each number of `socketcall` stands for: the native number plus one, or 0.
 pub static SOCKETCALL_TABLE: [u16; SOCKETCALLS_ROOM] = {

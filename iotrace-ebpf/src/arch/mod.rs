@@ -5,8 +5,10 @@
 
 pub mod i386;
 pub mod x86_64;
+mod x86_64_names;
 
 pub use self::x86_64 as native;
+pub use self::x86_64_names::name;
 
 use crate::abi::MAX_SYSCALL;
 
@@ -53,7 +55,7 @@ const UNTRACED: u8 = u8::MAX;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::traits::{COMPLETION, IN, OUT, READINESS, REQUESTS, SUBMIT};
+    use crate::abi::traits::{COMPLETION, CONNECTION, DURABLE, IN, OUT, READINESS, REQUESTS, SUBMIT};
 
     #[test]
     fn a_syscall_is_found_by_its_number() {
@@ -67,7 +69,8 @@ mod tests {
     #[test]
     fn a_syscall_has_exactly_one_role() {
         for syscall in native::SYSCALLS {
-            let roles = syscall.traits & (IN | OUT | READINESS | COMPLETION | SUBMIT | REQUESTS);
+            let roles = syscall.traits
+                & (IN | OUT | READINESS | COMPLETION | SUBMIT | REQUESTS | CONNECTION | DURABLE);
             assert_eq!(roles.count_ones(), 1, "{}", syscall.name);
         }
     }

@@ -3,8 +3,8 @@
 
 use super::{Syscall, call};
 use crate::abi::traits::{
-    COMPLETION, COUNT, FD, FD_SETS, FLAGS_FOURTH, FLAGS_THIRD, FROM_FIRST, IN, LEAST, MESSAGES, OUT, PAST,
-    READINESS, REQUESTS, SIGNAL, SOCKET, SUBMIT, SUBMIT_READS, WAITS,
+    COMPLETION, CONNECTION, COUNT, DURABLE, FD, FD_SETS, FLAGS_FOURTH, FLAGS_THIRD, FROM_FIRST, IN, LEAST,
+    MESSAGES, OUT, PAST, READINESS, REQUESTS, SIGNAL, SOCKET, SUBMIT, SUBMIT_READS, WAITS,
 };
 
 /// Every syscall that can be traced.
@@ -42,10 +42,25 @@ pub const SYSCALLS: &[Syscall] = &[
     call(333, "io_pgetevents", COMPLETION | COUNT | LEAST),
     call(209, "io_submit", SUBMIT | SUBMIT_READS),
     call(426, "io_uring_enter", REQUESTS | FD),
+    call(42, "connect", CONNECTION | FD | SOCKET),
+    call(43, "accept", CONNECTION | FD | SOCKET),
+    call(288, "accept4", CONNECTION | FD | SOCKET),
+    call(26, "msync", DURABLE),
+    call(74, "fsync", DURABLE | FD),
+    call(75, "fdatasync", DURABLE | FD),
+    call(277, "sync_file_range", DURABLE | FD),
 ];
 
 /// Where `struct pt_regs` (`arch/x86/include/uapi/asm/ptrace.h`) keeps the number of a call, in bytes.
 pub const NUMBER_OFFSET: usize = 15 * 8;
+/// Where the kernel keeps these registers below the end of a thread's kernel stack, and how large that stack is, in
+/// bytes: `THREAD_SIZE` (`arch/x86/include/asm/page_64_types.h`), `task_pt_regs`. The number lies 48 bytes below the end.
+/// Only read where `bpf_task_pt_regs` is missing (before 5.15), when no kernel had the padding of FRED.
+pub const STACK_BYTES: u64 = 16384;
+/// The number of the call, from the end of the stack, in bytes.
+pub const NUMBER_FROM_END: u64 = 48;
+/// Numbers of the calls in which a program's locks wait: `futex`, `futex_waitv`, `futex_wait`.
+pub const LOCKS: [u32; 3] = [202, 449, 455];
 /// Where it keeps the first four arguments: `rdi`, `rsi`, `rdx`, `r10`, in bytes.
 pub const ARGUMENT_OFFSETS: [usize; 4] = [14 * 8, 13 * 8, 12 * 8, 7 * 8];
 /// Where it keeps the stack pointer of the program, in bytes.

@@ -1,5 +1,6 @@
 //! The programs, one file for each family of tracepoints.
 
+mod adopt;
 mod again;
 mod close;
 mod copy;

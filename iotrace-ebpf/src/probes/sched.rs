@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_kern
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::kernel::{family, task_flag};
-use iotrace_ebpf::abi::traits::{COMPLETION, PAST, READINESS, REQUESTS, WAITS};
+use iotrace_ebpf::abi::traits::{COMPLETION, DURABLE, PAST, READINESS, REQUESTS, WAITS};
 use iotrace_ebpf::abi::{self, Field, Stat, Wake, fault, mode, sinks};
 use iotrace_ebpf::span::Off;
 
@@ -14,12 +14,13 @@ use super::ready::woke;
 use crate::context;
 use crate::ends;
 use crate::ids;
+use crate::life;
 use crate::maps::{
     IOWAIT_MASK, LastReady, MODE, SOCKS, TARGET_TGID, TGIDS, TIDS, count, is_listed, list, sinks_to, waker,
 };
 use crate::memory::{arg, current_address, field_of, read, tid_of};
 use crate::task::{
-    Task, announce, comm, current, find, is_ours, is_wanted_name, just_ready, mark, name, now,
+    Task, announce, born, comm, current, find, is_ours, is_wanted_name, just_ready, mark, name, now, wanted,
 };
 use crate::threads;
 use crate::watch::watcher;
@@ -73,6 +74,9 @@ fn switch(ctx: &BtfTracePointContext, prev: u32, next: u32, why: Off) -> i32 {
             why = sleeping(ctx, task, why);
             task.fault = 0;
         }
+        if life::is_kept() {
+            why = left(ctx, task, why);
+        }
         if task.traits & PAST != 0 && why == Off::Wait && task.span.is_open() {
             task.slept_on = ends::sleeping_on(task);
         }
@@ -83,7 +87,10 @@ fn switch(ctx: &BtfTracePointContext, prev: u32, next: u32, why: Off) -> i32 {
             at = now();
         }
         let before = task.span.unwoken;
-        task.span.switch_in(mark(fault::IN, at), task.wake.at);
+        let rest = task.span.switch_in(mark(fault::IN, at), task.wake.at);
+        if life::is_kept() {
+            life::rested(task, rest, life::process_of(ctx, 1));
+        }
         if task.wake.sock != 0 && task.came == 0 {
             task.came = at;
         }
@@ -92,6 +99,30 @@ fn switch(ctx: &BtfTracePointContext, prev: u32, next: u32, why: Off) -> i32 {
         }
     }
     0
+}
+
+/// What a thread leaves the CPU for, as far as its call and its registers tell more than its state.
+#[inline(always)]
+fn left(ctx: &BtfTracePointContext, task: &mut Task, why: Off) -> Off {
+    if why == Off::Preempted {
+        task.taker = life::process_of(ctx, 2);
+        return why;
+    }
+    let mut why = why;
+    if why == Off::Wait && life::is_frozen(ctx) {
+        why = Off::Stopped;
+    }
+    if !task.span.is_open() {
+        life::leaves(task, ctx, why);
+    } else if why != Off::Stopped {
+        if task.traits & WAITS != 0 {
+            why = Off::Lock;
+        } else if task.traits & DURABLE != 0 {
+            // The commit of a journal sleeps without `in_iowait` (`jbd2_log_wait_commit`, `fs/jbd2/journal.c`).
+            why = Off::Disk;
+        }
+    }
+    why
 }
 
 /// `(struct task_struct *p)`: emitted once a sleep, in the waker's context.
@@ -170,24 +201,50 @@ fn comes_from_here(sock: u64) -> bool {
 pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let parent: u32 = read(arg(&ctx, 0), Field::TaskTgid);
     let child: u32 = read(arg(&ctx, 1), Field::TaskTgid);
-    if parent != child && is_listed(parent) {
+    let follows = MODE.load() & mode::FOLLOW != 0;
+    if follows && parent != child && is_listed(parent) {
         list(child, ids::of_process(child, arg(&ctx, 1)));
     }
+    if life::is_kept() && inherits(parent, child, follows) {
+        let kernels: u32 = field_of(&ctx, 1, Field::TaskFlags) & task_flag::KTHREAD;
+        if kernels == 0 {
+            born(u64::from(child) << 32 | u64::from(tid_of(&ctx, 1)), arg(&ctx, 1));
+        }
+    }
     0
+}
+
+/// Whether a child of the current thread belongs to the target. A thread that was named by its number has no children
+/// there, and other processes have them where they are followed; who has the name, or is in the cgroup, hands that on.
+#[inline(always)]
+fn inherits(parent: u32, child: u32, follows: bool) -> bool {
+    let by_list = MODE.load() & (mode::ONE | mode::TGIDS) != 0;
+    let by_what_it_is = MODE.load() & (mode::ALL | mode::COMM | mode::CGROUP) != 0;
+    (by_list && (parent == child || follows) && listed(parent))
+        || (by_what_it_is && wanted(bpf_get_current_pid_tgid()))
+}
+
+/// Whether a process is in the list of the target.
+#[inline(always)]
+fn listed(tgid: u32) -> bool {
+    if MODE.load() == mode::ONE { tgid == TARGET_TGID.load() } else { is_listed(tgid) }
 }
 
 /// `(struct task_struct *p, pid_t old_pid, ...)`: the thread has another name now, and its process another
 /// program. A thread other than the leader takes over the id of the leader (`de_thread`, `fs/exec.c`).
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
-    let (before, now) = (arg(&ctx, 1) as u32, tid_of(&ctx, 0));
-    if before != now {
+    let (before, after) = (arg(&ctx, 1) as u32, tid_of(&ctx, 0));
+    if before != after {
+        if let Some(task) = find(before) {
+            life::ended(task, now());
+        }
         threads::remove(before);
         if MODE.load() & mode::TIDS != 0 && TIDS.get_ptr(before).is_some() {
             // It is the thread that was asked for, under the number that it has now. That of the leader, which ended in
             // `de_thread`, was removed then.
             let _ = TIDS.remove(before);
-            let _ = TIDS.insert(now, ids::current(u64::from(now)) as u32, 0);
+            let _ = TIDS.insert(after, ids::current(u64::from(after)) as u32, 0);
         }
     }
     if let Some(task) = current() {
@@ -247,6 +304,9 @@ fn forget(tid: u32) {
             } else {
                 count(Stat::EndedInCall);
             }
+        }
+        if life::is_kept() {
+            life::ended(task, now());
         }
         threads::remove(tid);
     }

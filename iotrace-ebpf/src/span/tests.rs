@@ -20,7 +20,9 @@ fn play(picture: &str) -> Vec<Parts> {
             'B' => span.switch_out(now, Off::Disk),
             'P' => span.switch_out(now, Off::Preempted),
             'k' => waking = now,
-            'I' => span.switch_in(now, waking),
+            'I' => {
+                span.switch_in(now, waking);
+            }
             'C' => drop(span.copy_begin(now, 1)),
             'c' => drop(span.copy_end(now)),
             // What the probes ask before they end a call or switch a thread out.

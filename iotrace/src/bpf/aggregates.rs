@@ -4,15 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use aya::Pod;
-use aya::maps::{Array, HashMap as BpfHashMap, PerCpuHashMap};
+use aya::maps::{Array, HashMap as BpfHashMap, MapData, PerCpuHashMap};
 use iotrace_ebpf::abi::traits::{REQUESTS, enter_waits};
-use iotrace_ebpf::abi::{AGG_WAITS, Agg, AggKey, ErrorKey, SHARED, WakeKey, WayKey};
+use iotrace_ebpf::abi::{
+    AGG_WAITS, Agg, AggKey, ErrorKey, LifeKey, LifeSum, SHARED, TakenKey, WakeKey, WayKey,
+};
 use iotrace_ebpf::thread::{ParkedKey, Task};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::loader::Observer;
 use super::settings::Per;
 use crate::host::clock::monotonic_ns;
+use iotrace_core::rows::living::Living;
 use iotrace_core::rows::open::{Open, so_far};
 use iotrace_core::rows::sums::{Row, Snapshot, add_cpu};
 
@@ -32,6 +35,26 @@ struct Value<T>(T);
 // SAFETY: zerocopy has checked at compile time that any bytes are a valid `T`.
 unsafe impl<T: FromBytes + Copy + 'static> Pod for Value<T> {}
 
+/// The map of times of threads.
+type Lives<'a> = PerCpuHashMap<&'a MapData, Key<LifeKey>, Value<LifeSum>>;
+
+fn of_cpus(cpus: &[Value<LifeSum>]) -> LifeSum {
+    let add = |sum: LifeSum, cpu: &Value<LifeSum>| LifeSum {
+        ns: sum.ns + cpu.0.ns,
+        times: sum.times + cpu.0.times,
+    };
+    cpus.iter().fold(LifeSum::default(), add)
+}
+
+/// What threads of the target do at a moment.
+#[derive(Clone, Debug, Default)]
+pub struct Now {
+    /// Calls that are open.
+    pub open: Vec<Open>,
+    /// Threads that live.
+    pub living: Vec<Living>,
+}
+
 impl Observer {
     /// All sums of the probes so far. The probes keep running: a call that ends during this read is in this snapshot or
     /// in the next.
@@ -41,7 +64,23 @@ impl Observer {
             errors: self.counts::<ErrorKey>("ERRORS"),
             wakes: self.wakes(),
             ways: self.counts::<WayKey>("TRANSFERS"),
+            lives: self.lives(),
+            taken: self.counts::<TakenKey>("TAKEN"),
         }
+    }
+
+    /// Time of threads outside traced calls, and lives of those that have ended.
+    fn lives(&self) -> HashMap<LifeKey, LifeSum> {
+        let map = self.map("LIVES").and_then(|map| Lives::try_from(map).ok());
+        map.map_or_else(HashMap::new, |map| {
+            map.iter().flatten().map(|(key, cpus)| (key.0, of_cpus(&cpus))).collect()
+        })
+    }
+
+    /// One sum of time so far.
+    pub fn life(&self, key: &LifeKey) -> Option<LifeSum> {
+        let map = Lives::try_from(self.map("LIVES")?).ok()?;
+        Some(of_cpus(&map.get(&Key(*key), 0).ok()?))
     }
 
     fn rows(&self) -> HashMap<AggKey, Row> {
@@ -101,6 +140,8 @@ impl Observer {
         snapshot.errors.retain(|key, _| ended.contains(&key.row.tgid));
         snapshot.wakes.retain(|key, _| ended.contains(&key.tgid));
         snapshot.ways.retain(|key, _| ended.contains(&key.tgid));
+        snapshot.lives.retain(|key, _| ended.contains(&key.tgid));
+        snapshot.taken.retain(|key, _| ended.contains(&key.tgid));
         let before = self.rows_made();
         // An entry that cannot be removed stays in the kernel only, or it would be counted twice.
         if let Some(Ok(mut map)) =
@@ -115,6 +156,12 @@ impl Observer {
         self.keep_removed("ERRORS", &mut snapshot.errors);
         self.keep_removed("WAKES", &mut snapshot.wakes);
         self.keep_removed("TRANSFERS", &mut snapshot.ways);
+        self.keep_removed("TAKEN", &mut snapshot.taken);
+        if let Some(Ok(mut map)) =
+            self.map_mut("LIVES").map(PerCpuHashMap::<_, Key<LifeKey>, Value<LifeSum>>::try_from)
+        {
+            snapshot.lives.retain(|key, _| map.remove(&Key(*key)).is_ok());
+        }
         snapshot
     }
 
@@ -128,29 +175,37 @@ impl Observer {
         }
     }
 
-    /// Calls of known threads that are open at this moment, also those that a handler of a signal interrupts, with where
-    /// their time went so far.
-    pub fn open_calls(&self) -> Vec<Open> {
-        let call = |task: &Task| self.open_call(task, monotonic_ns());
-        let open = |task: Task| task.span.is_open().then(|| call(&task));
-        let threads = self.threads();
-        let in_handlers: HashSet<u32> =
-            threads.iter().filter(|task| task.parked > 0).map(|task| task.tid).collect();
-        let mut calls: Vec<Open> = threads.into_iter().filter_map(open).collect();
+    /// What known threads do at this moment: their calls that are open, also those that a handler of a signal
+    /// interrupts, with where their time went so far, and how long each lives.
+    pub fn threads_now(&self) -> Now {
+        let mut now = Now::default();
+        let mut in_handlers = HashSet::new();
+        let mut look = |task: &Task| {
+            let at = monotonic_ns();
+            if task.span.is_open() {
+                now.open.push(self.open_call(task, at));
+            }
+            if task.parked > 0 {
+                in_handlers.insert(task.tid);
+            }
+            now.living.extend(Living::of(task, at, self.per == Per::Thread));
+        };
+        self.threads().iter().for_each(&mut look);
+        let overflow =
+            self.map("OVERFLOW").and_then(|map| BpfHashMap::<_, u32, Value<Task>>::try_from(map).ok());
+        if let Some(map) = overflow {
+            map.iter().flatten().for_each(|(_, task)| look(&task.0));
+        }
         let parked = self
             .map("PARKED")
             .and_then(|map| BpfHashMap::<_, Key<ParkedKey>, Value<Task>>::try_from(map).ok())
             .filter(|_| !in_handlers.is_empty());
         if let Some(map) = parked {
             let interrupted = map.iter().flatten().filter(|(key, _)| in_handlers.contains(&key.0.tid));
-            calls.extend(interrupted.map(|(_, task)| call(&task.0)));
+            // The time since then is the handler's.
+            now.open.extend(interrupted.map(|(_, task)| self.open_call(&task.0, task.0.parked_at)));
         }
-        let overflow =
-            self.map("OVERFLOW").and_then(|map| BpfHashMap::<_, u32, Value<Task>>::try_from(map).ok());
-        if let Some(map) = overflow {
-            calls.extend(map.iter().flatten().filter_map(|(_, task)| open(task.0)));
-        }
-        calls
+        now
     }
 
     /// An open call, by the state of its thread at `now`.

@@ -87,9 +87,10 @@ impl Translator {
         loader.btf(Some(kernel_btf()?)).override_global("OFFSETS", &offsets[..], true);
         // The object's maps come with it: as small as they can be.
         loader.map_max_entries("RECORDS", 4096);
-        for map in
-            ["TASKS", "CLAIMS", "OVERFLOW", "TGIDS", "TIDS", "SOCKS", "RINGS", "ROWS", "ERRORS", "WAKES"]
-        {
+        for map in [
+            "TASKS", "CLAIMS", "OVERFLOW", "TGIDS", "TIDS", "SOCKS", "RINGS", "ROWS", "ERRORS", "WAKES",
+            "LIVES", "TAKEN",
+        ] {
             loader.map_max_entries(map, 1);
         }
         let mut ebpf = loader.load(OBJECT).map_err(|error| LoadError::Object(with_causes(&error)))?;

@@ -7,7 +7,9 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::tp_btf::BtfTracePointLinkId;
 use aya::{Ebpf, EbpfLoader};
 use iotrace_ebpf::abi::sinks::AGGREGATES;
-use iotrace_ebpf::abi::{ERRORS_ROOM, FLOORS_OF, LISTENERS_ROOM, MAYBE, STATS, Stat, WAKES_ROOM, WAYS_ROOM};
+use iotrace_ebpf::abi::{
+    ERRORS_ROOM, FLOORS_OF, LISTENERS_ROOM, LIVES_ROOM, MAYBE, STATS, Stat, TAKEN_ROOM, WAKES_ROOM, WAYS_ROOM,
+};
 use iotrace_ebpf::arch::native::RESTARTED;
 
 use iotrace_core::domain::{Loss, ProbeId, Tier, syscall};
@@ -176,6 +178,11 @@ impl Observer {
         self.ebpf.map(name)
     }
 
+    /// A program of the object, to run.
+    pub(super) fn program_mut(&mut self, name: &str) -> Option<&mut aya::programs::Program> {
+        self.ebpf.program_mut(name)
+    }
+
     /// A map of the object, to change.
     pub(super) fn map_mut(&mut self, name: &str) -> Option<&mut Map> {
         self.ebpf.map_mut(name)
@@ -289,8 +296,8 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
     let compat = check::runs_32_bit();
     let preemptible = u32::from(programs_are_preemptible());
     // Per-CPU hashes allocate each of their elements at once.
-    let (errors, wakes, transfers) =
-        if sinks & AGGREGATES == 0 { (1, 1, 1) } else { (ERRORS_ROOM, WAKES_ROOM, WAYS_ROOM) };
+    let rooms = [ERRORS_ROOM, WAKES_ROOM, WAYS_ROOM, LIVES_ROOM, TAKEN_ROOM];
+    let [errors, wakes, transfers, lives, taken] = if sinks & AGGREGATES == 0 { [1; 5] } else { rooms };
     let listeners = if settings.per == Per::Fd { LISTENERS_ROOM } else { 1 };
     let namespace = ids::namespace(btf)?;
     let (tgids, tids) = (kernel_ids(btf, &whom.tgids)?, kernel_ids(btf, &whom.tids)?);
@@ -320,6 +327,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
                 kept(u32::from(btf.function("bpf_get_current_task_btf").is_some())),
                 true,
             )
+            .override_global("REGS", kept(u32::from(btf.function("bpf_task_pt_regs").is_some())), true)
             .override_global("MIN_NS", kept(settings.min_ns), true)
             .override_global("STARTED", kept(now), true)
             .override_global("PER_KIB", &kept(settings.per_kib)[..], true)
@@ -337,6 +345,8 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
             .map_max_entries("ERRORS", errors)
             .map_max_entries("WAKES", wakes)
             .map_max_entries("TRANSFERS", transfers)
+            .map_max_entries("LIVES", lives)
+            .map_max_entries("TAKEN", taken)
             .map_max_entries("LISTENING", listeners)
             .load(OBJECT)
             .map_err(|error| LoadError::Object(with_causes(&error)))

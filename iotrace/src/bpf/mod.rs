@@ -1,5 +1,6 @@
 //! Loads, attaches and reads the probes. The only module that imports aya.
 
+pub mod adopt;
 pub mod aggregates;
 pub mod attach;
 pub mod btf;

@@ -21,7 +21,7 @@ pub enum Group {
     Submissions,
     /// The life of io_uring requests, submissions included.
     Uring,
-    /// Children of the target.
+    /// Births: threads and children of the target.
     Follow,
     /// Programs that the target executes, and names that its threads take.
     Exec,

@@ -148,8 +148,8 @@ pub const PROBES: &[Probe] = &[
         group: Group::Follow,
         required: false,
         since: "2.6.24",
-        feeds: "children of the target, from their first instruction on",
-        lost: "children are not followed",
+        feeds: "threads and children of the target, from their birth on",
+        lost: "children are not followed, and the time of new threads is told from their first traced call on",
         variants: &[only("sched_process_fork", Begins(&[P, P]))],
     },
     Probe {

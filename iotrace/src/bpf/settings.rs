@@ -260,6 +260,8 @@ const PATHS: &[(Field, &str, &[&str])] = &[
     (Field::DentryParent, "dentry", &["d_parent"]),
     (Field::DentryInode, "dentry", &["d_inode"]),
     (Field::InodeFlags, "inode", &["i_flags"]),
+    (Field::TaskJobctl, "task_struct", &["jobctl"]),
+    (Field::TaskStack, "task_struct", &["stack"]),
 ];
 
 fn offset_of(btf: &Btf, (_, structure, paths): &(Field, &str, &[&str])) -> Option<u32> {

@@ -72,6 +72,40 @@ fn status(pid: u32, key: &str) -> Option<String> {
     status.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned())
 }
 
+/// What a thread was found to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It runs, or could.
+    Runs,
+    /// It sleeps; the number of the syscall, `None` where it is in none.
+    Sleeps(Option<u32>),
+    /// It sleeps uninterruptibly.
+    SleepsDeep(Option<u32>),
+    /// It is stopped or traced.
+    Stopped,
+}
+
+/// What a thread of a program does; `None`: it has ended, or belongs to the kernel (`PF_KTHREAD`, `PF_IO_WORKER` in its
+/// flags, `include/linux/sched.h`).
+pub fn doing(pid: u32, tid: u32) -> Option<Doing> {
+    const OF_THE_KERNEL: u64 = 0x20_0000 | 0x10;
+    let flags: u64 = stat(tid, 9)?.parse().ok()?;
+    if flags & OF_THE_KERNEL != 0 {
+        return None;
+    }
+    let number = || {
+        let line = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).unwrap_or_default();
+        sleeping_in(pid, tid).or_else(|| syscall_of(&line))
+    };
+    Some(match stat(tid, 3)?.as_str() {
+        "R" => Doing::Runs,
+        "D" => Doing::SleepsDeep(number()),
+        "T" | "t" => Doing::Stopped,
+        "Z" | "X" => return None,
+        _ => Doing::Sleeps(number()),
+    })
+}
+
 /// The syscall a thread sleeps in, by `/proc/TID/syscall`; `None` while it runs, or outside one.
 pub fn sleeping_in(pid: u32, tid: u32) -> Option<u32> {
     let nr = syscall_of(&fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?)?;

@@ -8,10 +8,13 @@ use iotrace_core::records::record::Record;
 use iotrace_core::rows::batch::{Batch, Closes, Closing, Counts, Facts, FileName, Look, Since, ThreadName};
 use iotrace_core::rows::complete::Target;
 use iotrace_core::rows::ledger::{Ledger, Opening};
+use iotrace_core::rows::living::Living;
 use iotrace_core::rows::open::Open;
 use iotrace_core::summary::{Overhead, Warning};
-use iotrace_ebpf::abi::{FileRecord, Stat, WakeKey};
+use iotrace_ebpf::abi::{FileRecord, LifeKey, Stat, WakeKey, place};
 
+use crate::bpf::attach::LoadError;
+use crate::bpf::btf::Btf;
 use crate::bpf::exact::Refused;
 use crate::bpf::loader::Observer;
 use crate::bpf::settings::{Per, Whom};
@@ -54,21 +57,31 @@ pub struct Live {
     by_number: bool,
     /// How often the ring is drained, where calls are recorded one by one.
     pace: Option<Pace>,
+    /// Numbers of the syscalls that are traced.
+    traced: Vec<u32>,
 }
 
 impl Live {
-    /// Begins: looks at who is there, and what they are in.
+    /// Begins: looks at who is there, and what they are in. `held`: the command, which has not begun yet.
+    ///
+    /// # Errors
+    /// The kernel refuses to account for their time.
     pub fn new(
         asked: &Asked,
         mut observer: Observer,
+        btf: &Btf,
         whom: Whom,
         calibration: Calibration,
         rows: usize,
-    ) -> Self {
+        held: Option<u32>,
+    ) -> Result<Self, LoadError> {
         let (started, loading_cpu_ns) = (monotonic_ns(), own_cpu_ns());
         let initial = whom::present(&whom, asked.cgroup.as_deref());
         let (mut threads, mut before) = (Vec::new(), Vec::new());
         let single: HashSet<u32> = whom.tids.iter().copied().collect();
+        if !asked.records_only {
+            observer.begin_lives()?;
+        }
         for &pid in &initial {
             for tid in proc::threads(pid) {
                 let alone = !single.is_empty() && !whom.all && !whom.tgids.contains(&pid);
@@ -76,6 +89,10 @@ impl Live {
                     continue;
                 }
                 threads.extend(proc::comm(tid).map(|name| ThreadName { tid, pid, name }));
+                // A command that is held begins with its execve.
+                if !asked.records_only && held != Some(pid) && whom::is_meant(&whom, pid, tid) {
+                    observer.adopt(btf, pid, tid)?;
+                }
                 let traced = |&nr: &u32| syscall::by_nr(nr).is_some_and(|one| asked.traces(one));
                 let inside = proc::sleeping_in(pid, tid).filter(traced);
                 before.extend(inside.map(|nr| Since { pid, tid, nr }));
@@ -89,7 +106,7 @@ impl Live {
         let members_of = asked.cgroup.clone().filter(|_| whom.cgroup.is_none());
         let by_number = !asked.all && asked.comm.is_none() && asked.cgroup.is_none();
         let pace = asked.longest.then(|| Pace::new(started));
-        Self {
+        Ok(Self {
             observer,
             calibration,
             whom,
@@ -104,7 +121,8 @@ impl Live {
             namer,
             by_number,
             pace,
-        }
+            traced: syscall::all().filter(|one| asked.traces(one)).map(|one| one.nr).collect(),
+        })
     }
 
     /// Processes of the target that have not ended, by their first threads.
@@ -151,6 +169,7 @@ impl Live {
             min_ns: asked.min.map_or(0, |min| min.as_nanos() as u64),
             selective: asked.syscalls.is_some() || asked.min.is_some(),
             target: self.target(),
+            traced: self.traced.clone(),
             missing: self.observer.missing().iter().map(|missing| missing.probe.name().to_owned()).collect(),
         }
     }
@@ -216,8 +235,9 @@ impl Live {
             batch.facts.look = Some(Look { from, to });
         }
         // Should the record of a thread be lost, its row tells.
-        let rows = batch.sums.iter().flat_map(|sums| sums.rows.keys());
-        let processes: HashSet<u32> = threads.values().copied().chain(rows.map(|row| row.tgid)).collect();
+        let rows = batch.sums.iter().flat_map(|sums| sums.rows.keys().map(|row| row.tgid));
+        let lives = batch.sums.iter().flat_map(|sums| sums.lives.keys().map(|life| life.tgid));
+        let processes: HashSet<u32> = threads.values().copied().chain(rows).chain(lives).collect();
         self.look_at_leaders(processes, |pid| threads.contains_key(&pid), ledger, &mut batch.facts);
         if files.is_empty() {
             return;
@@ -301,15 +321,23 @@ impl Live {
     /// Reads all sums, and returns the calls that are open then. One that ends while they are read may be in neither:
     /// the row of each that was open before, and is not any more, is read again.
     fn sums(&self, batch: &mut Batch) -> Vec<Open> {
-        let before = self.observer.open_calls();
+        let before = self.observer.threads_now();
         let mut sums = self.observer.snapshot();
-        let open = self.observer.open_calls();
-        let still: HashSet<(u32, u64)> = open.iter().map(|call| (call.tid, call.since)).collect();
-        for call in before.iter().filter(|call| !still.contains(&(call.tid, call.since))) {
+        let now = self.observer.threads_now();
+        let still: HashSet<(u32, u64)> = now.open.iter().map(|call| (call.tid, call.since)).collect();
+        for call in before.open.iter().filter(|call| !still.contains(&(call.tid, call.since))) {
             sums.rows.extend(self.observer.row(&call.key).map(|row| (call.key, row)));
         }
+        let still: HashSet<_> = now.living.iter().map(Living::moment).collect();
+        for one in before.living.iter().filter(|one| !still.contains(&one.moment())) {
+            let runq = LifeKey { place: place::RUNQ, ..one.key };
+            for key in [one.key, runq].into_iter().chain(one.asleep.map(|sleep| sleep.key)) {
+                sums.lives.extend(self.observer.life(&key).map(|sum| (key, sum)));
+            }
+        }
+        sums.book_living(&now.living);
         batch.sums = Some(sums);
-        open
+        now.open
     }
 
     fn closing(&self, of: Closes, open: Vec<Open>) -> Closing {

@@ -14,16 +14,13 @@ const ROW_BYTES: usize = 32 << 20;
 
 /// What the probes are told for these arguments.
 pub fn of_trace(asked: &Asked, whom: &Whom) -> Settings {
-    let mut groups = vec![Group::Core, Group::Exec, Group::Sockets];
+    let mut groups = vec![Group::Core, Group::Exec, Group::Follow, Group::Sockets];
     if copies_out_of_sockets(asked) {
         groups.extend([Group::Copy, Group::CopyUnix]);
         groups.extend(HOOKS);
     }
     if syscall::all().any(|one| one.traits & REQUESTS != 0 && asked.traces(one)) {
         groups.push(Group::Submissions);
-    }
-    if whom.follow {
-        groups.push(Group::Follow);
     }
     let (sinks, ring_bytes) = sink(asked);
     Settings {

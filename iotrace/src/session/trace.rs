@@ -39,6 +39,7 @@ pub struct Traced {
 pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Traced, Failure> {
     let began = Instant::now();
     let held = hold(asked, &mut whom)?;
+    let pid = held.as_ref().map(Held::pid);
     // After the fork: a command starts with the signals as they were.
     interrupts::catch().map_err(Failure::while_doing("catching Ctrl-C"))?;
     let births = whom::births(&whom);
@@ -51,11 +52,11 @@ pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Trac
     if whom.tree {
         whom::adopt(&mut whom, &mut observer, &btf)?;
     }
-    // Some megabytes that nobody asks again.
-    drop(btf);
     observer.set_floors(calibration.floors);
     calibration.of_others();
-    let live = Live::new(asked, observer, whom, calibration, settings::rows(asked));
+    let live = Live::new(asked, observer, &btf, whom, calibration, settings::rows(asked), pid)?;
+    // Some megabytes that nobody asks again.
+    drop(btf);
     let about = live.about();
     let mut trace = Trace::new(asked, live, sink)?;
     if asked.interval.is_some() {

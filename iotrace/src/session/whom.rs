@@ -198,6 +198,22 @@ fn descendants(roots: &HashSet<u32>) -> HashSet<u32> {
     }
 }
 
+/// Whether a thread of a process that [`present`] gives belongs to the target itself: with a name, only threads of that
+/// name do.
+pub fn is_meant(whom: &Whom, pid: u32, tid: u32) -> bool {
+    let named = |name: &String| is_called(tid, name);
+    whom.all
+        || whom.tgids.contains(&pid)
+        || whom.tids.contains(&tid)
+        || whom.cgroup.is_some()
+        || whom.comm.as_ref().is_some_and(named)
+}
+
+/// Whether a thread has this name, of which the kernel keeps 15 bytes.
+fn is_called(tid: u32, name: &str) -> bool {
+    proc::comm(tid).is_some_and(|comm| comm.as_bytes() == &name.as_bytes()[..name.len().min(15)])
+}
+
 /// Processes of the target that are there now.
 pub fn present(whom: &Whom, cgroup: Option<&Path>) -> Vec<u32> {
     let own = std::process::id();
@@ -209,9 +225,7 @@ pub fn present(whom: &Whom, cgroup: Option<&Path>) -> Vec<u32> {
     if let Some(name) = &whom.comm {
         let named = |&pid: &u32| {
             let mut threads = proc::threads(pid).into_iter();
-            threads.any(|tid| {
-                proc::comm(tid).is_some_and(|comm| comm.as_bytes() == &name.as_bytes()[..name.len().min(15)])
-            })
+            threads.any(|tid| is_called(tid, name))
         };
         pids.extend(proc::processes().into_iter().filter(|&pid| pid != own).filter(named));
     }

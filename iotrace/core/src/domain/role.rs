@@ -15,6 +15,12 @@ pub enum Role {
     Completion,
     /// Hands operations over.
     Submit,
+    /// Waits for a peer: a connection.
+    Connection,
+    /// Waits for another thread: a lock.
+    Sync,
+    /// Waits until data is on the disk.
+    Durable,
 }
 
 /// Which way data moves.

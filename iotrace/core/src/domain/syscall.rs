@@ -5,9 +5,11 @@
 use iotrace_ebpf::abi::MAX_SYSCALL;
 use iotrace_ebpf::abi::errno;
 use iotrace_ebpf::abi::traits::traced;
-use iotrace_ebpf::abi::traits::{COMPLETION, FD, IN, OUT, READINESS, REQUESTS, SUBMIT, WAITS, enter_waits};
-use iotrace_ebpf::arch::i386;
+use iotrace_ebpf::abi::traits::{
+    COMPLETION, CONNECTION, DURABLE, FD, IN, OUT, READINESS, REQUESTS, SUBMIT, WAITS, enter_waits,
+};
 use iotrace_ebpf::arch::native::{RESTART_NUMBER, SYSCALLS};
+use iotrace_ebpf::arch::{self, i386};
 pub use iotrace_ebpf::arch::{Syscall, by_nr};
 
 use crate::domain::{Direction, Role};
@@ -27,9 +29,25 @@ pub fn is(nr: u32, traits: u32) -> bool {
     traits_of(nr) & traits != 0
 }
 
-/// The kernel's name of syscall `nr`; `syscall_N` for one that is not in the table.
+/// The kernel's name of syscall `nr`; `syscall_N` for one that is newer than this build.
 pub fn name(nr: u32) -> String {
-    by_nr(nr).map_or_else(|| format!("syscall_{nr}"), |syscall| syscall.name.to_owned())
+    arch::name(nr).map_or_else(|| format!("syscall_{nr}"), str::to_owned)
+}
+
+/// The name of syscall `nr` of the 32-bit table: that of the native one that does the same; `syscall_N` for one that is
+/// never traced, but for the few that programs sleep in.
+pub fn name_of_32_bit(nr: u32) -> String {
+    let few = match nr {
+        7 => Some("waitpid"),
+        114 => Some("wait4"),
+        143 => Some("flock"),
+        162 => Some("nanosleep"),
+        221 => Some("fcntl64"),
+        267 | 407 => Some("clock_nanosleep"),
+        284 => Some("waitid"),
+        _ => i386::native_of(nr).and_then(arch::name),
+    };
+    few.map_or_else(|| format!("syscall_{nr}"), str::to_owned)
 }
 
 /// What a finished call was for, from its number and arguments (`min_complete` third, flags fourth).
@@ -38,6 +56,8 @@ pub fn role_of(nr: u32, arg2: u64, arg3: u64) -> Role {
         traits if traits & READINESS != 0 => Role::Readiness,
         traits if traits & COMPLETION != 0 => Role::Completion,
         traits if traits & SUBMIT != 0 => Role::Submit,
+        traits if traits & CONNECTION != 0 => Role::Connection,
+        traits if traits & DURABLE != 0 => Role::Durable,
         traits if traits & REQUESTS != 0 && enter_waits(arg2, arg3) => Role::Completion,
         traits if traits & REQUESTS != 0 => Role::Submit,
         _ => Role::Data,
@@ -105,6 +125,9 @@ pub fn named(word: &str) -> Vec<u32> {
         "in" => family(IN),
         "out" => family(OUT),
         "readiness" => family(READINESS),
+        "connection" => family(CONNECTION),
+        "durable" => family(DURABLE),
+        "sync" => family(WAITS),
         "completion" | "submit" => family(COMPLETION | SUBMIT | REQUESTS),
         name => of(&|syscall| syscall.name == name),
     }

@@ -63,6 +63,9 @@ pub fn role(role: Role) -> &'static str {
         Role::Readiness => "readiness",
         Role::Completion => "completion",
         Role::Submit => "submit",
+        Role::Connection => "connection",
+        Role::Sync => "sync",
+        Role::Durable => "durable",
     }
 }
 

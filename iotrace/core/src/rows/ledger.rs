@@ -12,6 +12,7 @@ pub use crate::rows::opening::{Opening, WallClock};
 use crate::rows::processes::{InFlightCalls, processes};
 use crate::rows::retired::Retired;
 use crate::rows::sums::Snapshot;
+use crate::rows::time;
 use crate::summary::{Document, Interval, Overhead, Process, Warning};
 
 /// Names of threads that are kept, whether they have ended or not.
@@ -87,7 +88,11 @@ impl Ledger {
     /// Nothing yet.
     pub fn new(opening: Opening) -> Self {
         Self {
-            names: Names { exact: opening.exact, ..Names::default() },
+            names: Names {
+                exact: opening.exact,
+                traced: opening.traced.iter().copied().collect(),
+                ..Names::default()
+            },
             live: Snapshot::default(),
             retired: Retired::default(),
             base: Snapshot::default(),
@@ -282,6 +287,7 @@ impl Ledger {
             started: self.opening.started,
         };
         let mut processes = processes(&stretch.sums, &self.names, &open);
+        let whole = time::of_all(&processes);
         if let Some(top) = self.opening.top {
             processes.truncate(top);
             processes.iter_mut().for_each(|process| leave(process, top));
@@ -290,6 +296,7 @@ impl Ledger {
         let mut document = Document::new("trace", host, stretch.loss, stretch.overhead, stretch.elapsed_ns);
         document.interval = stretch.interval;
         document.processes = processes;
+        document.time = whole;
         document.warnings = self.opening.warnings.clone();
         document.warnings.extend(self.warnings(&document, &stretch.counts));
         let missing: Vec<ProbeId> =

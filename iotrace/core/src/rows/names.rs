@@ -1,6 +1,6 @@
 //! What threads, processes and files are called.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::domain::{Fd, Triggers, WaitsFor};
 use crate::rows::longest::Longest;
@@ -34,6 +34,8 @@ pub struct Names {
     pub ended_threads: HashMap<u32, u64>,
     /// Entries that stand for all ended processes of one name: the name, and the number of processes, by entry.
     pub stand_ins: HashMap<u32, StandIn>,
+    /// Numbers of the syscalls that are traced.
+    pub traced: HashSet<u32>,
     /// Whether function hooks marked the copies.
     pub exact: bool,
     /// The longest calls, where calls are recorded one by one.

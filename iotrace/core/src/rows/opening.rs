@@ -23,6 +23,9 @@ pub struct Opening {
     pub with_command: bool,
     /// Whether only some calls were asked for (`-e`, `--min`).
     pub selective: bool,
+    /// Numbers of the syscalls that are traced.
+    #[serde(default)]
+    pub traced: Vec<u32>,
     /// What it takes to see all of the target.
     #[serde(default)]
     pub target: Target,

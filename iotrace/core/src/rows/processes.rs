@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, AggKey, WakeKey};
+use iotrace_ebpf::abi::traits::WAITS;
+use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, AggKey, WAKE_OUTSIDE, WakeKey};
 
 use crate::domain::{Direction, Role, ThreadRole, WaitsFor, syscall};
 use crate::rows::batch::Since;
@@ -12,6 +13,7 @@ use crate::rows::open::Open;
 use crate::rows::recognise;
 use crate::rows::row::{self, Facts};
 use crate::rows::sums::{Row, Snapshot};
+use crate::rows::time;
 use crate::summary::{Call, InFlight, Process, Waker};
 
 /// Calls that were open when tracing ended or began.
@@ -34,6 +36,9 @@ pub fn processes(snapshot: &Snapshot, names: &Names, open: &InFlightCalls) -> Ve
     let mut by_process: BTreeMap<u32, Vec<(&AggKey, &Row)>> = BTreeMap::new();
     for (key, row) in &snapshot.rows {
         by_process.entry(key.tgid).or_default().push((key, row));
+    }
+    for key in snapshot.lives.keys() {
+        by_process.entry(key.tgid).or_default();
     }
     for pid in open.open.iter().map(|call| call.tgid).chain(open.before.iter().map(|call| call.pid)) {
         by_process.entry(pid).or_default();
@@ -65,6 +70,8 @@ fn process(
         threads: names.threads.values().filter(|thread| thread.pid == pid && thread.called).count() as u64
             + names.ended_threads.get(&pid).copied().unwrap_or(0),
         models: recognise::models(&calls, &ways, triggers),
+        time: time::of_process(pid, snapshot, names, open),
+        thread_times: time::of_threads(pid, snapshot, names, open),
         calls,
         rows_left_out: 0,
         operations: None,
@@ -84,7 +91,11 @@ fn call(line: &Line, snapshot: &Snapshot, names: &Names, open: &InFlightCalls) -
     }
     let facts = Facts {
         nr,
-        role: if key.nr & AGG_WAITS != 0 { Role::Completion } else { syscall::role_of(nr, 0, 0) },
+        role: match nr {
+            _ if key.nr & AGG_WAITS != 0 => Role::Completion,
+            _ if syscall::is(nr, WAITS) => Role::Sync,
+            _ => syscall::role_of(nr, 0, 0),
+        },
         thread_role: ThreadRole::App,
         tid: (key.tid != 0).then_some(key.tid),
         fd: line.fd.clone(),
@@ -103,7 +114,8 @@ fn call(line: &Line, snapshot: &Snapshot, names: &Names, open: &InFlightCalls) -
 /// reply. A server that waits for its next request, and a daemon that waits for an event, are idle; so may a client be
 /// whose wait for a reply nothing tells from these.
 pub fn active_ns(call: &Call) -> u64 {
-    let waits_for_input = call.direction != Some(Direction::Out) && call.role != Role::Submit;
+    let waits_for_input =
+        call.direction != Some(Direction::Out) && call.role != Role::Submit && call.syscall != "connect";
     let idle = waits_for_input && call.waits_for != Some(WaitsFor::Reply);
     call.total_ns - if idle { call.wait_ns } else { 0 }
 }
@@ -120,7 +132,7 @@ fn by_activity<T>(items: &mut [T], calls: impl Fn(&T) -> &[Call]) {
 const WAKERS: usize = 8;
 
 fn wakers(pid: u32, snapshot: &Snapshot, names: &Names) -> Vec<Waker> {
-    let mine = snapshot.wakes.iter().filter(|(key, _)| key.tgid == pid);
+    let mine = snapshot.wakes.iter().filter(|(key, _)| key.tgid == pid && key.nr & WAKE_OUTSIDE == 0);
     let mut wakers: Vec<Waker> = mine
         .map(|(key, &wakes)| Waker {
             comm: match (key.waker, key.thread().map(|tid| names.threads.get(&tid))) {

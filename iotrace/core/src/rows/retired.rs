@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey, WayKey};
+use iotrace_ebpf::abi::{AggKey, ErrorKey, LifeKey, LifeSum, TakenKey, WakeKey, WayKey};
 
 use crate::rows::sums::{Snapshot, merge};
 
@@ -91,6 +91,19 @@ impl Snapshot {
         for (key, times) in &other.ways {
             *self.ways.entry(*key).or_default() += times;
         }
+        for (key, sum) in &other.lives {
+            self.lived(*key, *sum);
+        }
+        for (key, ns) in &other.taken {
+            *self.taken.entry(*key).or_default() += ns;
+        }
+    }
+
+    /// Adds a time of threads.
+    pub fn lived(&mut self, key: LifeKey, sum: LifeSum) {
+        let known = self.lives.entry(key).or_default();
+        known.ns = known.ns.saturating_add(sum.ns);
+        known.times = known.times.saturating_add(sum.times);
     }
 
     /// Re-keys rows by process, dropping thread, descriptor and waker: `into` has the new id of each process to
@@ -118,6 +131,14 @@ impl Snapshot {
             let tgid = into.get(&key.tgid).copied().unwrap_or(key.tgid);
             *self.ways.entry(WayKey { tgid, ..*key }).or_default() += times;
         }
+        for (key, sum) in &before.lives {
+            let merged = into.get(&key.tgid).map(|&tgid| LifeKey { tgid, tid: 0, ..*key });
+            self.lived(merged.unwrap_or(*key), *sum);
+        }
+        for (key, ns) in &before.taken {
+            let tgid = into.get(&key.tgid).copied().unwrap_or(key.tgid);
+            *self.taken.entry(TakenKey { tgid, ..*key }).or_default() += ns;
+        }
     }
 }
 
@@ -135,6 +156,7 @@ mod tests {
             errors: [(error, 1)].into(),
             wakes: [(wake, 2)].into(),
             ways: [(WayKey { tgid: pid, nr: 0, way: 1 }, 4)].into(),
+            ..Snapshot::default()
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey, WayKey};
+use iotrace_ebpf::abi::{AggKey, ErrorKey, LifeKey, LifeSum, TakenKey, WakeKey, WayKey};
 use iotrace_ebpf::span::Parts;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,12 @@ pub struct SnapshotOnTape {
     wakes: Vec<WakeOnTape>,
     #[serde(default)]
     ways: Vec<WayOnTape>,
+    /// Process, thread, what, place; time in ns, times.
+    #[serde(default)]
+    lives: Vec<([u32; 4], [u64; 2])>,
+    /// Process, taker; time in ns.
+    #[serde(default)]
+    taken: Vec<([u32; 2], u64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -174,6 +180,12 @@ impl SnapshotOnTape {
                 .iter()
                 .map(|(key, times)| WayOnTape { tgid: key.tgid, nr: key.nr, way: key.way, times: *times })
                 .collect(),
+            lives: snapshot
+                .lives
+                .iter()
+                .map(|(key, sum)| ([key.tgid, key.tid, key.what, key.place], [sum.ns, sum.times]))
+                .collect(),
+            taken: snapshot.taken.iter().map(|(key, ns)| ([key.tgid, key.taker], *ns)).collect(),
         }
     }
 
@@ -199,6 +211,14 @@ impl SnapshotOnTape {
                 .iter()
                 .map(|one| (WayKey { tgid: one.tgid, nr: one.nr, way: one.way }, one.times))
                 .collect(),
+            lives: self
+                .lives
+                .iter()
+                .map(|&([tgid, tid, what, place], [ns, times])| {
+                    (LifeKey { tgid, tid, what, place }, LifeSum { ns, times })
+                })
+                .collect(),
+            taken: self.taken.iter().map(|&([tgid, taker], ns)| (TakenKey { tgid, taker }, ns)).collect(),
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use iotrace_ebpf::abi::{AGG_BUCKETS, Agg, AggKey, Buckets, ErrorKey, WakeKey, WayKey};
+use iotrace_ebpf::abi::{
+    AGG_BUCKETS, Agg, AggKey, Buckets, ErrorKey, LifeKey, LifeSum, TakenKey, WakeKey, WayKey,
+};
 use iotrace_ebpf::book::{Distribution, Sums};
 use iotrace_ebpf::hist::{COARSE_ERROR, coarse, coarse_lower, coarse_upper};
 
@@ -21,6 +23,10 @@ pub struct Snapshot {
     pub wakes: HashMap<WakeKey, u64>,
     /// Number of transfers by the way they came; a sample, see [`iotrace_ebpf::abi::WAYS_ALL`].
     pub ways: HashMap<WayKey, u64>,
+    /// Time of threads outside traced calls, and how long they were observed.
+    pub lives: HashMap<LifeKey, LifeSum>,
+    /// For how long who had the CPU while others were runnable, ns.
+    pub taken: HashMap<TakenKey, u64>,
 }
 
 impl Snapshot {
@@ -35,6 +41,8 @@ impl Snapshot {
             errors: counts_since(&self.errors, &before.errors),
             wakes: counts_since(&self.wakes, &before.wakes),
             ways: counts_since(&self.ways, &before.ways),
+            lives: lives_since(&self.lives, &before.lives),
+            taken: counts_since(&self.taken, &before.taken),
         }
     }
 }
@@ -43,6 +51,19 @@ impl Snapshot {
 fn counts_since<K: Copy + Eq + Hash>(now: &HashMap<K, u64>, before: &HashMap<K, u64>) -> HashMap<K, u64> {
     let delta = |(key, now): (&K, &u64)| (*key, now.saturating_sub(before.get(key).copied().unwrap_or(0)));
     now.iter().map(delta).filter(|(_, times)| *times > 0).collect()
+}
+
+/// What each sum of time has now that it had not before; those that have not changed are left out.
+fn lives_since(
+    now: &HashMap<LifeKey, LifeSum>,
+    before: &HashMap<LifeKey, LifeSum>,
+) -> HashMap<LifeKey, LifeSum> {
+    let delta = |(key, now): (&LifeKey, &LifeSum)| {
+        let then = before.get(key).copied().unwrap_or_default();
+        let sum = LifeSum { ns: now.ns.saturating_sub(then.ns), times: now.times.saturating_sub(then.times) };
+        (*key, sum)
+    };
+    now.iter().map(delta).filter(|(_, sum)| *sum != LifeSum::default()).collect()
 }
 
 /// Counts by coarse bucket, of a row on all CPUs together.

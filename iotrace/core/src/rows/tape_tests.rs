@@ -1,4 +1,4 @@
-use iotrace_ebpf::abi::{AggKey, ErrorKey, WakeKey, WayKey};
+use iotrace_ebpf::abi::{AggKey, ErrorKey, LifeKey, LifeSum, TakenKey, WakeKey, WayKey};
 use iotrace_ebpf::book::Distribution;
 use iotrace_ebpf::span::Parts;
 
@@ -33,6 +33,8 @@ fn snapshot() -> Snapshot {
         errors: [(ErrorKey { row: key, errno: 104 }, 3)].into(),
         wakes: [(WakeKey { tgid: 7, nr: 45, waker: 9, by_socket: 1 }, 4)].into(),
         ways: [(WayKey { tgid: 7, nr: 45, way: 3 }, 5)].into(),
+        lives: [(LifeKey { tgid: 7, tid: 8, what: 202, place: 1 }, LifeSum { ns: 6, times: 7 })].into(),
+        taken: [(TakenKey { tgid: 7, taker: 9 }, 8)].into(),
     }
 }
 
@@ -71,6 +73,7 @@ fn blocks() -> Vec<Block> {
         closing: Some(closing),
     };
     let opening = Opening {
+        traced: vec![0, 232],
         host: host(),
         started: 5,
         exact: false,

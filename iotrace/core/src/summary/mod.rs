@@ -10,6 +10,7 @@ mod process;
 mod selftest;
 mod strip;
 mod study;
+mod time;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ pub use self::strip::{Lane, Mark, Segment, State, Strip};
 pub use self::study::{
     Arm, Axis, Claim, Crossover, Environment, Evidence, Fit, Measure, Ruling, Source, Study,
 };
+pub use self::time::{Class, Elsewhere, InCalls, Taker, ThreadTime, Time, WokenBy};
 use crate::domain::dist::Dist;
 use crate::domain::model::{Meanwhile, Model, Transport};
 use crate::domain::{CopySource, Direction, Fd, Loss, Role, ThreadRole, Tier, WaitsFor};
@@ -58,6 +60,9 @@ pub struct Document {
     /// Command `trace`: one entry for each process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub processes: Vec<Process>,
+    /// Command `trace`: the whole time of all threads of all processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
     /// Command `selftest`: one entry for each figure that was checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
@@ -88,6 +93,7 @@ impl Document {
             interval: None,
             runs: Vec::new(),
             processes: Vec::new(),
+            time: None,
             checks: Vec::new(),
             studies: Vec::new(),
             ok: None,

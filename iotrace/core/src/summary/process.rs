@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Operations, is_zero};
+use super::{Call, Operations, ThreadTime, Time, is_zero};
 
 /// One observed process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +16,12 @@ pub struct Process {
     pub processes: u64,
     /// Number of threads that made a traced call.
     pub threads: u64,
+    /// Where all the time of its threads went; `null`: a recording of an older version does not tell.
+    #[serde(default)]
+    pub time: Option<Time>,
+    /// With `--per thread`: the time of each thread, the one with the most time that is not idle first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thread_times: Vec<ThreadTime>,
     /// The traced calls: one row for each syscall, with `--per` for each thread or descriptor, too.
     pub calls: Vec<Call>,
     /// With `--top`: number of rows by thread or descriptor that are not in `calls`.

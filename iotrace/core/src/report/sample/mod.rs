@@ -341,6 +341,7 @@ pub fn document(runs: Vec<Run>) -> Document {
         interval: None,
         runs,
         processes: Vec::new(),
+        time: None,
         checks: Vec::new(),
         studies: Vec::new(),
         ok: None,

@@ -1,0 +1,94 @@
+use iotrace_ebpf::abi::AggKey;
+
+use super::*;
+use crate::rows::open::Open;
+use crate::rows::sums::Row;
+
+fn life(what: u32, place: u32, ns: u64) -> (LifeKey, LifeSum) {
+    (LifeKey { tgid: 7, tid: 0, what, place }, LifeSum { ns, times: 2 })
+}
+
+fn names() -> Names {
+    Names { traced: [0, 232].into(), ..Names::default() }
+}
+
+fn sums() -> Snapshot {
+    let mut row = Row { calls: 1, ..Row::default() };
+    row.parts = Parts { total: 100, wait: 60, work: 40, ..Parts::default() };
+    let lives = [
+        life(LifeKey::NONE, place::OBSERVED, 2000),
+        life(LifeKey::NONE, place::RUNQ, 30),
+        life(LifeKey::NONE, place::STOPPED, 70),
+        life(202, place::WAIT, 500),
+        life(35, place::WAIT, 300),
+        life(LifeKey::FAULT, place::DISK, 10),
+        life(257, place::LOCK, 5),
+        // Open since before it was observed, and shorter than was asked for.
+        life(232, place::WAIT, 200),
+        life(LifeKey::SHORT, place::WORK, 15),
+    ];
+    Snapshot {
+        rows: [(AggKey { tgid: 7, nr: 0, fd: -1, ..AggKey::default() }, row)].into(),
+        lives: lives.into(),
+        taken: [(TakenKey { tgid: 7, taker: 9 }, 20)].into(),
+        wakes: [(WakeKey { tgid: 7, nr: 202 | WAKE_OUTSIDE, waker: 8, by_socket: 0 }, 3)].into(),
+        ..Snapshot::default()
+    }
+}
+
+#[test]
+fn every_nanosecond_is_in_one_place() {
+    let time = of_process(7, &sums(), &names(), &InFlightCalls::default()).unwrap();
+    assert_eq!((time.observed_ns, time.accounted_ns()), (2000, 2000));
+    assert_eq!((time.in_calls.wait_ns, time.in_calls.work_ns), (260, 55));
+    assert_eq!((time.runq_ns, time.stopped_ns), (30, 70));
+    assert_eq!(time.own_ns, 2000 - 315 - 30 - 70 - 815);
+    let rows: Vec<_> = time.elsewhere.iter().map(|one| (one.what.as_str(), one.class, one.ns)).collect();
+    assert_eq!(
+        rows,
+        [
+            ("futex", Class::Lock, 500),
+            ("nanosleep", Class::Timer, 300),
+            ("page fault", Class::Disk, 10),
+            ("openat", Class::Lock, 5),
+        ]
+    );
+    assert_eq!(time.elsewhere[0].woken_by, [WokenBy { tid: 8, comm: "unknown".to_owned(), wakes: 3 }]);
+    assert_eq!(time.cpu_taken_by, [Taker { pid: 9, comm: "process 9".to_owned(), ns: 20 }]);
+}
+
+#[test]
+fn calls_that_are_open_are_in_it_once() {
+    let parts = Parts { total: 50, wait: 50, ..Parts::default() };
+    let open = vec![Open { tgid: 7, parts, ..Open::default() }];
+    let calls = InFlightCalls { open, ..InFlightCalls::default() };
+    assert_eq!(of_process(7, &sums(), &names(), &calls).unwrap().in_calls.wait_ns, 310);
+    let calls = InFlightCalls { booked: true, ..calls };
+    assert_eq!(of_process(7, &sums(), &names(), &calls).unwrap().in_calls.wait_ns, 260);
+}
+
+#[test]
+fn what_was_read_later_than_the_life_makes_it_longer() {
+    let mut sums = sums();
+    sums.lived(LifeKey { tgid: 7, tid: 0, what: 61, place: place::WAIT }, LifeSum { ns: 5000, times: 1 });
+    let time = of_process(7, &sums, &names(), &InFlightCalls::default()).unwrap();
+    assert_eq!((time.own_ns, time.observed_ns), (0, time.accounted_ns()));
+    assert_eq!(time.elsewhere[0].class, Class::Child);
+}
+
+#[test]
+fn threads_and_all_processes_add_up_too() {
+    let mut one = of_process(7, &sums(), &names(), &InFlightCalls::default()).unwrap();
+    one.add(&one.clone());
+    assert_eq!((one.observed_ns, one.accounted_ns()), (4000, 4000));
+    assert_eq!(one.cpu_taken_by[0].ns, 40);
+    assert!(of_process(8, &sums(), &names(), &InFlightCalls::default()).is_none());
+    assert!(of_threads(7, &sums(), &names(), &InFlightCalls::default()).is_empty());
+}
+
+#[test]
+fn a_sleep_of_a_32_bit_program_has_its_name() {
+    assert_eq!(what(162 | LifeKey::COMPAT), "32-bit nanosleep");
+    let key = LifeKey { what: 240 | LifeKey::COMPAT, place: place::WAIT, ..LifeKey::default() };
+    assert_eq!((what(key.what).as_str(), class(&key)), ("32-bit futex", Class::Lock));
+}
