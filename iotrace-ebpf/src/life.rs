@@ -6,7 +6,8 @@
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::{
-    Field, LifeKey, LifeSum, Stat, TAKEN_FROM_NS, TakenKey, WAKE_OUTSIDE, WakeKey, context, per, place, sinks,
+    Field, LifeKey, LifeSum, Stat, TAKEN_FROM_NS, TakenKey, WAKE_OUTSIDE, WakeKey, context, is_held, per,
+    place, sinks,
 };
 use iotrace_ebpf::arch::native;
 use iotrace_ebpf::span::{Off, Parts, Rest};
@@ -64,19 +65,36 @@ pub fn leaves(task: &mut Task, ctx: &BtfTracePointContext, why: Off) {
 /// a syscall it is in they tell, too: see [`LifeKey::FAULT`].
 #[inline(always)]
 fn number(ctx: &BtfTracePointContext) -> u32 {
-    let nr = if REGS.load() != 0 {
+    let nr = register(ctx, native::NUMBER_OFFSET) as u32;
+    if nr == LifeKey::FAULT {
+        return nr;
+    }
+    if COMPAT.load() != 0 && field_of(ctx, 1, Field::TaskStatus) & native::COMPAT_STATUS != 0 {
+        return nr | LifeKey::COMPAT;
+    }
+    if nr == native::FUTEX {
+        let [_, operation, expected, _] = native::ARGUMENT_OFFSETS;
+        if is_held(register(ctx, operation), register(ctx, expected) as u32) {
+            return nr | LifeKey::HELD;
+        }
+    }
+    nr
+}
+
+/// A register with which the thread that leaves the CPU entered the kernel.
+#[inline(always)]
+fn register(ctx: &BtfTracePointContext, offset: usize) -> u64 {
+    if REGS.load() != 0 {
         let task: *const u8 = ctx.arg(1);
         // SAFETY: the verifier knows both pointers by their types, and checks the load against BTF.
         unsafe {
             let regs = bpf_task_pt_regs(task.cast_mut().cast()) as *const u8;
-            regs.add(native::NUMBER_OFFSET).cast::<u64>().read() as u32
+            regs.add(offset).cast::<u64>().read()
         }
     } else {
         let stack: u64 = read(arg(ctx, 1), Field::TaskStack);
-        peek(stack + native::STACK_BYTES - native::NUMBER_FROM_END)
-    };
-    let compat = COMPAT.load() != 0 && field_of(ctx, 1, Field::TaskStatus) & native::COMPAT_STATUS != 0;
-    if compat && nr != LifeKey::FAULT { nr | LifeKey::COMPAT } else { nr }
+        peek(stack + native::STACK_BYTES - native::REGISTERS_BYTES + offset as u64)
+    }
 }
 
 /// Accounts for the time that a thread was off the CPU; `taker` is the process that had the CPU last.
@@ -110,7 +128,8 @@ fn slept(task: &Task, rest: Rest) {
         _ => place::WAIT,
     };
     book(task, task.what, at, rest.slept);
-    if native::LOCKS.contains(&task.what) && task.wake.at != 0 {
+    let nr = task.what & !LifeKey::HELD;
+    if native::LOCKS.contains(&nr) && task.wake.at != 0 {
         let waker = if context::is_interrupt(task.wake.context) { 0 } else { task.wake.tid };
         let key = WakeKey { tgid: task.tgid, nr: task.what | WAKE_OUTSIDE, waker, by_socket: 0 };
         match WAKES.get_ptr_mut(key) {

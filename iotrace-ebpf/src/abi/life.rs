@@ -27,8 +27,26 @@ impl LifeKey {
     pub const NONE: u32 = u32::MAX - 1;
     /// A [`LifeKey::what`]: traced calls that are shorter than was asked for.
     pub const SHORT: u32 = u32::MAX - 2;
+    /// Set in [`LifeKey::what`] for a `futex` that waits for a lock which another thread holds, see [`is_held`].
+    pub const HELD: u32 = 1 << 29;
     /// Set in [`LifeKey::what`] for a syscall of the 32-bit table.
     pub const COMPAT: u32 = 1 << 30;
+}
+
+/// Whether a `futex` waits for a lock that is held, by its operation and the value that it expects. The C library
+/// (`nptl/lowlevellock.c`), Rust (`sys/sync/mutex/futex.rs`) and Go (`runtime/lock_futex.go`) mark a lock that others wait
+/// for by 2, a lock for readers by 3; locks that know their owner have `FUTEX_WAITERS`, as do those of musl. A condition,
+/// a semaphore, the end of a thread, and a Go thread without work are waited for with other values.
+#[inline(always)]
+pub fn is_held(operation: u64, expected: u32) -> bool {
+    const WAITERS: u32 = 1 << 31;
+    match operation & 0x7f {
+        // FUTEX_LOCK_PI, FUTEX_LOCK_PI2
+        6 | 13 => true,
+        // FUTEX_WAIT, FUTEX_WAIT_BITSET
+        0 | 9 => expected == 2 || expected == 3 || expected & WAITERS != 0,
+        _ => false,
+    }
 }
 
 /// Values of [`LifeKey::place`].

@@ -54,13 +54,15 @@ pub const SYSCALLS: &[Syscall] = &[
 /// Where `struct pt_regs` (`arch/x86/include/uapi/asm/ptrace.h`) keeps the number of a call, in bytes.
 pub const NUMBER_OFFSET: usize = 15 * 8;
 /// Where the kernel keeps these registers below the end of a thread's kernel stack, and how large that stack is, in
-/// bytes: `THREAD_SIZE` (`arch/x86/include/asm/page_64_types.h`), `task_pt_regs`. The number lies 48 bytes below the end.
+/// bytes: `THREAD_SIZE` (`arch/x86/include/asm/page_64_types.h`), `task_pt_regs`.
 /// Only read where `bpf_task_pt_regs` is missing (before 5.15), when no kernel had the padding of FRED.
 pub const STACK_BYTES: u64 = 16384;
-/// The number of the call, from the end of the stack, in bytes.
-pub const NUMBER_FROM_END: u64 = 48;
+/// Bytes of a `struct pt_regs`, which ends where the stack does.
+pub const REGISTERS_BYTES: u64 = 21 * 8;
+/// Number of `futex`.
+pub const FUTEX: u32 = 202;
 /// Numbers of the calls in which a program's locks wait: `futex`, `futex_waitv`, `futex_wait`.
-pub const LOCKS: [u32; 3] = [202, 449, 455];
+pub const LOCKS: [u32; 3] = [FUTEX, 449, 455];
 /// Where it keeps the first four arguments: `rdi`, `rsi`, `rdx`, `r10`, in bytes.
 pub const ARGUMENT_OFFSETS: [usize; 4] = [14 * 8, 13 * 8, 12 * 8, 7 * 8];
 /// Where it keeps the stack pointer of the program, in bytes.

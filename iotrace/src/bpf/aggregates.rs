@@ -113,6 +113,12 @@ impl Observer {
         self.counts("WAKES")
     }
 
+    /// Processes that had the CPU while threads of the target were runnable.
+    pub fn takers(&self) -> HashSet<u32> {
+        let taken = self.counts::<TakenKey>("TAKEN");
+        taken.into_keys().map(|key| key.taker).filter(|&taker| taker != TakenKey::SEVERAL).collect()
+    }
+
     /// Number of counts of errors in the kernel.
     pub fn errors_taken(&self) -> usize {
         let map =

@@ -379,6 +379,9 @@ impl Source for Live {
         let wakers: HashSet<u32> = wakes.keys().filter_map(WakeKey::thread).collect();
         Self::look(&wakers, ledger, &mut batch.facts);
         if want != Want::Records {
+            Self::look(&self.observer.takers(), ledger, &mut batch.facts);
+        }
+        if want != Want::Records {
             self.look_for_joined();
         }
         if want == Want::Sums {

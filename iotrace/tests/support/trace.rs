@@ -165,6 +165,7 @@ impl Trace {
 
 /// What must hold of every result, whatever was traced.
 pub fn holds(document: &Document) {
+    whole_time(document);
     for process in &document.processes {
         for call in &process.calls {
             let parts = [call.wait_ns, call.disk_ns, call.lock_ns, call.runq_ns, call.copy_ns, call.work_ns];
@@ -190,6 +191,17 @@ pub fn holds(document: &Document) {
     let seen = document.processes.iter().any(|process| !process.calls.is_empty());
     let said = document.warnings.iter().any(|warning| warning.code == "nothing_seen");
     assert_eq!(seen, !said, "nothing seen is said, and only then: {:?}", document.warnings);
+}
+
+/// Every nanosecond of every thread is in exactly one place.
+pub fn whole_time(document: &Document) {
+    let all = document.processes.iter().flat_map(|process| {
+        let threads = process.thread_times.iter().map(|thread| &thread.time);
+        process.time.iter().chain(threads)
+    });
+    for time in all.chain(&document.time) {
+        assert_eq!(time.accounted_ns(), time.observed_ns, "{time:?}");
+    }
 }
 
 /// A process of the result.

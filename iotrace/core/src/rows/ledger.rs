@@ -7,6 +7,7 @@ use crate::records::journal::{self, Journal};
 use crate::records::record::Record;
 use crate::rows::batch::{Batch, Closes, Closing, Counts, Facts, ThreadName};
 use crate::rows::complete::{self, Evidence};
+use crate::rows::diagnosis;
 use crate::rows::names::{Names, Thread};
 pub use crate::rows::opening::{Opening, WallClock};
 use crate::rows::processes::{InFlightCalls, processes};
@@ -288,6 +289,9 @@ impl Ledger {
         };
         let mut processes = processes(&stretch.sums, &self.names, &open);
         let whole = time::of_all(&processes);
+        for process in &mut processes {
+            process.diagnosis = diagnosis::of_process(process, stretch.elapsed_ns);
+        }
         if let Some(top) = self.opening.top {
             processes.truncate(top);
             processes.iter_mut().for_each(|process| leave(process, top));

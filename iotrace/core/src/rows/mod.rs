@@ -4,6 +4,7 @@ pub mod batch;
 pub mod booked;
 pub mod calls;
 pub mod complete;
+pub mod diagnosis;
 pub mod fold;
 pub mod ledger;
 pub mod living;

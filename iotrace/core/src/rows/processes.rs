@@ -71,6 +71,8 @@ fn process(
             + names.ended_threads.get(&pid).copied().unwrap_or(0),
         models: recognise::models(&calls, &ways, triggers),
         time: time::of_process(pid, snapshot, names, open),
+        diagnosis: Vec::new(),
+        throttled_ns: None,
         thread_times: time::of_threads(pid, snapshot, names, open),
         calls,
         rows_left_out: 0,

@@ -29,7 +29,7 @@ pub fn of_process(pid: u32, snapshot: &Snapshot, names: &Names, open: &InFlightC
     let calls = open.open.iter().filter(|call| !open.booked && call.tgid == pid).map(|call| call.parts);
     let mut time = time(rows.chain(calls), &lives, names);
     for one in &mut time.elsewhere {
-        one.woken_by = woken_by(pid, &one.what, snapshot, names);
+        one.woken_by = woken_by(pid, one, snapshot, names);
     }
     time.cpu_taken_by = takers(pid, snapshot, names);
     Some(time)
@@ -66,7 +66,7 @@ pub fn of_all(processes: &[Process]) -> Option<Time> {
 fn time(calls: impl Iterator<Item = Parts>, lives: &[(&LifeKey, &LifeSum)], names: &Names) -> Time {
     let mut parts = calls.fold(Parts::default(), |sum, one| plus(&sum, &one));
     let mut time = Time::default();
-    let mut elsewhere: BTreeMap<(String, Class), (u64, u64)> = BTreeMap::new();
+    let mut elsewhere: BTreeMap<(String, Class, bool), (u64, u64)> = BTreeMap::new();
     for (key, sum) in lives {
         // A call that was open already when its thread was observed first is a traced call, too.
         if key.what == LifeKey::SHORT || names.traced.contains(&key.what) {
@@ -78,7 +78,8 @@ fn time(calls: impl Iterator<Item = Parts>, lives: &[(&LifeKey, &LifeSum)], name
             place::RUNQ => &mut time.runq_ns,
             place::STOPPED => &mut time.stopped_ns,
             place::WAIT | place::LOCK | place::DISK => {
-                let (ns, sleeps) = elsewhere.entry((what(key.what), class(key))).or_default();
+                let (ns, sleeps) =
+                    elsewhere.entry((what(key.what), class(key), is_held(key.what))).or_default();
                 *sleeps = sleeps.saturating_add(sum.times);
                 ns
             }
@@ -95,7 +96,14 @@ fn time(calls: impl Iterator<Item = Parts>, lives: &[(&LifeKey, &LifeSum)], name
         copy_ns: parts.copy,
         work_ns: parts.work,
     };
-    let one = |((what, class), (ns, sleeps))| Elsewhere { what, class, ns, sleeps, woken_by: Vec::new() };
+    let one = |((what, class, held_lock), (ns, sleeps))| Elsewhere {
+        what,
+        class,
+        held_lock,
+        ns,
+        sleeps,
+        woken_by: Vec::new(),
+    };
     time.elsewhere = elsewhere.into_iter().map(one).filter(|one| one.ns > 0).collect();
     time.elsewhere.sort_by_key(|one| std::cmp::Reverse(one.ns));
     let claimed = time.accounted_ns();
@@ -126,8 +134,13 @@ fn what(what: u32) -> String {
         nr if nr & LifeKey::COMPAT != 0 => {
             format!("32-bit {}", syscall::name_of_32_bit(nr & !LifeKey::COMPAT))
         }
-        nr => syscall::name(nr),
+        nr => syscall::name(nr & !LifeKey::HELD),
     }
+}
+
+/// Whether a thread slept for a lock that is held. Constants and 32-bit numbers have that bit by chance.
+fn is_held(what: u32) -> bool {
+    what & LifeKey::HELD != 0 && what < LifeKey::COMPAT
 }
 
 /// What kind of sleep it was. Some syscalls sleep for one thing only, whatever the state of the thread says; else an
@@ -149,9 +162,12 @@ fn class(key: &LifeKey) -> Class {
     }
 }
 
-fn woken_by(pid: u32, what: &str, snapshot: &Snapshot, names: &Names) -> Vec<WokenBy> {
+fn woken_by(pid: u32, sleep: &Elsewhere, snapshot: &Snapshot, names: &Names) -> Vec<WokenBy> {
     let mine = snapshot.wakes.iter().filter(|(key, _)| key.tgid == pid && key.nr & WAKE_OUTSIDE != 0);
-    let of_it = mine.filter(|(key, _)| syscall::name(key.nr & !WAKE_OUTSIDE) == what);
+    let of_it = mine.filter(|(key, _)| {
+        let nr = key.nr & !WAKE_OUTSIDE;
+        is_held(nr) == sleep.held_lock && what(nr) == sleep.what
+    });
     let mut all: Vec<WokenBy> = of_it
         .map(|(key, &wakes)| WokenBy {
             tid: key.thread().unwrap_or(0),

@@ -3,6 +3,7 @@
 //! Times are integer nanoseconds of CLOCK_MONOTONIC. `None` (JSON `null`) means *not measured*, and a [`Warning`] says
 //! why. It never means zero.
 
+mod diagnosis;
 mod finding;
 mod operations;
 mod picture;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::diagnosis::{Code, Diagnosis};
 pub use self::finding::{Finding, Standing};
 pub use self::operations::{CopiedIn, Operations, Phase2, Requests, Signals, Verdict};
 pub use self::picture::{Picture, Table};
@@ -63,6 +65,9 @@ pub struct Document {
     /// Command `trace`: the whole time of all threads of all processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
+    /// Command `trace`: what that means for all processes together, if it means anything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnosis: Vec<Diagnosis>,
     /// Command `selftest`: one entry for each figure that was checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
@@ -94,6 +99,7 @@ impl Document {
             runs: Vec::new(),
             processes: Vec::new(),
             time: None,
+            diagnosis: Vec::new(),
             checks: Vec::new(),
             studies: Vec::new(),
             ok: None,

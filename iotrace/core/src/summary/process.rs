@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Operations, ThreadTime, Time, is_zero};
+use super::{Call, Diagnosis, Operations, ThreadTime, Time, is_zero};
 
 /// One observed process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +19,12 @@ pub struct Process {
     /// Where all the time of its threads went; `null`: a recording of an older version does not tell.
     #[serde(default)]
     pub time: Option<Time>,
+    /// What that time means, the most important first, three at most.
+    #[serde(default)]
+    pub diagnosis: Vec<Diagnosis>,
+    /// How long its cgroup, or one around it, was not allowed to run by its quota (`cpu.stat`), ns; `null`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled_ns: Option<u64>,
     /// With `--per thread`: the time of each thread, the one with the most time that is not idle first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thread_times: Vec<ThreadTime>,

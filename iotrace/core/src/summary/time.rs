@@ -52,6 +52,10 @@ pub struct Elsewhere {
     pub what: String,
     /// What kind of sleep it was.
     pub class: Class,
+    /// Whether it was for a lock of the program that another thread held, by the value that the C library, Rust and Go
+    /// give such a lock; else `futex` may wait for anything: work, a condition, the end of a thread.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held_lock: bool,
     /// Nanoseconds asleep.
     pub ns: u64,
     /// Number of sleeps.
@@ -160,8 +164,10 @@ impl Time {
         self.runq_ns = self.runq_ns.saturating_add(other.runq_ns);
         self.stopped_ns = self.stopped_ns.saturating_add(other.stopped_ns);
         for one in &other.elsewhere {
-            match self.elsewhere.iter_mut().find(|known| (&known.what, known.class) == (&one.what, one.class))
-            {
+            let is_same = |known: &&mut Elsewhere| {
+                (&known.what, known.class, known.held_lock) == (&one.what, one.class, one.held_lock)
+            };
+            match self.elsewhere.iter_mut().find(is_same) {
                 Some(known) => {
                     known.ns = known.ns.saturating_add(one.ns);
                     known.sleeps = known.sleeps.saturating_add(one.sleeps);
@@ -173,7 +179,7 @@ impl Time {
         self.elsewhere.sort_by_key(|one| std::cmp::Reverse(one.ns));
         for one in &other.cpu_taken_by {
             match self.cpu_taken_by.iter_mut().find(|known| known.pid == one.pid) {
-                Some(known) => known.ns += one.ns,
+                Some(known) => known.ns = known.ns.saturating_add(one.ns),
                 None => self.cpu_taken_by.push(one.clone()),
             }
         }

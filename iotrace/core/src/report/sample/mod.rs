@@ -342,6 +342,7 @@ pub fn document(runs: Vec<Run>) -> Document {
         runs,
         processes: Vec::new(),
         time: None,
+        diagnosis: Vec::new(),
         checks: Vec::new(),
         studies: Vec::new(),
         ok: None,

@@ -1,0 +1,462 @@
+//! What the time of a process means: rules over its sums, each with its threshold, its evidence, and what to look at
+//! next. `docs/diagnosis.md` explains each rule, and what can mislead it.
+//!
+//! A rule that is wrong is worse than none: each asks for much of the time on the clock, and none rests on copies that
+//! are estimated. Rules about what a process is busy with come first; only where none of them fires is it said what it
+//! waits for.
+
+use std::collections::BTreeMap;
+
+use crate::domain::{CopySource, Direction, Role, WaitsFor};
+use crate::summary::{Call, Class, Code, Diagnosis, Process, Taker, Time};
+
+/// Most findings that are told of a process.
+const MOST: usize = 3;
+/// Share of the time on the clock from which on it is told what a process is busy with.
+const MUCH: f64 = 0.1;
+/// Share of the time of all threads that a process must wait for one thing to be called idle.
+const IDLE: f64 = 0.5;
+/// A read that starts this long after its data was ready is late, ns.
+const LATE_NS: u64 = 1_000_000;
+/// Calls that move fewer bytes each than this are small.
+const SMALL_BYTES: u64 = 64;
+/// Calls that return "not yet" for each that does not, from which on a process polls.
+const POLLS: u64 = 4;
+
+/// A process with the length of the stretch that it was observed in.
+struct Case<'a> {
+    process: &'a Process,
+    time: &'a Time,
+    wall_ns: u64,
+}
+
+/// What the time of a process means, the most important first.
+pub fn of_process(process: &Process, elapsed_ns: u64) -> Vec<Diagnosis> {
+    let Some(time) = &process.time else { return Vec::new() };
+    // One that lived for a part of it only is judged by that part, as far as it is known.
+    let threads = process.threads.max(1);
+    let wall_ns = elapsed_ns.min(if threads == 1 { time.observed_ns } else { elapsed_ns }).max(1);
+    let case = Case { process, time, wall_ns };
+    let rules: [fn(&Case<'_>) -> Option<Diagnosis>; 11] =
+        [throttled, starved, late, locks, durable, disk, room, polling, small, copying, reply];
+    let mut found: Vec<Diagnosis> = rules.iter().filter_map(|rule| rule(&case)).collect();
+    // What keeps a process from its work comes before what it works on.
+    let first = |code| matches!(code, Code::Throttled | Code::CpuStarved | Code::Late);
+    let weight = |one: &Diagnosis| one.share + if first(one.code) { 1e6 } else { 0.0 };
+    found.sort_by(|one, other| weight(other).total_cmp(&weight(one)));
+    if found.iter().any(|one| one.code == Code::Throttled) {
+        // Throttled threads are runnable.
+        found.retain(|one| one.code != Code::CpuStarved);
+        found.sort_by_key(|one| one.code != Code::Throttled);
+    }
+    found.extend(computing(&case));
+    if found.is_empty() {
+        found.extend(idle(&case));
+    }
+    if found.is_empty() {
+        found.push(none(&case));
+    }
+    found.truncate(MOST);
+    found
+}
+
+impl Case<'_> {
+    fn share(&self, ns: u64) -> f64 {
+        ns as f64 / self.wall_ns as f64
+    }
+
+    /// Whether that much of the time on the clock is worth a word.
+    fn is_much(&self, ns: u64) -> bool {
+        self.share(ns) >= MUCH
+    }
+
+    fn sum(&self, of: impl Fn(&Call) -> u64) -> u64 {
+        self.process.calls.iter().map(of).fold(0, u64::saturating_add)
+    }
+
+    fn finding(
+        &self,
+        code: Code,
+        ns: u64,
+        text: String,
+        evidence: &[(&str, u64)],
+        next: String,
+    ) -> Diagnosis {
+        let evidence: BTreeMap<String, u64> =
+            evidence.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect();
+        // Three digits are all that it means.
+        let share = (self.share(ns) * 1000.0).round() / 1000.0;
+        Diagnosis { code, share, text, evidence, next }
+    }
+
+    /// A command about this process.
+    fn command(&self, options: &str) -> String {
+        match self.process.pid {
+            0 => format!("iotrace trace {options} -- COMMAND"),
+            pid => format!("iotrace trace {options} -p {pid}"),
+        }
+    }
+}
+
+/// A time in a sentence.
+fn ms(ns: u64) -> String {
+    match ns {
+        0..1_000_000 => format!("{:.1} us", ns as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} ms", ns as f64 / 1e6),
+        _ => format!("{:.2} s", ns as f64 / 1e9),
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+/// The quota of the cgroup kept it from running (`cpu.stat`).
+fn throttled(case: &Case<'_>) -> Option<Diagnosis> {
+    let ns = case.process.throttled_ns?;
+    // The figure is a sum over CPUs: what its threads waited bounds their part of it.
+    let waited = ns.min(case.time.runnable_ns());
+    case.is_much(waited).then(|| {
+        case.finding(
+            Code::Throttled,
+            waited,
+            format!(
+                "throttled: its threads were ready to run for {} and its cgroup had used up its CPU quota for {}",
+                ms(case.time.runnable_ns()),
+                ms(ns)
+            ),
+            &[("throttled_ns", ns), ("runnable_ns", case.time.runnable_ns())],
+            format!("raise cpu.max of its cgroup (/proc/{}/cgroup names it), or run fewer threads", case.process.pid),
+        )
+    })
+}
+
+/// Others had the CPU while it was runnable.
+fn starved(case: &Case<'_>) -> Option<Diagnosis> {
+    let (runnable, on_cpu) = (case.time.runnable_ns(), case.time.on_cpu_ns());
+    if !case.is_much(runnable) || runnable.saturating_mul(5) < on_cpu {
+        return None;
+    }
+    let own = case.process.pid;
+    let named = case.time.cpu_taken_by.iter().take(3);
+    let who = |taker: &Taker| {
+        let share = percent(taker.ns as f64 / runnable as f64);
+        match taker.pid {
+            0 => format!("several in turn {share}"),
+            pid if pid == own => format!("its own other threads {share}"),
+            pid => format!("{} ({pid}) {share}", taker.comm),
+        }
+    };
+    let who: Vec<String> = named.map(who).collect();
+    let by = if who.is_empty() { "nobody: CPUs were slow to take it".to_owned() } else { who.join(", ") };
+    let mut evidence = vec![("runnable_ns", runnable), ("on_cpu_ns", on_cpu)];
+    if let Some(most) = case.time.cpu_taken_by.first() {
+        evidence.extend([("most_by_pid", u64::from(most.pid)), ("most_by_ns", most.ns)]);
+    }
+    Some(case.finding(
+        Code::CpuStarved,
+        runnable,
+        format!("starved of CPU: ready to run without one for {}, which had: {by}", ms(runnable)),
+        &evidence,
+        "move one of them to other CPUs (taskset -p), or give it less weight (nice, cpu.weight)".to_owned(),
+    ))
+}
+
+/// Data lay ready while its threads did something else.
+fn late(case: &Case<'_>) -> Option<Diagnosis> {
+    let pickups = case.process.calls.iter().filter_map(|call| call.pickup.as_ref());
+    let (times, ns) = pickups
+        .clone()
+        .fold((0, 0u64), |(times, ns), one| (one.count.saturating_add(times), one.sum_ns.saturating_add(ns)));
+    let mean = ns.checked_div(times)?;
+    let worst = pickups.map(|one| one.p99_ns).max().unwrap_or(0);
+    if times < 3 || mean < LATE_NS || !case.is_much(ns) {
+        return None;
+    }
+    let time = case.time;
+    let calls = &time.in_calls;
+    let sleep = time.elsewhere.first();
+    // Waiting for the data of others is what a server does; it is no reason to be late.
+    let mut did = vec![
+        (time.on_cpu_ns(), "ran its own code".to_owned()),
+        (calls.disk_ns, "waited for a disk".to_owned()),
+        (time.runnable_ns(), "had no CPU".to_owned()),
+    ];
+    did.extend(sleep.map(|sleep| (sleep.ns, format!("slept in {}", sleep.what))));
+    did.sort_by_key(|one| std::cmp::Reverse(one.0));
+    let meanwhile = did.first().filter(|one| case.is_much(one.0));
+    let meanwhile =
+        meanwhile.map_or_else(String::new, |(ns, what)| format!("; the process {what} for {}", ms(*ns)));
+    Some(case.finding(
+        Code::Late,
+        ns.min(case.wall_ns),
+        format!(
+            "late: data lay ready for {} on average before it was read ({times} times, p99 {}){meanwhile}",
+            ms(mean),
+            ms(worst)
+        ),
+        &[("pickups", times), ("pickup_mean_ns", mean), ("pickup_p99_ns", worst), ("own_ns", time.own_ns)],
+        format!("what its threads do between two reads: {}", case.command("--per thread")),
+    ))
+}
+
+/// Its threads wait for a lock that another thread holds.
+fn locks(case: &Case<'_>) -> Option<Diagnosis> {
+    let held = || case.time.elsewhere.iter().filter(|one| one.held_lock || one.what == "flock");
+    let ns = held().map(|one| one.ns).fold(0, u64::saturating_add);
+    let sleeps: u64 = held().map(|one| one.sleeps).fold(0, u64::saturating_add);
+    if !case.is_much(ns) || sleeps == 0 {
+        return None;
+    }
+    let holder = held().flat_map(|one| &one.woken_by).find(|one| one.tid != 0);
+    let by = holder.map_or_else(String::new, |one| {
+        format!("; most often released by {} (thread {})", one.comm, one.tid)
+    });
+    Some(case.finding(
+        Code::LockContention,
+        ns,
+        format!(
+            "lock contention: its threads waited {} for a held lock, {} a time{by}",
+            ms(ns),
+            ms(ns / sleeps)
+        ),
+        &[("lock_ns", ns), ("sleeps", sleeps), ("holder_tid", holder.map_or(0, |one| u64::from(one.tid)))],
+        format!("what the holder does with the lock: {}", case.command("--per thread")),
+    ))
+}
+
+/// It waits until what it wrote is on the disk.
+fn durable(case: &Case<'_>) -> Option<Diagnosis> {
+    let mine = |call: &&Call| call.role == Role::Durable;
+    let rows = || case.process.calls.iter().filter(mine);
+    let ns = rows().map(|call| call.total_ns).fold(0, u64::saturating_add);
+    let calls = rows().map(|call| call.calls).fold(0, u64::saturating_add);
+    let most = rows().max_by_key(|call| call.total_ns)?;
+    (case.is_much(ns) && calls > 0).then(|| {
+        let writes = case.sum(|call| if call.direction == Some(Direction::Out) { call.calls } else { 0 });
+        case.finding(
+            Code::DurableWrites,
+            ns,
+            format!(
+                "durable writes: {} in {calls} calls of {} to wait for the disk, {} each, for {writes} writes",
+                ms(ns),
+                most.syscall,
+                ms(ns / calls)
+            ),
+            &[("durable_ns", ns), ("durable_calls", calls), ("writes", writes)],
+            "write more before each fsync: group commits, or leave it to the kernel where loss is allowed".to_owned(),
+        )
+    })
+}
+
+/// It waits for a disk to read.
+fn disk(case: &Case<'_>) -> Option<Diagnosis> {
+    let reads = case.sum(|call| if call.direction == Some(Direction::In) { call.disk_ns } else { 0 });
+    let elsewhere = case.time.elsewhere.iter().filter(|one| one.class == Class::Disk);
+    let faults =
+        elsewhere.filter(|one| one.what == "page fault").map(|one| one.ns).fold(0, u64::saturating_add);
+    let ns = reads.saturating_add(faults);
+    case.is_much(ns).then(|| {
+        let bytes = case.sum(|call| if call.disk_ns > 0 { call.bytes } else { 0 });
+        let what =
+            if faults > reads { "page faults of mapped files" } else { "reads that the page cache had not" };
+        case.finding(
+            Code::DiskReads,
+            ns,
+            format!("disk reads: {} asleep for a disk, in {what}", ms(ns)),
+            &[("read_disk_ns", reads), ("fault_disk_ns", faults), ("bytes", bytes)],
+            format!("which files: {}", case.command("--per fd")),
+        )
+    })
+}
+
+/// Its peers read slowly.
+fn room(case: &Case<'_>) -> Option<Diagnosis> {
+    let out = |call: &Call| call.direction == Some(Direction::Out);
+    let ns = case.sum(|call| if out(call) { call.wait_ns } else { 0 });
+    case.is_much(ns).then(|| {
+        let bytes = case.sum(|call| if out(call) { call.bytes } else { 0 });
+        case.finding(
+            Code::WaitingForRoom,
+            ns,
+            format!("waiting for room: {} asleep in writing, as who reads is slower", ms(ns)),
+            &[("output_wait_ns", ns), ("bytes", bytes)],
+            format!("which peer: {}", case.command("--per fd")),
+        )
+    })
+}
+
+/// It asks again and again.
+fn polling(case: &Case<'_>) -> Option<Diagnosis> {
+    let not_yet = |call: &Call| call.not_yet().saturating_add(call.empty);
+    let asks =
+        |call: &&Call| not_yet(call) > (call.calls - not_yet(call).min(call.calls)).saturating_mul(POLLS);
+    let rows = || case.process.calls.iter().filter(asks);
+    let calls = rows().map(not_yet).fold(0, u64::saturating_add);
+    let ns = rows().map(|call| call.work_ns).fold(0, u64::saturating_add);
+    let most = rows().max_by_key(|call| not_yet(call))?;
+    (case.is_much(ns) && calls >= 100).then(|| {
+        case.finding(
+            Code::Polling,
+            ns,
+            format!(
+                "polling: {calls} calls found nothing to do yet, most of them {}, and cost {} of CPU",
+                most.syscall,
+                ms(ns)
+            ),
+            &[("not_yet_calls", calls), ("not_yet_cpu_ns", ns)],
+            "wait instead: a blocking call, or epoll_wait with a timeout".to_owned(),
+        )
+    })
+}
+
+/// It moves few bytes with each call.
+fn small(case: &Case<'_>) -> Option<Diagnosis> {
+    let done = |call: &Call| call.calls.saturating_sub(call.errors.values().sum());
+    // A call that sleeps brings what a peer sent just then: a message, however small.
+    let is_small = |call: &&Call| {
+        call.role == Role::Data
+            && call.bytes > 0
+            && done(call) >= 1000
+            && call.slept_calls.saturating_mul(4) < done(call)
+            && call.bytes / done(call) <= SMALL_BYTES
+    };
+    let rows = || case.process.calls.iter().filter(is_small);
+    let ns = rows().map(|call| call.work_ns.saturating_add(call.copy_ns)).fold(0, u64::saturating_add);
+    let most = rows().max_by_key(|call| call.calls)?;
+    // Of the time on a CPU it must be notable, too, or something else is the matter.
+    let notable = ns.saturating_mul(5) >= case.time.on_cpu_ns();
+    (case.is_much(ns) && notable).then(|| {
+        let (calls, bytes) = (done(most), most.bytes);
+        case.finding(
+            Code::SmallIo,
+            ns,
+            format!(
+                "small I/O: {calls} calls of {} moved {} bytes each, for {} of CPU",
+                most.syscall,
+                bytes / calls,
+                ms(ns)
+            ),
+            &[("calls", calls), ("bytes", bytes), ("calls_cpu_ns", ns)],
+            "read and write by larger buffers (BufReader, setvbuf, readv)".to_owned(),
+        )
+    })
+}
+
+/// It copies much, as far as that is measured.
+fn copying(case: &Case<'_>) -> Option<Diagnosis> {
+    let known = |call: &Call| matches!(call.copy_source, CopySource::Exact | CopySource::Marked);
+    let ns = case.sum(|call| if known(call) { call.copy_ns } else { 0 });
+    let much = ns.saturating_mul(3) >= case.time.on_cpu_ns();
+    (case.is_much(ns) && much).then(|| {
+        let bytes = case.sum(|call| if known(call) { call.bytes } else { 0 });
+        case.finding(
+            Code::Copying,
+            ns,
+            format!("copying: {} of CPU to copy {bytes} bytes out of sockets", ms(ns)),
+            &[("copy_ns", ns), ("bytes", bytes)],
+            "move fewer bytes, or past the process (splice, sendfile)".to_owned(),
+        )
+    })
+}
+
+/// It waits for the answers of others.
+fn reply(case: &Case<'_>) -> Option<Diagnosis> {
+    let asks = |call: &&Call| call.waits_for == Some(WaitsFor::Reply) || call.syscall == "connect";
+    let rows = || case.process.calls.iter().filter(asks);
+    let ns = rows().map(|call| call.wait_ns).fold(0, u64::saturating_add);
+    let most = rows().max_by_key(|call| call.wait_ns)?;
+    case.is_much(ns).then(|| {
+        let whom = most
+            .fd
+            .as_ref()
+            .map_or_else(String::new, |fd| format!(", most of it of {} {}", fd.kind, fd.name));
+        case.finding(
+            Code::WaitingForReply,
+            ns,
+            format!("waiting for a reply: {} asleep{whom}", ms(ns)),
+            &[("reply_wait_ns", ns), ("sleeps", most.sleeps)],
+            "why the other side takes so long: trace it".to_owned(),
+        )
+    })
+}
+
+/// It runs its own code.
+fn computing(case: &Case<'_>) -> Option<Diagnosis> {
+    let ns = case.time.own_ns;
+    (case.share(ns) >= IDLE).then(|| {
+        case.finding(
+            Code::Computing,
+            ns,
+            format!("computing: {} of its own code on a CPU", ms(ns)),
+            &[("own_ns", ns), ("on_cpu_ns", case.time.on_cpu_ns())],
+            format!("a profiler tells in what: perf record -g -p {}", case.process.pid),
+        )
+    })
+}
+
+/// What a process waits for that has nothing to do.
+fn idle(case: &Case<'_>) -> Option<Diagnosis> {
+    let time = case.time;
+    let waits = |of: &dyn Fn(&Call) -> bool| case.sum(|call| if of(call) { call.wait_ns } else { 0 });
+    let accepts =
+        waits(&|call| call.syscall.starts_with("accept")).saturating_add(time.asleep_ns(Class::Connection));
+    let timers = time.asleep_ns(Class::Timer);
+    // What is in no row was open before tracing began, and still is.
+    let in_calls = time.in_calls.wait_ns.saturating_sub(accepts);
+    let all = |ns: u64| ns as f64 / time.observed_ns.max(1) as f64 >= IDLE;
+    let text = |what: &str, ns: u64| {
+        format!(
+            "{what}: its threads slept {} for that, and were on a CPU for {}",
+            ms(ns),
+            ms(time.on_cpu_ns())
+        )
+    };
+    let of_all = |mut one: Diagnosis, ns: u64| {
+        one.share = (ns as f64 / time.observed_ns.max(1) as f64 * 1000.0).round() / 1000.0;
+        one
+    };
+    let found = if all(accepts) {
+        case.finding(
+            Code::WaitingForConnections,
+            accepts,
+            text("idle, waiting for connections", accepts),
+            &[("accept_wait_ns", accepts)],
+            "nothing here is slow; look at who should connect".to_owned(),
+        )
+    } else if all(timers) {
+        case.finding(
+            Code::Timers,
+            timers,
+            text("sleeping on timers", timers),
+            &[("timer_ns", timers)],
+            "where it calls sleep: strace -k -e trace=clock_nanosleep,nanosleep".to_owned(),
+        )
+    } else if all(in_calls) {
+        case.finding(
+            Code::WaitingForRequests,
+            in_calls,
+            text("idle, waiting for the next request or event", in_calls),
+            &[("wait_ns", in_calls)],
+            format!("whether it waits for requests or for replies: {}", case.command("--per fd")),
+        )
+    } else {
+        return None;
+    };
+    let ns = *found.evidence.values().next().unwrap_or(&0);
+    Some(of_all(found, ns))
+}
+
+fn none(case: &Case<'_>) -> Diagnosis {
+    case.finding(
+        Code::None,
+        0,
+        "no rule fits: the time is spread, or spent on what no rule knows".to_owned(),
+        &[],
+        format!("the rows below, by descriptor: {}", case.command("--per fd")),
+    )
+}
+
+#[cfg(test)]
+#[path = "diagnosis_tests.rs"]
+mod tests;
