@@ -169,6 +169,9 @@ fn woken(call: &Done<'_>) {
     let known = task.wake.at == call.closed.woken;
     let wake = known.then_some(&task.wake);
     let by_socket = wake.is_some_and(|wake| book::by_socket(call, wake));
+    if by_socket {
+        life::waited_for(task, call.closed.parts.wait);
+    }
     let waker = book::waker(call, wake, by_socket);
     let key = WakeKey { tgid: task.tgid, nr: task.nr, waker, by_socket: u32::from(by_socket) };
     match WAKES.get_ptr_mut(key) {

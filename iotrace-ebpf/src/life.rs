@@ -5,15 +5,16 @@
 
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 use aya_ebpf::programs::BtfTracePointContext;
+use iotrace_ebpf::abi::kernel::{family, protocol};
 use iotrace_ebpf::abi::{
-    Field, LifeKey, LifeSum, Stat, TAKEN_FROM_NS, TakenKey, WAKE_OUTSIDE, WakeKey, context, is_held, per,
-    place, sinks,
+    Field, LifeKey, LifeSum, PeerKey, Stat, TAKEN_FROM_NS, TakenKey, WAKE_OUTSIDE, WakeKey, context, is_held,
+    per, place, sinks,
 };
 use iotrace_ebpf::arch::native;
 use iotrace_ebpf::span::{Off, Parts, Rest};
 
 use crate::ids;
-use crate::maps::{COMPAT, LIVES, PER, REGS, TAKEN, WAKES, count, sinks_to};
+use crate::maps::{COMPAT, LIVES, PEERS, PER, REGS, TAKEN, WAKES, count, sinks_to};
 use crate::memory::{arg, field_of, peek, read};
 use crate::task::Task;
 
@@ -141,22 +142,69 @@ fn slept(task: &Task, rest: Rest) {
     }
 }
 
-/// Notes who had the CPU while a thread was runnable. Nobody had it where the CPU was idle until then: it took that long
-/// to get there, or the thread was not allowed to run.
+/// Notes who had the CPU while a thread was runnable: the process that got it when the thread lost it, and the one that
+/// had it last, half of the time each where these are two. Nobody had it where the CPU was idle until then: it took that
+/// long to get there, or the thread was not allowed to run.
 #[inline(always)]
 fn taken(task: &Task, rest: Rest, taker: u32) {
     if taker == 0 {
         return;
     }
     let lost_to = if rest.off == Off::Preempted as u32 { task.taker } else { 0 };
-    let taker = if lost_to != 0 && lost_to != taker { TakenKey::SEVERAL } else { taker };
-    let key = TakenKey { tgid: task.tgid, taker };
+    if lost_to != 0 && lost_to != taker {
+        took(task.tgid, lost_to, rest.waited / 2);
+        took(task.tgid, taker, rest.waited - rest.waited / 2);
+    } else {
+        took(task.tgid, taker, rest.waited);
+    }
+}
+
+#[inline(never)]
+fn took(tgid: u32, taker: u32, waited: u64) -> i32 {
+    let key = TakenKey { tgid, taker };
     match TAKEN.get_ptr_mut(key) {
         // SAFETY: the value belongs to this CPU.
-        Some(ns) => unsafe { *ns += rest.waited },
+        Some(ns) => unsafe { *ns += waited },
         // Full: for how long nobody ran is known all the same.
-        None => drop(TAKEN.insert(key, rest.waited, 0)),
+        None => drop(TAKEN.insert(key, waited, 0)),
     }
+    0
+}
+
+/// A call waited for data, which came to the socket of the thread's last wake-up.
+#[inline(never)]
+pub fn waited_for(task: &Task, ns: u64) -> i32 {
+    let sock = task.wake.sock;
+    let kind: u16 = read(sock, Field::SockFamily);
+    let is_tcp = read::<u16>(sock, Field::SockProtocol) == protocol::TCP;
+    if ns == 0 || !is_tcp || (kind != family::INET && kind != family::INET6) {
+        return 0;
+    }
+    let address = if kind == family::INET6 {
+        read(sock, Field::SockDaddr6)
+    } else {
+        [u64::from(read::<u32>(sock, Field::SockDaddr)), 0]
+    };
+    let net: u64 = read(sock, Field::SockNet);
+    let key = PeerKey {
+        // SAFETY: two words are sixteen bytes.
+        address: unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(address) },
+        tgid: task.tgid,
+        network: read(net, Field::NetInum),
+        local: read(sock, Field::SockNum),
+        remote: u16::from_be(read(sock, Field::SockDport)),
+        family: u32::from(kind),
+    };
+    match PEERS.get_ptr_mut(key) {
+        // SAFETY: the value belongs to this CPU.
+        Some(sum) => unsafe {
+            (*sum).ns += ns;
+            (*sum).times += 1;
+        },
+        // Full: for whom else it waited is not told.
+        None => drop(PEERS.insert(key, LifeSum { ns, times: 1 }, 0)),
+    }
+    0
 }
 
 /// The process of argument `n` of `sched_switch`, as the pid namespace of iotrace has it; 0: the CPU is idle.

@@ -7,7 +7,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use iotrace_ebpf::abi::{
     Agg, AggKey, ERRORS_ROOM, ErrorKey, FIELDS, FLOORS_OF, Field, LIVES_ROOM, LifeKey, LifeSum, MAX_SYSCALL,
-    MAYBE, STATS, SockState, Stat, TAKEN_ROOM, TakenKey, WAKES_ROOM, WAYS_ROOM, WakeKey, WayKey, mode, sinks,
+    MAYBE, PEERS_ROOM, PeerKey, STATS, SockState, Stat, TAKEN_ROOM, TakenKey, WAKES_ROOM, WAYS_ROOM, WakeKey,
+    WayKey, mode, sinks,
 };
 use iotrace_ebpf::span::Window;
 use iotrace_ebpf::thread::{ParkedKey, SETS, Task, WAYS};
@@ -241,6 +242,10 @@ pub static LIVES: PerCpuHashMap<LifeKey, LifeSum> = PerCpuHashMap::with_max_entr
 /// For how long which process had the CPU while threads of another were runnable, ns.
 #[map]
 pub static TAKEN: PerCpuHashMap<TakenKey, u64> = PerCpuHashMap::with_max_entries(TAKEN_ROOM, 0);
+
+/// Time that was waited for data on TCP connections, by their ends.
+#[map]
+pub static PEERS: PerCpuHashMap<PeerKey, LifeSum> = PerCpuHashMap::with_max_entries(PEERS_ROOM, 0);
 
 /// Least time that the marks of a copy measure without any copy, ns, by what ends it (`probes::copy::Floor`);
 /// user space sets it after calibration.

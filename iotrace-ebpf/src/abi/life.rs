@@ -35,7 +35,8 @@ impl LifeKey {
 
 /// Whether a `futex` waits for a lock that is held, by its operation and the value that it expects. The C library
 /// (`nptl/lowlevellock.c`), Rust (`sys/sync/mutex/futex.rs`) and Go (`runtime/lock_futex.go`) mark a lock that others wait
-/// for by 2, a lock for readers by 3; locks that know their owner have `FUTEX_WAITERS`, as do those of musl. A condition,
+/// for by 2, a lock for readers by 3; locks that know their owner have `FUTEX_WAITERS`, as do those of musl. A parked
+/// thread of Rust (`sys/sync/thread_parking/futex.rs`) has all bits, which is no owner. A condition,
 /// a semaphore, the end of a thread, and a Go thread without work are waited for with other values.
 #[inline(always)]
 pub fn is_held(operation: u64, expected: u32) -> bool {
@@ -44,7 +45,7 @@ pub fn is_held(operation: u64, expected: u32) -> bool {
         // FUTEX_LOCK_PI, FUTEX_LOCK_PI2
         6 | 13 => true,
         // FUTEX_WAIT, FUTEX_WAIT_BITSET
-        0 | 9 => expected == 2 || expected == 3 || expected & WAITERS != 0,
+        0 | 9 => expected == 2 || expected == 3 || (expected & WAITERS != 0 && expected != u32::MAX),
         _ => false,
     }
 }
@@ -93,14 +94,34 @@ pub struct LifeSum {
 pub struct TakenKey {
     /// The process that waited.
     pub tgid: u32,
-    /// The process that ran, or [`TakenKey::SEVERAL`].
+    /// The process that ran.
     pub taker: u32,
 }
 
-impl TakenKey {
-    /// A [`TakenKey::taker`]: more than one process, one after the other.
-    pub const SEVERAL: u32 = u32::MAX;
+/// Key of the time that was waited for data on TCP connections, by their ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+#[repr(C)]
+pub struct PeerKey {
+    /// Address of the peer, in network order: of IPv4 the first four bytes.
+    pub address: [u8; 16],
+    /// The process that waited.
+    pub tgid: u32,
+    /// Inode number of the network namespace.
+    pub network: u32,
+    /// Local port.
+    pub local: u16,
+    /// Port of the peer.
+    pub remote: u16,
+    /// Family of the socket, one of [`super::kernel::family`].
+    pub family: u32,
 }
+
+/// Most ends of connections that are told apart. Where nothing is summed up, the map has one.
+pub const PEERS_ROOM: u32 = 2048;
 
 /// Waits for a CPU shorter than this, ns, are not asked who had it: that would cost more than it tells.
 pub const TAKEN_FROM_NS: u64 = 10_000;

@@ -36,6 +36,7 @@ const _: () = {
     assert!(size_of::<LifeKey>() == 16);
     assert!(size_of::<LifeSum>() == 16);
     assert!(size_of::<TakenKey>() == 8);
+    assert!(size_of::<PeerKey>() == 32);
     // A per-CPU value may not be larger than 32 KiB.
     assert!(size_of::<Agg>() < 8192 && size_of::<Agg>().is_multiple_of(8));
 };

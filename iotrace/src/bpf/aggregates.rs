@@ -7,7 +7,7 @@ use aya::Pod;
 use aya::maps::{Array, HashMap as BpfHashMap, MapData, PerCpuHashMap};
 use iotrace_ebpf::abi::traits::{REQUESTS, enter_waits};
 use iotrace_ebpf::abi::{
-    AGG_WAITS, Agg, AggKey, ErrorKey, LifeKey, LifeSum, SHARED, TakenKey, WakeKey, WayKey,
+    AGG_WAITS, Agg, AggKey, ErrorKey, LifeKey, LifeSum, PeerKey, SHARED, TakenKey, WakeKey, WayKey,
 };
 use iotrace_ebpf::thread::{ParkedKey, Task};
 use zerocopy::{FromBytes, IntoBytes};
@@ -36,7 +36,7 @@ struct Value<T>(T);
 unsafe impl<T: FromBytes + Copy + 'static> Pod for Value<T> {}
 
 /// The map of times of threads.
-type Lives<'a> = PerCpuHashMap<&'a MapData, Key<LifeKey>, Value<LifeSum>>;
+type Lives<'a, K> = PerCpuHashMap<&'a MapData, Key<K>, Value<LifeSum>>;
 
 fn of_cpus(cpus: &[Value<LifeSum>]) -> LifeSum {
     let add = |sum: LifeSum, cpu: &Value<LifeSum>| LifeSum {
@@ -64,14 +64,18 @@ impl Observer {
             errors: self.counts::<ErrorKey>("ERRORS"),
             wakes: self.wakes(),
             ways: self.counts::<WayKey>("TRANSFERS"),
-            lives: self.lives(),
+            lives: self.lives("LIVES"),
+            peers: self.lives("PEERS"),
             taken: self.counts::<TakenKey>("TAKEN"),
         }
     }
 
-    /// Time of threads outside traced calls, and lives of those that have ended.
-    fn lives(&self) -> HashMap<LifeKey, LifeSum> {
-        let map = self.map("LIVES").and_then(|map| Lives::try_from(map).ok());
+    /// Times of one of the maps of these.
+    fn lives<K: FromBytes + IntoBytes + Copy + Eq + Hash + 'static>(
+        &self,
+        name: &str,
+    ) -> HashMap<K, LifeSum> {
+        let map = self.map(name).and_then(|map| Lives::<K>::try_from(map).ok());
         map.map_or_else(HashMap::new, |map| {
             map.iter().flatten().map(|(key, cpus)| (key.0, of_cpus(&cpus))).collect()
         })
@@ -79,7 +83,7 @@ impl Observer {
 
     /// One sum of time so far.
     pub fn life(&self, key: &LifeKey) -> Option<LifeSum> {
-        let map = Lives::try_from(self.map("LIVES")?).ok()?;
+        let map = Lives::<LifeKey>::try_from(self.map("LIVES")?).ok()?;
         Some(of_cpus(&map.get(&Key(*key), 0).ok()?))
     }
 
@@ -116,7 +120,7 @@ impl Observer {
     /// Processes that had the CPU while threads of the target were runnable.
     pub fn takers(&self) -> HashSet<u32> {
         let taken = self.counts::<TakenKey>("TAKEN");
-        taken.into_keys().map(|key| key.taker).filter(|&taker| taker != TakenKey::SEVERAL).collect()
+        taken.into_keys().map(|key| key.taker).collect()
     }
 
     /// Number of counts of errors in the kernel.
@@ -148,6 +152,7 @@ impl Observer {
         snapshot.ways.retain(|key, _| ended.contains(&key.tgid));
         snapshot.lives.retain(|key, _| ended.contains(&key.tgid));
         snapshot.taken.retain(|key, _| ended.contains(&key.tgid));
+        snapshot.peers.retain(|key, _| ended.contains(&key.tgid));
         let before = self.rows_made();
         // An entry that cannot be removed stays in the kernel only, or it would be counted twice.
         if let Some(Ok(mut map)) =
@@ -163,12 +168,26 @@ impl Observer {
         self.keep_removed("WAKES", &mut snapshot.wakes);
         self.keep_removed("TRANSFERS", &mut snapshot.ways);
         self.keep_removed("TAKEN", &mut snapshot.taken);
-        if let Some(Ok(mut map)) =
-            self.map_mut("LIVES").map(PerCpuHashMap::<_, Key<LifeKey>, Value<LifeSum>>::try_from)
-        {
-            snapshot.lives.retain(|key, _| map.remove(&Key(*key)).is_ok());
-        }
+        self.keep_removed_times("LIVES", &mut snapshot.lives);
+        self.keep_removed_times("PEERS", &mut snapshot.peers);
         snapshot
+    }
+
+    /// Removes times from the kernel, and keeps those here that could be removed.
+    fn keep_removed_times<K>(&mut self, name: &str, times: &mut HashMap<K, LifeSum>)
+    where
+        K: FromBytes + IntoBytes + Copy + Eq + Hash + 'static,
+    {
+        if let Some(Ok(mut map)) =
+            self.map_mut(name).map(PerCpuHashMap::<_, Key<K>, Value<LifeSum>>::try_from)
+        {
+            times.retain(|key, _| map.remove(&Key(*key)).is_ok());
+        }
+    }
+
+    /// Processes that waited for data on TCP connections.
+    pub fn waiters(&self) -> HashSet<u32> {
+        self.lives::<PeerKey>("PEERS").into_keys().map(|key| key.tgid).collect()
     }
 
     /// Removes counts from the kernel, and keeps those here that could be removed.

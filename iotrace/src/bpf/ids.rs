@@ -89,7 +89,7 @@ impl Translator {
         loader.map_max_entries("RECORDS", 4096);
         for map in [
             "TASKS", "CLAIMS", "OVERFLOW", "TGIDS", "TIDS", "SOCKS", "RINGS", "ROWS", "ERRORS", "WAKES",
-            "LIVES", "TAKEN",
+            "LIVES", "TAKEN", "PEERS",
         ] {
             loader.map_max_entries(map, 1);
         }

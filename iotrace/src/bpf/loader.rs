@@ -8,7 +8,8 @@ use aya::programs::tp_btf::BtfTracePointLinkId;
 use aya::{Ebpf, EbpfLoader};
 use iotrace_ebpf::abi::sinks::AGGREGATES;
 use iotrace_ebpf::abi::{
-    ERRORS_ROOM, FLOORS_OF, LISTENERS_ROOM, LIVES_ROOM, MAYBE, STATS, Stat, TAKEN_ROOM, WAKES_ROOM, WAYS_ROOM,
+    ERRORS_ROOM, FLOORS_OF, LISTENERS_ROOM, LIVES_ROOM, PEERS_ROOM, STATS, Stat, TAKEN_ROOM, WAKES_ROOM,
+    WAYS_ROOM,
 };
 use iotrace_ebpf::arch::native::RESTARTED;
 
@@ -20,6 +21,7 @@ use super::btf::Btf;
 use super::exact;
 use super::hook::{again, off, with_causes};
 use super::ids;
+use super::members::{fill, kernel_ids, mark};
 use super::probes::{Group, PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
 use super::settings::{Per, Settings, Wish, epoll_is_listed_in_file, iowait_mask, offsets, preempt_distance};
@@ -296,8 +298,9 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
     let compat = check::runs_32_bit();
     let preemptible = u32::from(programs_are_preemptible());
     // Per-CPU hashes allocate each of their elements at once.
-    let rooms = [ERRORS_ROOM, WAKES_ROOM, WAYS_ROOM, LIVES_ROOM, TAKEN_ROOM];
-    let [errors, wakes, transfers, lives, taken] = if sinks & AGGREGATES == 0 { [1; 5] } else { rooms };
+    let rooms = [ERRORS_ROOM, WAKES_ROOM, WAYS_ROOM, LIVES_ROOM, TAKEN_ROOM, PEERS_ROOM];
+    let [errors, wakes, transfers, lives, taken, peers] =
+        if sinks & AGGREGATES == 0 { [1; 6] } else { rooms };
     let listeners = if settings.per == Per::Fd { LISTENERS_ROOM } else { 1 };
     let namespace = ids::namespace(btf)?;
     let (tgids, tids) = (kernel_ids(btf, &whom.tgids)?, kernel_ids(btf, &whom.tids)?);
@@ -347,6 +350,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
             .map_max_entries("TRANSFERS", transfers)
             .map_max_entries("LIVES", lives)
             .map_max_entries("TAKEN", taken)
+            .map_max_entries("PEERS", peers)
             .map_max_entries("LISTENING", listeners)
             .load(OBJECT)
             .map_err(|error| LoadError::Object(with_causes(&error)))
@@ -356,48 +360,4 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
     mark(&mut ebpf, &tgids)?;
     fill(&mut ebpf, "TIDS", &tids)?;
     Ok(ebpf)
-}
-
-/// The ids of processes or threads in both pid namespaces; those that are gone by now are left out.
-fn kernel_ids(btf: &Btf, shown: &[u32]) -> Result<Vec<Member>, LoadError> {
-    let mut members = Vec::new();
-    for &shown in shown {
-        members.extend(ids::kernel_id(btf, shown)?.map(|kernel| Member { kernel, shown }));
-    }
-    Ok(members)
-}
-
-/// A process or thread of the target.
-#[derive(Clone, Copy)]
-struct Member {
-    /// Its id in the initial pid namespace.
-    kernel: u32,
-    /// Its id in that of iotrace.
-    shown: u32,
-}
-
-/// Puts members of the target into a set, before anything looks there.
-fn fill(ebpf: &mut Ebpf, map: &str, members: &[Member]) -> Result<(), LoadError> {
-    let found = ebpf.map_mut(map).ok_or_else(|| LoadError::Object(format!("the object has no map {map}")))?;
-    let mut set =
-        HashMap::<_, u32, u32>::try_from(found).map_err(|error| LoadError::Object(with_causes(&error)))?;
-    for member in members {
-        set.insert(member.kernel, member.shown, 0).map_err(|error| LoadError::Object(with_causes(&error)))?;
-    }
-    Ok(())
-}
-
-/// Sets the filter before the list of processes.
-fn mark(ebpf: &mut Ebpf, members: &[Member]) -> Result<(), LoadError> {
-    let name = "MAYBE_TGIDS";
-    let found =
-        ebpf.map_mut(name).ok_or_else(|| LoadError::Object(format!("the object has no map {name}")))?;
-    let mut filter =
-        Array::<_, u8>::try_from(found).map_err(|error| LoadError::Object(with_causes(&error)))?;
-    for member in members {
-        filter
-            .set(member.kernel & (MAYBE - 1), 1, 0)
-            .map_err(|error| LoadError::Object(with_causes(&error)))?;
-    }
-    Ok(())
 }

@@ -10,4 +10,5 @@ pub mod namespaces;
 pub mod networks;
 pub mod priority;
 pub mod proc;
+pub mod quota;
 pub mod sockets;

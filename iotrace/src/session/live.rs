@@ -23,6 +23,7 @@ use crate::host::fd::{Named, Namer};
 use crate::host::{check, namespaces, proc};
 use crate::session::asked::Asked;
 use crate::session::calibrate::Calibration;
+use crate::session::looks;
 use crate::session::pace::Pace;
 use crate::session::source::{Source, Want};
 use crate::session::whom;
@@ -277,16 +278,6 @@ impl Live {
         }
     }
 
-    /// Looks at wakers outside the target, while they are there.
-    fn look(wakers: &HashSet<u32>, ledger: &Ledger, facts: &mut Facts) {
-        let known = &ledger.names().threads;
-        for &tid in wakers.iter().filter(|tid| !known.contains_key(tid)) {
-            if let (Some(name), Some(pid)) = (proc::comm(tid), proc::process_of(tid)) {
-                facts.threads.push(ThreadName { tid, pid, name });
-            }
-        }
-    }
-
     /// Takes processes that have ended out of the kernel, where the room is bounded. Only then are all sums read before
     /// a result needs them: with many rows that takes milliseconds.
     fn retire(&mut self, batch: &mut Batch, ledger: &Ledger, wakes: usize) {
@@ -377,9 +368,11 @@ impl Source for Live {
             self.drain(&mut batch, ledger);
         }
         let wakers: HashSet<u32> = wakes.keys().filter_map(WakeKey::thread).collect();
-        Self::look(&wakers, ledger, &mut batch.facts);
+        looks::at_threads(&wakers, ledger, &mut batch.facts);
         if want != Want::Records {
-            Self::look(&self.observer.takers(), ledger, &mut batch.facts);
+            looks::at_threads(&self.observer.takers(), ledger, &mut batch.facts);
+            looks::at_listeners(&self.observer, &mut self.namer, &mut batch.facts);
+            looks::at_quotas(&self.observer, &self.initial, &mut batch);
         }
         if want != Want::Records {
             self.look_for_joined();

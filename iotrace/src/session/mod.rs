@@ -8,6 +8,7 @@ pub mod calibrate;
 pub mod error;
 pub mod interrupts;
 pub mod live;
+mod looks;
 pub mod pace;
 pub mod recorded;
 pub mod run;

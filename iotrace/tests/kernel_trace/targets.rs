@@ -137,7 +137,13 @@ fn selections_leave_out_what_they_say() {
     let (reads, long, first) = (reads.stop(), long.stop(), first.stop());
     assert_eq!(calls(process(&reads, child.pid), "read"), 20);
     assert!(reads.processes.iter().all(|process| calls(process, "write") == 0));
-    let [process] = &long.processes[..] else { panic!("{long:?}") };
+    // The time of each is told all the same.
+    let others = long.processes.iter().filter(|process| process.pid != child.pid as u32);
+    assert!(
+        others.clone().count() == 1 && others.clone().all(|process| process.calls.is_empty()),
+        "{long:?}"
+    );
+    let process = process(&long, child.pid);
     assert!(process.calls.len() == 1 && row(process, "poll").calls == 1, "{process:?}");
     assert_eq!(first.processes.len(), 1);
     assert_eq!(first.processes[0].pid, child.pid as u32, "the one with the most time in calls");

@@ -50,6 +50,10 @@ pub struct Facts {
     pub look: Option<Look>,
     /// How the epoll registrations of a process are triggered.
     pub triggers: Vec<ProcessTriggers>,
+    /// TCP ports that are listened on, by `iotrace_ebpf::abi::listener`, as far as they were looked at.
+    pub listening: Vec<u64>,
+    /// Processes, and how long their cgroups were not allowed to run by their quotas since these were made, ns.
+    pub throttled: Vec<(u32, u64)>,
     /// First threads of the processes that a command has started and left behind when it ended.
     pub left_behind: Vec<ThreadName>,
 }

@@ -5,30 +5,19 @@
 //! are estimated. Rules about what a process is busy with come first; only where none of them fires is it said what it
 //! waits for.
 
-use std::collections::BTreeMap;
-
-use crate::domain::{CopySource, Direction, Role, WaitsFor};
-use crate::summary::{Call, Class, Code, Diagnosis, Process, Taker, Time};
+use crate::domain::{CopySource, Direction, Role};
+use crate::rows::finding::{Case, ms, percent};
+use crate::rows::idle::{IDLE, idle, none};
+use crate::summary::{Call, Class, Code, Diagnosis, Process, Taker};
 
 /// Most findings that are told of a process.
 const MOST: usize = 3;
-/// Share of the time on the clock from which on it is told what a process is busy with.
-const MUCH: f64 = 0.1;
-/// Share of the time of all threads that a process must wait for one thing to be called idle.
-const IDLE: f64 = 0.5;
 /// A read that starts this long after its data was ready is late, ns.
 const LATE_NS: u64 = 1_000_000;
 /// Calls that move fewer bytes each than this are small.
 const SMALL_BYTES: u64 = 64;
 /// Calls that return "not yet" for each that does not, from which on a process polls.
 const POLLS: u64 = 4;
-
-/// A process with the length of the stretch that it was observed in.
-struct Case<'a> {
-    process: &'a Process,
-    time: &'a Time,
-    wall_ns: u64,
-}
 
 /// What the time of a process means, the most important first.
 pub fn of_process(process: &Process, elapsed_ns: u64) -> Vec<Diagnosis> {
@@ -58,57 +47,6 @@ pub fn of_process(process: &Process, elapsed_ns: u64) -> Vec<Diagnosis> {
     }
     found.truncate(MOST);
     found
-}
-
-impl Case<'_> {
-    fn share(&self, ns: u64) -> f64 {
-        ns as f64 / self.wall_ns as f64
-    }
-
-    /// Whether that much of the time on the clock is worth a word.
-    fn is_much(&self, ns: u64) -> bool {
-        self.share(ns) >= MUCH
-    }
-
-    fn sum(&self, of: impl Fn(&Call) -> u64) -> u64 {
-        self.process.calls.iter().map(of).fold(0, u64::saturating_add)
-    }
-
-    fn finding(
-        &self,
-        code: Code,
-        ns: u64,
-        text: String,
-        evidence: &[(&str, u64)],
-        next: String,
-    ) -> Diagnosis {
-        let evidence: BTreeMap<String, u64> =
-            evidence.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect();
-        // Three digits are all that it means.
-        let share = (self.share(ns) * 1000.0).round() / 1000.0;
-        Diagnosis { code, share, text, evidence, next }
-    }
-
-    /// A command about this process.
-    fn command(&self, options: &str) -> String {
-        match self.process.pid {
-            0 => format!("iotrace trace {options} -- COMMAND"),
-            pid => format!("iotrace trace {options} -p {pid}"),
-        }
-    }
-}
-
-/// A time in a sentence.
-fn ms(ns: u64) -> String {
-    match ns {
-        0..1_000_000 => format!("{:.1} us", ns as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} ms", ns as f64 / 1e6),
-        _ => format!("{:.2} s", ns as f64 / 1e9),
-    }
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
 }
 
 /// The quota of the cgroup kept it from running (`cpu.stat`).
@@ -142,7 +80,6 @@ fn starved(case: &Case<'_>) -> Option<Diagnosis> {
     let who = |taker: &Taker| {
         let share = percent(taker.ns as f64 / runnable as f64);
         match taker.pid {
-            0 => format!("several in turn {share}"),
             pid if pid == own => format!("its own other threads {share}"),
             pid => format!("{} ({pid}) {share}", taker.comm),
         }
@@ -362,23 +299,34 @@ fn copying(case: &Case<'_>) -> Option<Diagnosis> {
 
 /// It waits for the answers of others.
 fn reply(case: &Case<'_>) -> Option<Diagnosis> {
-    let asks = |call: &&Call| call.waits_for == Some(WaitsFor::Reply) || call.syscall == "connect";
-    let rows = || case.process.calls.iter().filter(asks);
-    let ns = rows().map(|call| call.wait_ns).fold(0, u64::saturating_add);
-    let most = rows().max_by_key(|call| call.wait_ns)?;
-    case.is_much(ns).then(|| {
-        let whom = most
-            .fd
-            .as_ref()
-            .map_or_else(String::new, |fd| format!(", most of it of {} {}", fd.kind, fd.name));
-        case.finding(
-            Code::WaitingForReply,
-            ns,
-            format!("waiting for a reply: {} asleep{whom}", ms(ns)),
-            &[("reply_wait_ns", ns), ("sleeps", most.sleeps)],
-            "why the other side takes so long: trace it".to_owned(),
-        )
-    })
+    let replies = &case.process.replies;
+    let connects = case.sum(|call| if call.syscall == "connect" { call.wait_ns } else { 0 });
+    let ns = replies.iter().map(|one| one.wait_ns).fold(connects, u64::saturating_add);
+    if !case.is_much(ns) {
+        return None;
+    }
+    let waits: u64 = replies.iter().map(|one| one.waits).fold(0, u64::saturating_add);
+    let whom = replies.first().filter(|one| one.wait_ns >= connects);
+    let text = match whom {
+        Some(most) => format!(
+            "waiting for a reply: {} asleep until data came on connections that it made, {} a time, {} of it from {}",
+            ms(ns),
+            ms(ns / waits.max(1)),
+            percent(most.wait_ns as f64 / ns as f64),
+            most.endpoint
+        ),
+        None => format!("waiting for a reply: {} asleep until connections were made", ms(ns)),
+    };
+    Some(case.finding(
+        Code::WaitingForReply,
+        ns,
+        text,
+        &[("reply_wait_ns", ns), ("reply_waits", waits), ("connect_wait_ns", connects)],
+        format!(
+            "why the other side takes so long: trace it there; by connection: {}",
+            case.command("--per fd")
+        ),
+    ))
 }
 
 /// It runs its own code.
@@ -393,68 +341,6 @@ fn computing(case: &Case<'_>) -> Option<Diagnosis> {
             format!("a profiler tells in what: perf record -g -p {}", case.process.pid),
         )
     })
-}
-
-/// What a process waits for that has nothing to do.
-fn idle(case: &Case<'_>) -> Option<Diagnosis> {
-    let time = case.time;
-    let waits = |of: &dyn Fn(&Call) -> bool| case.sum(|call| if of(call) { call.wait_ns } else { 0 });
-    let accepts =
-        waits(&|call| call.syscall.starts_with("accept")).saturating_add(time.asleep_ns(Class::Connection));
-    let timers = time.asleep_ns(Class::Timer);
-    // What is in no row was open before tracing began, and still is.
-    let in_calls = time.in_calls.wait_ns.saturating_sub(accepts);
-    let all = |ns: u64| ns as f64 / time.observed_ns.max(1) as f64 >= IDLE;
-    let text = |what: &str, ns: u64| {
-        format!(
-            "{what}: its threads slept {} for that, and were on a CPU for {}",
-            ms(ns),
-            ms(time.on_cpu_ns())
-        )
-    };
-    let of_all = |mut one: Diagnosis, ns: u64| {
-        one.share = (ns as f64 / time.observed_ns.max(1) as f64 * 1000.0).round() / 1000.0;
-        one
-    };
-    let found = if all(accepts) {
-        case.finding(
-            Code::WaitingForConnections,
-            accepts,
-            text("idle, waiting for connections", accepts),
-            &[("accept_wait_ns", accepts)],
-            "nothing here is slow; look at who should connect".to_owned(),
-        )
-    } else if all(timers) {
-        case.finding(
-            Code::Timers,
-            timers,
-            text("sleeping on timers", timers),
-            &[("timer_ns", timers)],
-            "where it calls sleep: strace -k -e trace=clock_nanosleep,nanosleep".to_owned(),
-        )
-    } else if all(in_calls) {
-        case.finding(
-            Code::WaitingForRequests,
-            in_calls,
-            text("idle, waiting for the next request or event", in_calls),
-            &[("wait_ns", in_calls)],
-            format!("whether it waits for requests or for replies: {}", case.command("--per fd")),
-        )
-    } else {
-        return None;
-    };
-    let ns = *found.evidence.values().next().unwrap_or(&0);
-    Some(of_all(found, ns))
-}
-
-fn none(case: &Case<'_>) -> Diagnosis {
-    case.finding(
-        Code::None,
-        0,
-        "no rule fits: the time is spread, or spent on what no rule knows".to_owned(),
-        &[],
-        format!("the rows below, by descriptor: {}", case.command("--per fd")),
-    )
 }
 
 #[cfg(test)]

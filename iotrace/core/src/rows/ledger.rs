@@ -8,6 +8,7 @@ use crate::records::record::Record;
 use crate::rows::batch::{Batch, Closes, Closing, Counts, Facts, ThreadName};
 use crate::rows::complete::{self, Evidence};
 use crate::rows::diagnosis;
+pub use crate::rows::left::{left_behind, listed};
 use crate::rows::names::{Names, Thread};
 pub use crate::rows::opening::{Opening, WallClock};
 use crate::rows::processes::{InFlightCalls, processes};
@@ -39,28 +40,6 @@ struct Stretch {
     counts: Counts,
     overhead: Overhead,
     interval: Option<Interval>,
-}
-
-/// Processes that are named in a sentence; more are counted.
-const LISTED: usize = 5;
-
-/// Processes in a sentence, by name and number.
-pub fn listed(processes: &[ThreadName]) -> String {
-    let named = processes.iter().take(LISTED).map(|process| format!("{} ({})", process.name, process.pid));
-    let mut words: Vec<String> = named.collect();
-    if processes.len() > LISTED {
-        words.push(format!("{} more", processes.len() - LISTED));
-    }
-    words.join(", ")
-}
-
-/// What is said of processes that a command has started and left behind.
-pub fn left_behind(processes: &[ThreadName]) -> String {
-    format!(
-        "the command has ended, and processes that it started still run: {}. They are not traced any longer; \
-         --wait-all waits for them, -p PID traces them",
-        listed(processes)
-    )
 }
 
 /// The trace so far.
@@ -175,6 +154,10 @@ impl Ledger {
             self.names.groups.extend(file.group.clone().map(|group| (file.file, group)));
             self.names.files.insert(file.file, file.fd.clone());
         }
+        self.names.listening.extend(&facts.listening);
+        for &(pid, ns) in &facts.throttled {
+            self.names.throttled.entry(pid).or_insert([ns; 2])[1] = ns;
+        }
         for process in &facts.triggers {
             // The most there ever were: in the end the connections may be closed, and a listener left.
             self.names.triggers.entry(process.pid).or_default().keep_most(process.triggers);
@@ -231,6 +214,7 @@ impl Ledger {
         let now = Printed { at, sums, loss, counts, cpu_ns: overhead.iotrace_cpu_ns, open };
         let stretch = match (closing.of, &self.printed) {
             (Closes::Begin, _) => {
+                self.names.throttled.values_mut().for_each(|[from, to]| *from = *to);
                 (self.base, self.begun_at) = (now.sums.clone(), at);
                 self.printed = Some(now);
                 return None;
@@ -251,7 +235,11 @@ impl Ledger {
                 stretch
             }
         };
-        Some(self.document(&stretch, at, closing, with_intervals))
+        let document = self.document(&stretch, at, closing, with_intervals);
+        if closing.of == Closes::Interval {
+            self.names.throttled.values_mut().for_each(|[from, to]| *from = *to);
+        }
+        Some(document)
     }
 
     /// What happened between the ends of two intervals.

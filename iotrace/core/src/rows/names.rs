@@ -34,6 +34,10 @@ pub struct Names {
     pub ended_threads: HashMap<u32, u64>,
     /// Entries that stand for all ended processes of one name: the name, and the number of processes, by entry.
     pub stand_ins: HashMap<u32, StandIn>,
+    /// TCP ports that were listened on, by `iotrace_ebpf::abi::listener`.
+    pub listening: HashSet<u64>,
+    /// How long the cgroup of each process was throttled, ns: when it was looked at first, and last.
+    pub throttled: HashMap<u32, [u64; 2]>,
     /// Numbers of the syscalls that are traced.
     pub traced: HashSet<u32>,
     /// Whether function hooks marked the copies.

@@ -11,6 +11,7 @@ use crate::rows::fold::{self, Line};
 use crate::rows::names::Names;
 use crate::rows::open::Open;
 use crate::rows::recognise;
+use crate::rows::replies;
 use crate::rows::row::{self, Facts};
 use crate::rows::sums::{Row, Snapshot};
 use crate::rows::time;
@@ -72,7 +73,8 @@ fn process(
         models: recognise::models(&calls, &ways, triggers),
         time: time::of_process(pid, snapshot, names, open),
         diagnosis: Vec::new(),
-        throttled_ns: None,
+        throttled_ns: names.throttled.get(&pid).map(|[from, to]| to.saturating_sub(*from)),
+        replies: replies::of(pid, snapshot, names),
         thread_times: time::of_threads(pid, snapshot, names, open),
         calls,
         rows_left_out: 0,

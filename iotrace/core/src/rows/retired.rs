@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use iotrace_ebpf::abi::{AggKey, ErrorKey, LifeKey, LifeSum, TakenKey, WakeKey, WayKey};
+use iotrace_ebpf::abi::{AggKey, ErrorKey, LifeKey, LifeSum, PeerKey, TakenKey, WakeKey, WayKey};
 
 use crate::rows::sums::{Snapshot, merge};
 
@@ -94,6 +94,11 @@ impl Snapshot {
         for (key, sum) in &other.lives {
             self.lived(*key, *sum);
         }
+        for (key, sum) in &other.peers {
+            let known = self.peers.entry(*key).or_default();
+            known.ns = known.ns.saturating_add(sum.ns);
+            known.times = known.times.saturating_add(sum.times);
+        }
         for (key, ns) in &other.taken {
             *self.taken.entry(*key).or_default() += ns;
         }
@@ -134,6 +139,12 @@ impl Snapshot {
         for (key, sum) in &before.lives {
             let merged = into.get(&key.tgid).map(|&tgid| LifeKey { tgid, tid: 0, ..*key });
             self.lived(merged.unwrap_or(*key), *sum);
+        }
+        for (key, sum) in &before.peers {
+            let tgid = into.get(&key.tgid).copied().unwrap_or(key.tgid);
+            let known = self.peers.entry(PeerKey { tgid, ..*key }).or_default();
+            known.ns = known.ns.saturating_add(sum.ns);
+            known.times = known.times.saturating_add(sum.times);
         }
         for (key, ns) in &before.taken {
             let tgid = into.get(&key.tgid).copied().unwrap_or(key.tgid);

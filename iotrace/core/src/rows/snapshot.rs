@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use iotrace_ebpf::abi::{AggKey, ErrorKey, LifeKey, LifeSum, TakenKey, WakeKey, WayKey};
+use iotrace_ebpf::abi::{AggKey, ErrorKey, LifeKey, LifeSum, PeerKey, TakenKey, WakeKey, WayKey};
 use iotrace_ebpf::span::Parts;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,9 @@ pub struct SnapshotOnTape {
     /// Process, thread, what, place; time in ns, times.
     #[serde(default)]
     lives: Vec<([u32; 4], [u64; 2])>,
+    /// Address; process, network, local port, remote port, family; time in ns, times.
+    #[serde(default)]
+    peers: Vec<([u8; 16], [u32; 5], [u64; 2])>,
     /// Process, taker; time in ns.
     #[serde(default)]
     taken: Vec<([u32; 2], u64)>,
@@ -185,6 +188,14 @@ impl SnapshotOnTape {
                 .iter()
                 .map(|(key, sum)| ([key.tgid, key.tid, key.what, key.place], [sum.ns, sum.times]))
                 .collect(),
+            peers: snapshot
+                .peers
+                .iter()
+                .map(|(key, sum)| {
+                    let ends = [key.tgid, key.network, key.local.into(), key.remote.into(), key.family];
+                    (key.address, ends, [sum.ns, sum.times])
+                })
+                .collect(),
             taken: snapshot.taken.iter().map(|(key, ns)| ([key.tgid, key.taker], *ns)).collect(),
         }
     }
@@ -216,6 +227,14 @@ impl SnapshotOnTape {
                 .iter()
                 .map(|&([tgid, tid, what, place], [ns, times])| {
                     (LifeKey { tgid, tid, what, place }, LifeSum { ns, times })
+                })
+                .collect(),
+            peers: self
+                .peers
+                .iter()
+                .map(|&(address, [tgid, network, local, remote, family], [ns, times])| {
+                    let (local, remote) = (local as u16, remote as u16);
+                    (PeerKey { address, tgid, network, local, remote, family }, LifeSum { ns, times })
                 })
                 .collect(),
             taken: self.taken.iter().map(|&([tgid, taker], ns)| (TakenKey { tgid, taker }, ns)).collect(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use iotrace_ebpf::abi::{
-    AGG_BUCKETS, Agg, AggKey, Buckets, ErrorKey, LifeKey, LifeSum, TakenKey, WakeKey, WayKey,
+    AGG_BUCKETS, Agg, AggKey, Buckets, ErrorKey, LifeKey, LifeSum, PeerKey, TakenKey, WakeKey, WayKey,
 };
 use iotrace_ebpf::book::{Distribution, Sums};
 use iotrace_ebpf::hist::{COARSE_ERROR, coarse, coarse_lower, coarse_upper};
@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub ways: HashMap<WayKey, u64>,
     /// Time of threads outside traced calls, and how long they were observed.
     pub lives: HashMap<LifeKey, LifeSum>,
+    /// Time that was waited for data on TCP connections, by their ends.
+    pub peers: HashMap<PeerKey, LifeSum>,
     /// For how long who had the CPU while others were runnable, ns.
     pub taken: HashMap<TakenKey, u64>,
 }
@@ -42,6 +44,7 @@ impl Snapshot {
             wakes: counts_since(&self.wakes, &before.wakes),
             ways: counts_since(&self.ways, &before.ways),
             lives: lives_since(&self.lives, &before.lives),
+            peers: lives_since(&self.peers, &before.peers),
             taken: counts_since(&self.taken, &before.taken),
         }
     }
@@ -54,11 +57,11 @@ fn counts_since<K: Copy + Eq + Hash>(now: &HashMap<K, u64>, before: &HashMap<K, 
 }
 
 /// What each sum of time has now that it had not before; those that have not changed are left out.
-fn lives_since(
-    now: &HashMap<LifeKey, LifeSum>,
-    before: &HashMap<LifeKey, LifeSum>,
-) -> HashMap<LifeKey, LifeSum> {
-    let delta = |(key, now): (&LifeKey, &LifeSum)| {
+fn lives_since<K: Copy + Eq + Hash>(
+    now: &HashMap<K, LifeSum>,
+    before: &HashMap<K, LifeSum>,
+) -> HashMap<K, LifeSum> {
+    let delta = |(key, now): (&K, &LifeSum)| {
         let then = before.get(key).copied().unwrap_or_default();
         let sum = LifeSum { ns: now.ns.saturating_sub(then.ns), times: now.times.saturating_sub(then.times) };
         (*key, sum)

@@ -1,4 +1,4 @@
-use iotrace_ebpf::abi::{AggKey, ErrorKey, LifeKey, LifeSum, TakenKey, WakeKey, WayKey};
+use iotrace_ebpf::abi::{AggKey, ErrorKey, LifeKey, LifeSum, PeerKey, TakenKey, WakeKey, WayKey};
 use iotrace_ebpf::book::Distribution;
 use iotrace_ebpf::span::Parts;
 
@@ -35,6 +35,11 @@ fn snapshot() -> Snapshot {
         ways: [(WayKey { tgid: 7, nr: 45, way: 3 }, 5)].into(),
         lives: [(LifeKey { tgid: 7, tid: 8, what: 202, place: 1 }, LifeSum { ns: 6, times: 7 })].into(),
         taken: [(TakenKey { tgid: 7, taker: 9 }, 8)].into(),
+        peers: [(
+            PeerKey { address: [1; 16], tgid: 7, network: 2, local: 3, remote: 4, family: 2 },
+            LifeSum { ns: 1, times: 2 },
+        )]
+        .into(),
     }
 }
 

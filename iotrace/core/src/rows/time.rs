@@ -189,9 +189,9 @@ fn woken_by(pid: u32, sleep: &Elsewhere, snapshot: &Snapshot, names: &Names) -> 
 
 fn takers(pid: u32, snapshot: &Snapshot, names: &Names) -> Vec<Taker> {
     let mine = snapshot.taken.iter().filter(|(key, _)| key.tgid == pid);
-    let taker = |(key, &ns): (&TakenKey, &u64)| match key.taker {
-        TakenKey::SEVERAL => Taker { pid: 0, comm: "several".to_owned(), ns },
-        taker => Taker { pid: taker, comm: names.process(taker), ns },
+    let taker = |(key, &ns): (&TakenKey, &u64)| {
+        let comm = names.process(key.taker);
+        Taker { pid: key.taker, comm, ns }
     };
     let mut all: Vec<Taker> = mine.map(taker).collect();
     all.sort_by_key(|one| (std::cmp::Reverse(one.ns), one.pid));

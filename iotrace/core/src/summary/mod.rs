@@ -22,7 +22,7 @@ pub use self::diagnosis::{Code, Diagnosis};
 pub use self::finding::{Finding, Standing};
 pub use self::operations::{CopiedIn, Operations, Phase2, Requests, Signals, Verdict};
 pub use self::picture::{Picture, Table};
-pub use self::process::{InFlight, LongCall, ModelUse, Process, Waker};
+pub use self::process::{InFlight, LongCall, ModelUse, Process, Reply, Waker};
 pub use self::selftest::Check;
 pub use self::strip::{Lane, Mark, Segment, State, Strip};
 pub use self::study::{

@@ -25,6 +25,9 @@ pub struct Process {
     /// How long its cgroup, or one around it, was not allowed to run by its quota (`cpu.stat`), ns; `null`: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttled_ns: Option<u64>,
+    /// For whose answers the process slept: data on TCP connections that it made, the longest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replies: Vec<Reply>,
     /// With `--per thread`: the time of each thread, the one with the most time that is not idle first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thread_times: Vec<ThreadTime>,
@@ -45,6 +48,17 @@ pub struct Process {
     /// the time that is not idle: without the wait for the next event or request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub longest: Vec<LongCall>,
+}
+
+/// Waits for the answers of a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reply {
+    /// The peer: `tcp 127.0.0.1:5432`.
+    pub endpoint: String,
+    /// Nanoseconds asleep in calls that its data ended.
+    pub wait_ns: u64,
+    /// Number of such calls.
+    pub waits: u64,
 }
 
 /// One of the longest calls of a trace.

@@ -22,8 +22,9 @@ pub struct Time {
     pub stopped_ns: u64,
     /// Asleep outside traced calls, by what for, the longest first.
     pub elsewhere: Vec<Elsewhere>,
-    /// Which processes had the CPU while the threads were runnable, in calls or not, the longest first. Waits under 10 us
-    /// are not in it, nor those in which the CPU was idle.
+    /// Which processes had the CPU while the threads were runnable, in calls or not, the longest first: the one that had
+    /// it first, and the one that had it last, half of a wait each where these are two. Waits under 10 us are not in it,
+    /// nor those in which the CPU was idle.
     pub cpu_taken_by: Vec<Taker>,
 }
 
@@ -97,7 +98,7 @@ pub struct WokenBy {
 /// A process that had the CPU meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Taker {
-    /// Its id; 0: several, one after the other.
+    /// Its id.
     pub pid: u32,
     /// Its name.
     pub comm: String,

@@ -7,6 +7,7 @@ mod legend;
 mod operations;
 mod phases;
 mod processes;
+mod time;
 
 use super::page::Page;
 use super::units::Unit;

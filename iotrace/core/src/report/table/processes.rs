@@ -1,6 +1,7 @@
 //! The processes of a trace: the models that each uses, where its calls spent their time, and which threads woke it.
 
 use super::calls;
+use super::time;
 use crate::report::page::{Page, clip, columns};
 use crate::report::paint::Style;
 use crate::report::units::{Unit, count, plural};
@@ -17,6 +18,7 @@ pub fn draw(processes: &[Process], unit: Unit, page: &mut Page) {
     for process in processes {
         page.gap();
         head(process, page);
+        time::draw(process, unit, page);
         for model in &process.models {
             let share = format!("   model: {} {:.0} %: ", model.model, model.share * 100.0);
             page.wrap(Style::Plain, &share, &model.evidence);
