@@ -12,11 +12,11 @@ use iotrace_ebpf::abi::{
 };
 use iotrace_ebpf::arch::native;
 use iotrace_ebpf::span::{Off, Parts, Rest};
+use iotrace_ebpf::thread::Task;
 
 use crate::ids;
 use crate::maps::{COMPAT, LIVES, PEERS, PER, REGS, TAKEN, WAKES, count, sinks_to};
 use crate::memory::{arg, field_of, peek, read};
-use crate::task::Task;
 
 /// `JOBCTL_TRAP_FREEZE` in `task_struct.jobctl` (`include/linux/sched/jobctl.h`): a thread that sleeps with it is frozen
 /// with its cgroup (`do_freezer_trap`, `kernel/signal.c`).

@@ -211,7 +211,9 @@ fn who_polls_who_computes_and_who_sleeps() {
 
     let said = said_of(|page| {
         page.gate();
-        (0..5).for_each(|_| drop(nanosleep(ms(100))));
+        for _ in 0..5 {
+            nanosleep(ms(100));
+        }
     });
     assert_eq!(first(&said), Code::Timers, "{:?}", said.diagnosis);
 }

@@ -8,6 +8,7 @@ pub mod diagnosis;
 pub mod finding;
 pub mod fold;
 pub mod idle;
+pub mod in_flight;
 pub mod ledger;
 mod left;
 pub mod living;

@@ -8,29 +8,14 @@ use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, AggKey, WAKE_OUTSIDE, WakeKey};
 use crate::domain::{Direction, Role, ThreadRole, WaitsFor, syscall};
 use crate::rows::batch::Since;
 use crate::rows::fold::{self, Line};
+pub use crate::rows::in_flight::InFlightCalls;
 use crate::rows::names::Names;
-use crate::rows::open::Open;
 use crate::rows::recognise;
 use crate::rows::replies;
 use crate::rows::row::{self, Facts};
 use crate::rows::sums::{Row, Snapshot};
 use crate::rows::time;
 use crate::summary::{Call, InFlight, Process, Waker};
-
-/// Calls that were open when tracing ended or began.
-#[derive(Clone, Debug, Default)]
-pub struct InFlightCalls {
-    /// Open calls of known threads.
-    pub open: Vec<Open>,
-    /// Whether the rows have the time of these calls so far.
-    pub booked: bool,
-    /// Calls that have been open since before tracing began: process, thread, syscall number.
-    pub before: Vec<Since>,
-    /// When tracing ended, ns.
-    pub now: u64,
-    /// When tracing began, ns.
-    pub started: u64,
-}
 
 /// The processes of a snapshot, the one with the most time in calls that is not idle first, see [`active_ns`].
 pub fn processes(snapshot: &Snapshot, names: &Names, open: &InFlightCalls) -> Vec<Process> {

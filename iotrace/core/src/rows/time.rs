@@ -10,9 +10,9 @@ use iotrace_ebpf::abi::{LifeKey, LifeSum, TakenKey, WAKE_OUTSIDE, WakeKey, place
 use iotrace_ebpf::span::Parts;
 
 use crate::domain::syscall;
+use crate::rows::in_flight::InFlightCalls;
 use crate::rows::names::Names;
 use crate::rows::parts::plus;
-use crate::rows::processes::InFlightCalls;
 use crate::rows::sums::Snapshot;
 use crate::summary::{Class, Elsewhere, InCalls, Process, Taker, ThreadTime, Time, WokenBy};
 
