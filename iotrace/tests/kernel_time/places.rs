@@ -137,7 +137,8 @@ fn every_place_is_told_as_the_program_and_the_scheduler_tell_it() {
         }
 
         let never = thread(&document, child.pid, "never").time;
-        assert_eq!((never.own_ns, never.elsewhere.len()), (0, 1), "{never:?}");
+        // It ran to be stopped, and to go on; else it sleeps in one thing.
+        assert!(never.own_ns < MS && never.elsewhere.len() == 1, "{never:?}");
         assert_eq!((never.elsewhere[0].class, never.elsewhere[0].held_lock), (Class::Lock, false));
 
         let born = thread(&document, child.pid, "born").time;
