@@ -34,6 +34,8 @@ pub struct Btf {
     data: Vec<u8>,
     /// Offset of every type in `data`; entry 0 is `void`.
     types: Vec<u32>,
+    /// Ids of the types of each kind: a kernel has more than 100,000 types, and a start asks for a hundred by name.
+    by_kind: [Vec<u32>; KINDS],
     strings: usize,
 }
 
@@ -54,6 +56,7 @@ const DATASEC: u32 = 15;
 const DECL_TAG: u32 = 17;
 const TYPE_TAG: u32 = 18;
 const ENUM64: u32 = 19;
+const KINDS: usize = ENUM64 as usize + 1;
 
 impl Btf {
     /// Reads the running kernel's BTF.
@@ -82,10 +85,12 @@ impl Btf {
             return Err(SHORT);
         }
         let mut types = vec![0];
+        let mut by_kind = [const { Vec::new() }; KINDS];
         while at < end {
             let info = word(at + 4)?;
             let count = info & 0xffff;
-            let tail = match info >> 24 & 0x1f {
+            let kind = info >> 24 & 0x1f;
+            let tail = match kind {
                 INT | VAR | DECL_TAG => 4,
                 ARRAY => 12,
                 STRUCT | UNION | DATASEC | ENUM64 => count * 12,
@@ -93,10 +98,11 @@ impl Btf {
                 0 | 20.. => return Err(BtfError::Format("it has a kind of type this build does not know")),
                 _ => 0,
             };
+            by_kind[kind as usize].push(types.len() as u32);
             types.push(at as u32);
             at += 12 + tail as usize;
         }
-        Ok(Self { data, types, strings })
+        Ok(Self { data, types, by_kind, strings })
     }
 
     /// Byte offset of a field, `None` if this kernel has none of that name. `path` may go through
@@ -177,14 +183,14 @@ impl Btf {
     }
 
     fn find(&self, kind: u32, name: &str) -> Option<u32> {
-        (1..self.types.len() as u32).find(|&id| {
-            self.kind(id) == Some(kind)
-                && self
-                    .at(id)
-                    .and_then(|at| u32_at(&self.data, at))
-                    .and_then(|offset| self.string(offset))
-                    .is_some_and(|found| found == name.as_bytes())
-        })
+        let is_named = |at: usize| {
+            let rest = self
+                .data
+                .get(self.strings + u32_at(&self.data, at)? as usize..)?
+                .strip_prefix(name.as_bytes())?;
+            (rest.first() == Some(&0)).then_some(())
+        };
+        self.by_kind[kind as usize].iter().copied().find(|&id| self.at(id).and_then(is_named).is_some())
     }
 
     /// Follows typedefs and qualifiers.

@@ -60,7 +60,11 @@ impl Observer {
         let again = programs_are_preemptible();
         let asked =
             |group| groups.contains(&group) || group == Group::Submissions && groups.contains(&Group::Uring);
-        let wanted = |probe: &&Probe| asked(probe.group) && (again || probe.again_of.is_none());
+        let wanted = |probe: &&Probe| {
+            asked(probe.group)
+                && (again || probe.again_of.is_none())
+                && !settings.unneeded.contains(&probe.id)
+        };
         let is_enter = |probe: &&Probe| matches!(probe.id, ProbeId::SysEnter | ProbeId::SysEnterAgain);
         let (enters, others): (Vec<_>, Vec<_>) = PROBES.iter().filter(wanted).partition(is_enter);
         // The enters come last: a call that is seen to begin must be seen to the end. Programs of one

@@ -158,6 +158,8 @@ pub struct Settings {
     pub tier: Wish,
     /// Probes not to attach, so that a result without them can be seen. A second chance goes with its first.
     pub without: Vec<ProbeId>,
+    /// Probes of these groups that the question does not need: they are neither attached nor missed.
+    pub unneeded: &'static [ProbeId],
     /// A deliberate fault, for tests of the self-test.
     pub fault: Fault,
 }
@@ -179,6 +181,7 @@ impl Settings {
             rows: 1,
             tier: Wish::Tracepoint,
             without: Vec::new(),
+            unneeded: &[],
             fault: Fault::default(),
         }
     }
