@@ -207,6 +207,7 @@ impl Observer {
             not_decoded: self.count(Stat::NotDecoded),
             in_flight_start: self.count(Stat::InFlightStart) + self.resumed(),
             in_flight_stop: self.count(Stat::EndedInCall),
+            switches_unseen: self.count(Stat::SwitchUnseen),
         }
     }
 

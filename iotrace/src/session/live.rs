@@ -321,7 +321,6 @@ impl Live {
             counts: Counts {
                 rows_full: self.observer.count(Stat::RowsFull),
                 threads_full: self.observer.count(Stat::TasksFull),
-                switches_unseen: self.observer.count(Stat::SwitchUnseen),
                 joined_late: self.joined_late.len() as u64,
             },
             overhead: Overhead {

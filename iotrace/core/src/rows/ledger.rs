@@ -39,6 +39,9 @@ struct Stretch {
     interval: Option<Interval>,
 }
 
+/// One switch of so many may be unseen without a warning: a thousandth is less than the run queue's own spread.
+const SWITCHES_FOR_ONE_UNSEEN: u64 = 1000;
+
 /// Processes that are named in a sentence; more are counted.
 const LISTED: usize = 5;
 
@@ -291,7 +294,7 @@ impl Ledger {
         document.interval = stretch.interval;
         document.processes = processes;
         document.warnings = self.opening.warnings.clone();
-        document.warnings.extend(self.warnings(&document, &stretch.counts));
+        document.warnings.extend(self.warnings(&document, &stretch));
         let missing: Vec<ProbeId> =
             self.opening.missing.iter().filter_map(|name| ProbeId::by_name(name)).collect();
         let evidence = Evidence {
@@ -311,7 +314,8 @@ impl Ledger {
         document
     }
 
-    fn warnings(&self, document: &Document, counts: &Counts) -> Vec<Warning> {
+    fn warnings(&self, document: &Document, stretch: &Stretch) -> Vec<Warning> {
+        let counts = &stretch.counts;
         let mut warnings = Vec::new();
         let mut warn = |code: &str, text: String| warnings.push(Warning { code: code.to_owned(), text });
         if counts.rows_full > 0 {
@@ -324,12 +328,13 @@ impl Ledger {
                     .to_owned(),
             );
         }
-        if counts.switches_unseen > 0 {
+        let (unseen, switches) = (document.loss.switches_unseen, stretch.sums.switches());
+        if unseen > switches / SWITCHES_FOR_ONE_UNSEEN {
             warn(
                 "switches_unseen",
                 format!(
-                    "the kernel did not show {} switches to traced threads: runq is too long by their work",
-                    counts.switches_unseen
+                    "the kernel did not show {unseen} switches to traced threads, {switches} are in the rows: runq is \
+too long by their work"
                 ),
             );
         }

@@ -24,6 +24,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// How often threads left the CPU in the calls of all rows: asleep, or preempted.
+    pub fn switches(&self) -> u64 {
+        self.rows.values().map(|row| row.sleeps + row.disks + row.locks + row.preempts).sum()
+    }
+
     /// What happened since `before`. A row without a call may have the time of one that is open, see
     /// [`crate::rows::open`].
     pub fn since(&self, before: &Snapshot) -> Snapshot {
