@@ -12,6 +12,8 @@ use nix::sys::signal::{SigHandler, Signal, kill, raise, signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Gid, Pid, Uid, fork, geteuid, pipe2, read, setgid, setgroups, setuid, write};
 
+use super::signals;
+
 /// The user and group that a command runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -207,6 +209,7 @@ unsafe fn become_command(
         // SAFETY: Rust ignores SIGPIPE and a command expects the default; `argv` is as the caller promises.
         unsafe {
             let _ = signal(Signal::SIGPIPE, SigHandler::SigDfl);
+            signals::give_back();
             libc::execvp(argv[0], argv.as_ptr());
         }
         Errno::last()

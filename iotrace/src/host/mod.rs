@@ -8,6 +8,8 @@ pub mod kallsyms;
 pub mod launch;
 pub mod namespaces;
 pub mod networks;
+pub mod output;
 pub mod priority;
 pub mod proc;
+pub mod signals;
 pub mod sockets;

@@ -39,11 +39,29 @@ pub trait Watcher {
     /// An interval is over.
     ///
     /// # Errors
-    /// Of handing on its result.
+    /// Of making its result.
     fn interval(&mut self) -> Result<(), Failure>;
+
+    /// Whether somebody still gets results.
+    fn wanted(&self) -> bool;
 }
 
-/// Watches until it is over. Returns how the command ended, if there was one and it did.
+/// How watching ended.
+#[derive(Default)]
+pub struct Over {
+    /// How the command ended, if there was one and it did.
+    pub ended: Option<Ended>,
+    /// The command, where it still runs and its end is to be waited for, though it is not observed any more.
+    pub detached: Option<Running>,
+}
+
+impl Over {
+    fn with(ended: Option<Ended>) -> Self {
+        Self { ended, detached: None }
+    }
+}
+
+/// Watches until it is over.
 ///
 /// # Errors
 /// Of the runtime's set-up, and of the watcher.
@@ -51,7 +69,7 @@ pub fn trace(
     mut until: Until,
     interval: Option<Duration>,
     watcher: &mut impl Watcher,
-) -> Result<Option<Ended>, Failure> {
+) -> Result<Over, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::while_doing("starting to watch"))?;
     runtime.block_on(tracing(&mut until, interval, watcher))
@@ -61,7 +79,7 @@ async fn tracing(
     until: &mut Until,
     interval: Option<Duration>,
     watcher: &mut impl Watcher,
-) -> Result<Option<Ended>, Failure> {
+) -> Result<Over, Failure> {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let started = Instant::now();
@@ -71,7 +89,7 @@ async fn tracing(
     loop {
         look.tick().await;
         if ended.is_some() && interrupts::count() > 0 {
-            return Ok(ended);
+            return Ok(Over::with(ended));
         }
         // A command gets the terminal's Ctrl-C, too, and what was sent to us alone is passed on: it decides how it
         // ends. The second time is meant.
@@ -84,7 +102,7 @@ async fn tracing(
                 }
             }
             (1, Some(_)) => {}
-            _ => return Ok(None),
+            _ => return Ok(Over::default()),
         }
         let left = watcher.look()?;
         if let Some(command) = &mut until.command
@@ -92,20 +110,23 @@ async fn tracing(
         {
             watcher.command_ended(until.wait_all)?;
             if !until.wait_all {
-                return Ok(Some(how));
+                return Ok(Over::with(Some(how)));
             }
             until.command = None;
             ended = Some(how);
         }
         if until.command.is_none() && !left {
-            return Ok(ended);
+            return Ok(Over::with(ended));
+        }
+        if !watcher.wanted() {
+            return Ok(Over { ended, detached: until.command.take() });
         }
         if until.duration.is_some_and(|limit| started.elapsed() >= limit) {
             // Tracing is over; the command is not ours to end.
             if let Some(command) = until.command.take() {
                 command.leave();
             }
-            return Ok(ended);
+            return Ok(Over::with(ended));
         }
         if interval.is_some_and(|every| last.elapsed() >= every) {
             last = Instant::now();
