@@ -166,6 +166,9 @@ pub struct TraceArgs {
     /// Go on after the command has ended, until the processes that it leaves behind have ended as well
     #[arg(long, requires = "command")]
     pub wait_all: bool,
+    /// Run the command as this user, by name or id; `root`: not as the user who called sudo [default: that user]
+    #[arg(long = "as", value_name = "USER", requires = "command")]
+    pub user: Option<OsString>,
     /// Observe these syscalls only: trace=NAME,...
     #[arg(short = 'e', value_name = "trace=SYSCALL,...", value_parser = expression)]
     pub expression: Option<Selection>,

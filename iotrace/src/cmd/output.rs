@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bpf::exact::Refused;
 use crate::cli::{Color, OutputArgs};
-use crate::host::launch::Identity;
+use crate::host::identity::Identity;
 use crate::session::error::Failure;
 use crate::session::sink::{Begun, Sink};
 use iotrace_core::report::{self, Format, Options};
@@ -61,6 +61,11 @@ impl Sink for Printer<'_> {
         if !self.args.quiet {
             eprintln!("iotrace: {text}");
         }
+    }
+
+    fn must_say(&mut self, text: &str) {
+        // Where nobody can read it, the command and the result count for more.
+        let _ = writeln!(io::stderr(), "iotrace: {text}");
     }
 
     fn begin(&mut self, begun: &Begun<'_>) {

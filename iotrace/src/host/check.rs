@@ -5,6 +5,7 @@ use std::fs;
 use thiserror::Error;
 
 use crate::host::namespaces::{self, ProcTrouble};
+use crate::host::privileges;
 use iotrace_core::domain::Tier;
 use iotrace_core::summary::Host;
 
@@ -17,7 +18,8 @@ pub enum Missing {
     /// iotrace runs neither as root nor with the capabilities named here.
     #[error(
         "iotrace may not load BPF programs: it lacks {0}. Run it with sudo, or once: \
-         sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(which iotrace). \
+         sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(which iotrace); where it lacks them as root, its \
+         container or service took them away. \
          `iotrace doctor`, `iotrace schema` and `--help` need no privileges"
     )]
     Capabilities(String),
@@ -70,14 +72,15 @@ const BPF: u64 = 1 << 39;
 /// # Errors
 /// The first condition that is not met.
 pub fn prerequisites() -> Result<(), Missing> {
-    // The capabilities of this process are read there.
+    // What is the reason first, what follows from it later: in a user namespace capabilities are there or not, and
+    // count for nothing; without /proc it is not known whether this is one.
     if namespaces::proc_trouble() == Some(ProcTrouble::Absent) {
         return Err(Missing::NoProc);
     }
-    capabilities(effective_capabilities())?;
     if !namespaces::user_is_initial() {
         return Err(Missing::UserNamespace);
     }
+    capabilities(privileges::effective())?;
     if lockdown() == "confidentiality" {
         return Err(Missing::Lockdown);
     }
@@ -119,16 +122,6 @@ fn capabilities(effective: u64) -> Result<(), Missing> {
         .map(|(_, name)| name)
         .collect();
     if lacking.is_empty() { Ok(()) } else { Err(Missing::Capabilities(lacking.join(" and "))) }
-}
-
-/// `CapEff` of this process; 0 if it cannot be read.
-pub fn effective_capabilities() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or(0)
 }
 
 /// `none`, `integrity`, `confidentiality`; `unknown` where securityfs is not mounted.

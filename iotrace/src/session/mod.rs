@@ -5,6 +5,7 @@
 
 pub mod asked;
 pub mod calibrate;
+pub mod command;
 pub mod error;
 pub mod interrupts;
 pub mod live;

@@ -13,6 +13,9 @@ pub trait Sink {
     /// Something that the user must know at once, even if nobody watches.
     fn warn(&mut self, text: &str);
 
+    /// Something that is said whatever the user does not want to hear: tracing ended, and not as asked for.
+    fn must_say(&mut self, text: &str);
+
     /// The probes are attached.
     fn begin(&mut self, begun: &Begun<'_>);
 

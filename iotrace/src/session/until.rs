@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 
-use crate::host::launch::{Ended, Running};
+use crate::host::running::{Ended, Running};
 use crate::session::error::Failure;
-use crate::session::interrupts;
+use crate::session::{command, interrupts};
 
 /// How often the ring is drained and the targets are looked at. Sums are kept in the kernel; the ring
 /// carries only names.
@@ -20,6 +20,19 @@ pub struct Until {
     pub command: Option<Running>,
     /// Whether to go on after the command's end until nobody of the target is left.
     pub wait_all: bool,
+}
+
+/// Why it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The command has ended, in this way, and whoever of the target was waited for.
+    Command(Ended),
+    /// Nobody of the target is left, or the user asked to end.
+    Target,
+    /// The time is up. A command may go on.
+    Time,
+    /// The user asked to end a second time, and the command goes on.
+    Again,
 }
 
 /// What there is to do meanwhile.
@@ -43,48 +56,43 @@ pub trait Watcher {
     fn interval(&mut self) -> Result<(), Failure>;
 }
 
-/// Watches until it is over. Returns how the command ended, if there was one and it did.
+/// Watches until it is over. Whatever comes of it, a command that goes on is still in `until`.
 ///
 /// # Errors
 /// Of the runtime's set-up, and of the watcher.
 pub fn trace(
-    mut until: Until,
+    until: &mut Until,
     interval: Option<Duration>,
     watcher: &mut impl Watcher,
-) -> Result<Option<Ended>, Failure> {
+) -> Result<Over, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::while_doing("starting to watch"))?;
-    runtime.block_on(tracing(&mut until, interval, watcher))
+    runtime.block_on(tracing(until, interval, watcher))
 }
 
 async fn tracing(
     until: &mut Until,
     interval: Option<Duration>,
     watcher: &mut impl Watcher,
-) -> Result<Option<Ended>, Failure> {
+) -> Result<Over, Failure> {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let started = Instant::now();
     let mut last = started;
-    let mut asked = false;
-    let mut ended = None;
+    let mut ended: Option<Ended> = None;
+    let over = |ended: Option<Ended>| ended.map_or(Over::Target, Over::Command);
     loop {
         look.tick().await;
         if ended.is_some() && interrupts::count() > 0 {
-            return Ok(ended);
+            return Ok(over(ended));
         }
         // A command gets the terminal's Ctrl-C, too, and what was sent to us alone is passed on: it decides how it
-        // ends. The second time is meant.
+        // ends. The second time tracing ends, and the command goes on (`session/command.rs`).
         match (interrupts::count(), &until.command) {
             (0, _) => {}
-            (1, Some(command)) if !asked => {
-                asked = true;
-                if let Some(number) = interrupts::sent() {
-                    command.signal(number);
-                }
-            }
-            (1, Some(_)) => {}
-            _ => return Ok(None),
+            (1, Some(command)) => command::pass_on(command),
+            (_, Some(_)) => return Ok(Over::Again),
+            (_, None) => return Ok(Over::Target),
         }
         let left = watcher.look()?;
         if let Some(command) = &mut until.command
@@ -92,20 +100,17 @@ async fn tracing(
         {
             watcher.command_ended(until.wait_all)?;
             if !until.wait_all {
-                return Ok(Some(how));
+                until.command = None;
+                return Ok(Over::Command(how));
             }
             until.command = None;
             ended = Some(how);
         }
         if until.command.is_none() && !left {
-            return Ok(ended);
+            return Ok(over(ended));
         }
         if until.duration.is_some_and(|limit| started.elapsed() >= limit) {
-            // Tracing is over; the command is not ours to end.
-            if let Some(command) = until.command.take() {
-                command.leave();
-            }
-            return Ok(ended);
+            return Ok(ended.map_or(Over::Time, Over::Command));
         }
         if interval.is_some_and(|every| last.elapsed() >= every) {
             last = Instant::now();
