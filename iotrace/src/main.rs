@@ -5,9 +5,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use iotrace::cli::{Cli, Command};
 use iotrace::cmd;
+use iotrace::host::check;
 
 fn main() -> ExitCode {
     give_back_large_buffers();
+    if let Err(refused) = check::not_set_user_id() {
+        cmd::output::say(&format!("iotrace: {refused}"));
+        return ExitCode::from(2);
+    }
     let outcome = match Cli::parse().command {
         Command::Run(args) => cmd::run::main(&args).map(|()| ExitCode::SUCCESS),
         Command::Trace(args) => cmd::trace::main(&args),
@@ -21,7 +26,7 @@ fn main() -> ExitCode {
         Command::Workload(args) => cmd::workload::main(&args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|failure| {
-        eprintln!("iotrace: {failure}");
+        cmd::output::say(&format!("iotrace: {failure}"));
         ExitCode::from(failure.code())
     })
 }

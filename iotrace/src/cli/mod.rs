@@ -295,7 +295,9 @@ fn model(word: &str) -> Result<ModelArg, String> {
     }
     Model::ALL.into_iter().find(|model| model.name() == word).map(ModelArg::One).ok_or_else(|| {
         let known: Vec<&str> = Model::ALL.iter().map(|model| model.name()).collect();
-        format!("there is no such model; use one of {}, all", known.join(", "))
+        let near =
+            probe::nearest(word, &known).map_or(String::new(), |near| format!(" (did you mean {near}?)"));
+        format!("there is no such model{near}; use one of {}, all", known.join(", "))
     })
 }
 

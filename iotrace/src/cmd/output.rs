@@ -53,25 +53,24 @@ impl<'a> Printer<'a> {
 impl Sink for Printer<'_> {
     fn note(&mut self, text: &str) {
         if !self.args.quiet && io::stderr().is_terminal() {
-            eprintln!("{text}");
+            say(text);
         }
     }
 
     fn warn(&mut self, text: &str) {
         if !self.args.quiet {
-            eprintln!("iotrace: {text}");
+            say(&format!("iotrace: {text}"));
         }
     }
 
     fn must_say(&mut self, text: &str) {
-        // Where nobody can read it, the command and the result count for more.
-        let _ = writeln!(io::stderr(), "iotrace: {text}");
+        say(&format!("iotrace: {text}"));
     }
 
     fn begin(&mut self, begun: &Begun<'_>) {
         if self.args.verbose {
             let of = begun.workload.map_or(String::new(), |workload| format!("{workload}: "));
-            eprintln!("{of}attached in {:.0?}: {}", begun.took, begun.attached.join(" "));
+            say(&format!("{of}attached in {:.0?}: {}", begun.took, begun.attached.join(" ")));
             say_refused(begun.refused);
         }
         if self.says_begin {
@@ -88,10 +87,16 @@ impl Sink for Printer<'_> {
     }
 }
 
+/// Says something on stderr. Where nobody can read it (`2>&1 | head`), the command and the result count for more:
+/// `eprintln` would panic.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Says which function could not be hooked, where that was tried.
 fn say_refused(refused: Option<&Refused>) {
     if let Some(Refused { function, why }) = refused {
-        eprintln!("not in the exact tier: cannot hook {function} ({why})");
+        say(&format!("not in the exact tier: cannot hook {function} ({why})"));
     }
 }
 

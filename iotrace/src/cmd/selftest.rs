@@ -17,7 +17,7 @@ use crate::cmd::output;
 use crate::host::identity::Identity;
 use crate::host::launch::{Held, pipe};
 use crate::host::running::Whose;
-use crate::host::{check, clock, proc};
+use crate::host::{check, clock, kernel, proc};
 use crate::selftest::account::Account;
 use crate::selftest::{self, Observed};
 use crate::session::error::Failure;
@@ -164,7 +164,7 @@ fn attempted(
             vec![Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix, Group::Signals, Group::Uring],
         )
     };
-    let kernel = check::version(&check::host(Tier::Tracepoint).kernel).unwrap_or_default();
+    let kernel = kernel::running().unwrap_or_default();
     let (mut observer, summed) = attach(btf, settings, kernel)?;
     let other_call = calibrate::others(baseline);
     if interrupts::interrupted() {

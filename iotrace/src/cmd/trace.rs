@@ -33,9 +33,6 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     // Before any id is looked up in `/proc`.
     check::namespaces()?;
     let whom = whom::resolve(&asked)?;
-    if args.interval.is_some_and(|every| every.is_zero()) {
-        return Err(Failure::Usage("-i needs an interval longer than 0, such as 1s".to_owned()));
-    }
     output::check(&args.output)?;
     check::prerequisites()?;
     let mut printer = Printer::new(&args.output);

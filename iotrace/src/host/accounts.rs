@@ -118,8 +118,8 @@ mod tests {
     use super::*;
 
     const PASSWD: &[u8] =
-        b"root:x:0:0:root:/root:/bin/bash\n# a comment\nalice:x:1000:100:A,,:/home/alice:\n\
-                            b\xffd:x:1001:1001::/home/b:/bin/zsh\nbroken:x:12\nworse:x:-1:0::/:/bin/sh\n";
+        b"root:x:0:0:root:/root:/bin/bash\n# a comment\nalice:x:1000:100:A,,:/users/alice:\n\
+                            b\xffd:x:1001:1001::/users/b:/bin/zsh\nbroken:x:12\nworse:x:-1:0::/:/bin/sh\n";
 
     #[test]
     fn a_line_of_passwd_is_an_account() {
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!((alice.uid, alice.gid), (1000, 100));
         assert_eq!(
             (alice.home.as_os_str(), alice.shell.as_os_str()),
-            ("/home/alice".as_ref(), "/bin/sh".as_ref())
+            ("/users/alice".as_ref(), "/bin/sh".as_ref())
         );
         assert_eq!(find(PASSWD, |account| account.uid == 1001).unwrap().name.as_bytes(), b"b\xffd");
         assert!(find(PASSWD, |account| account.name == "broken" || account.name == "worse").is_none());

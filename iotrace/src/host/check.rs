@@ -23,6 +23,13 @@ pub enum Missing {
          `iotrace doctor`, `iotrace schema` and `--help` need no privileges"
     )]
     Capabilities(String),
+    /// The program file has the set-user-ID or set-group-ID bit.
+    #[error(
+        "iotrace is installed with the set-user-ID or set-group-ID bit, which would let everybody write files and run \
+         commands as its owner. Take the bit off (chmod ug-s) and use sudo, or: \
+         setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep"
+    )]
+    SetUserId,
     /// The kernel is locked down to confidentiality.
     #[error(
         "the kernel is locked down to confidentiality (/sys/kernel/security/lockdown): no program may read \
@@ -66,6 +73,17 @@ pub enum Missing {
 const SYS_ADMIN: u64 = 1 << 21;
 const PERFMON: u64 = 1 << 38;
 const BPF: u64 = 1 << 39;
+
+/// iotrace writes the files that it is told to, and starts what it is told to: as a set-user-ID program it would do so
+/// for everybody. File capabilities (`setcap`) do not have that.
+///
+/// # Errors
+/// This process runs as another user than the one who started it.
+pub fn not_set_user_id() -> Result<(), Missing> {
+    let same =
+        nix::unistd::getuid() == nix::unistd::geteuid() && nix::unistd::getgid() == nix::unistd::getegid();
+    if same { Ok(()) } else { Err(Missing::SetUserId) }
+}
 
 /// Checks capabilities, lockdown and BTF.
 ///
@@ -143,21 +161,9 @@ pub fn host(tier: Tier) -> Host {
     }
 }
 
-/// Major and minor number of a kernel: `6.12` or `6.12.117+deb13-amd64`.
-pub fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_version_is_the_first_two_numbers() {
-        assert_eq!(version("6.12.117+deb13-cloud-amd64"), Some((6, 12)));
-        assert_eq!((version("5.11"), version("rolling")), (Some((5, 11)), None));
-    }
 
     #[test]
     fn what_is_lacking_is_named() {

@@ -192,7 +192,7 @@ mod tests {
 
     fn alice() -> Account {
         let of = OsString::from;
-        Account { name: of("alice"), uid: 1000, gid: 100, home: of("/home/alice"), shell: of("/bin/zsh") }
+        Account { name: of("alice"), uid: 1000, gid: 100, home: of("/users/alice"), shell: of("/bin/zsh") }
     }
 
     fn find(name: &OsStr) -> Option<Account> {
@@ -258,7 +258,7 @@ mod tests {
         let mut found = who.environment(now.map(of));
         found.sort();
         let expected = [
-            ("HOME", "/home/alice"),
+            ("HOME", "/users/alice"),
             ("LOGNAME", "alice"),
             ("MAIL", "/var/mail/alice"),
             ("PATH", "/bin"),

@@ -9,6 +9,7 @@ pub mod fd;
 pub mod identity;
 pub mod inherited;
 pub mod kallsyms;
+pub mod kernel;
 pub mod launch;
 pub mod namespaces;
 pub mod networks;

@@ -4,13 +4,12 @@
 //! `/proc`, reports of workloads. A mistake there must not have root's powers.
 
 use std::fmt;
-use std::fs;
 
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl::set_no_new_privs;
 use thiserror::Error;
 
-use super::check::version;
+use super::kernel;
 
 /// What an observation does after attaching that asks for capabilities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,8 +44,9 @@ pub struct Need {
 
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { capability, when, reason, .. } = self;
-        write!(f, "kept {when}{}{reason} ({capability})", if when.is_empty() { "" } else { ": " })
+        let Self { when, reason, .. } = self;
+        let when = if when.is_empty() { "" } else { &format!(" {when}") };
+        write!(f, "kept after attaching{when}: {reason}")
     }
 }
 
@@ -59,9 +59,8 @@ const TELLS_WCHAN: (u32, u32) = (5, 16);
 
 /// What `work` needs on this kernel after attaching.
 pub fn needs(work: Work) -> Vec<Need> {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     // A kernel that does not say how old it is counts as old: too much is kept then, and nothing breaks.
-    needs_on(work, version(&release).unwrap_or_default())
+    needs_on(work, kernel::running().unwrap_or_default())
 }
 
 fn needs_on(work: Work, kernel: (u32, u32)) -> Vec<Need> {
@@ -212,6 +211,8 @@ pub fn effective() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn names(work: Work, kernel: (u32, u32)) -> Vec<Capability> {

@@ -14,13 +14,22 @@ use crate::host::running::{Ended, Running, Whose};
 use crate::session::error::Failure;
 use crate::session::interrupts;
 use crate::session::sink::Sink;
-use crate::session::until::Over;
 
 /// How often the end of a command is looked for when nothing else is to be done.
 const LOOK: Duration = Duration::from_millis(10);
-/// How often the user has to ask before iotrace leaves a command that goes on: the first is the command's own affair,
-/// the second ends tracing.
-const LEAVES: u32 = 3;
+
+/// Why tracing is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The command has ended, in this way, and whoever of the target was waited for.
+    Command(Ended),
+    /// Nobody of the target is left, or the user asked to end.
+    Target,
+    /// The time is up. A command may go on.
+    Time,
+    /// The user asked to end a second time, and the command goes on.
+    Again,
+}
 
 /// Lets the command begin.
 ///
@@ -122,9 +131,11 @@ pub fn after(
     }
     sink.must_say(&format!(
         "tracing has ended, the command goes on as process {pid}; iotrace waits for it, to end as it does \
-         (Ctrl-C again leaves it)"
+         ({} leaves it)",
+        if interrupts::count() == 0 { "Ctrl-C twice" } else { "Ctrl-C again" }
     ));
-    let leaves = LEAVES.max(interrupts::count() + 1);
+    // The first time is the command's own affair.
+    let leaves = (interrupts::count() + 1).max(2);
     loop {
         pass_on(&command);
         match command.try_wait() {

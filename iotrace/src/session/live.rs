@@ -134,7 +134,7 @@ impl Live {
         if self.members_of.is_some() {
             warn(
                 "cgroup_by_members",
-                "this kernel or this cgroup hierarchy does not tell a thread's cgroup: its members at the start and \
+                "this kernel does not tell a thread's cgroup: its members at the start and \
                  their children are traced, who joins later is not"
                     .to_owned(),
             );

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 
 use crate::host::running::{Ended, Running};
+use crate::session::command::{self, Over};
 use crate::session::error::Failure;
-use crate::session::{command, interrupts};
+use crate::session::interrupts;
 
 /// How often the ring is drained and the targets are looked at. Sums are kept in the kernel; the ring
 /// carries only names.
-const LOOK: Duration = Duration::from_millis(20);
+pub const LOOK: Duration = Duration::from_millis(20);
 
 /// When to stop.
 pub struct Until {
@@ -20,19 +21,6 @@ pub struct Until {
     pub command: Option<Running>,
     /// Whether to go on after the command's end until nobody of the target is left.
     pub wait_all: bool,
-}
-
-/// Why it is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
-    /// The command has ended, in this way, and whoever of the target was waited for.
-    Command(Ended),
-    /// Nobody of the target is left, or the user asked to end.
-    Target,
-    /// The time is up. A command may go on.
-    Time,
-    /// The user asked to end a second time, and the command goes on.
-    Again,
 }
 
 /// What there is to do meanwhile.
