@@ -11,12 +11,13 @@ use crate::bpf::loader::{Observer, programs_are_preemptible};
 use crate::bpf::probes::{Group, PROBES, Probe};
 use crate::bpf::settings::{Settings, Wish};
 use crate::cli::{DoctorArgs, DoctorFormat};
+use crate::cmd::output;
 use crate::host::check::{self, Missing};
 use crate::host::namespaces;
 use crate::host::privileges::{self, Work};
 use crate::session::error::Failure;
 use iotrace_core::domain::{Loss, Tier};
-use iotrace_core::report::{self, Format, Options};
+use iotrace_core::report::Format;
 use iotrace_core::summary::{Document, Finding, Overhead, Standing};
 
 /// Looks at everything and prints what it found.
@@ -35,12 +36,11 @@ pub fn main(args: &DoctorArgs) -> Result<(), Failure> {
         DoctorFormat::Table => Format::Table,
         DoctorFormat::Json => Format::Json,
     };
-    match report::render(format, &document, &Options::default(), &mut io::stdout().lock()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::while_doing("writing the result")(error))
-        }
-        _ if ok => Ok(()),
-        _ => Err(Failure::Failed("iotrace cannot measure here: see the rows marked missing".to_owned())),
+    output::show(&document, format)?;
+    if ok {
+        Ok(())
+    } else {
+        Err(Failure::Failed("iotrace cannot measure here: see the rows marked missing".to_owned()))
     }
 }
 

@@ -14,8 +14,10 @@ use crate::bpf::probes::Group;
 use crate::bpf::settings::{Per, Settings};
 use crate::cli::{ActArgs, SelftestArgs};
 use crate::cmd::output;
+use crate::cmd::targets::{Outputs, Wanted};
 use crate::host::identity::Identity;
 use crate::host::launch::{Held, pipe};
+use crate::host::output::say;
 use crate::host::running::Whose;
 use crate::host::{check, clock, kernel, proc};
 use crate::selftest::account::Account;
@@ -52,7 +54,7 @@ pub fn main(args: &SelftestArgs) -> Result<(), Failure> {
             selftest::names().join(", ")
         )));
     }
-    output::check(&args.output)?;
+    let outputs = Outputs::open(&args.output, Wanted::default())?;
     check::prerequisites()?;
     interrupts::catch().map_err(Failure::while_doing("catching Ctrl-C"))?;
     let started = Instant::now();
@@ -61,7 +63,7 @@ pub fn main(args: &SelftestArgs) -> Result<(), Failure> {
     let (mut checks, mut loss, mut warnings) = (Vec::new(), Loss::default(), Vec::new());
     let (mut other_call, mut broken) = (None, Broken::default());
     for attempt in 1..=ATTEMPTS {
-        say(args, attempt, scenes.len());
+        announce(args, attempt, scenes.len());
         let found = attempted(&btf, args, &scenes, baseline)?;
         other_call = other_call.or(found.other_call);
         if attempt == 1 || scenes.iter().any(|scene| scene == "whole") {
@@ -69,7 +71,7 @@ pub fn main(args: &SelftestArgs) -> Result<(), Failure> {
         }
         if args.output.verbose {
             for check in found.checks.iter().filter(|check| check.failed()) {
-                eprintln!("attempt {attempt}: {} {check:?}", check.name);
+                say(&format!("attempt {attempt}: {} {check:?}", check.name));
             }
         }
         broken.take(&found.checks);
@@ -84,7 +86,8 @@ pub fn main(args: &SelftestArgs) -> Result<(), Failure> {
     broken.put_back(&mut checks);
     let failed = checks.iter().filter(|check| check.failed()).count();
     let document = document(checks, loss, warnings, other_call, started.elapsed(), &btf);
-    output::write(&document, &args.output)?;
+    output::write(&document, &args.output, &outputs);
+    outputs.outcome()?;
     if failed > 0 {
         return Err(Failure::Failed(format!(
             "{failed} checks of the self-test failed: figures of iotrace are not to be trusted here. Try again on a \
@@ -94,10 +97,10 @@ pub fn main(args: &SelftestArgs) -> Result<(), Failure> {
     if args.output.strict && !document.complete { Err(Failure::Incomplete) } else { Ok(()) }
 }
 
-fn say(args: &SelftestArgs, attempt: u32, scenes: usize) {
+fn announce(args: &SelftestArgs, attempt: u32, scenes: usize) {
     if !args.output.quiet && std::io::stderr().is_terminal() {
         let again = if attempt > 1 { " again" } else { "" };
-        eprintln!("playing {scenes} scenes{again} ...");
+        say(&format!("playing {scenes} scenes{again} ..."));
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::bpf::settings::Per;
 use crate::cli::{PerArg, SinkArg, TraceArgs};
 use crate::cmd::output::{self, Printer};
+use crate::cmd::targets::{Outputs, Wanted};
 use crate::host::check;
 use crate::host::identity::Identity;
 use crate::host::running::Ended;
@@ -33,16 +34,32 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     // Before any id is looked up in `/proc`.
     check::namespaces()?;
     let whom = whom::resolve(&asked)?;
-    output::check(&args.output)?;
+    let wanted = Wanted {
+        intervals: args.interval.is_some(),
+        tape: asked.tape.as_deref(),
+        with_command: !args.command.is_empty(),
+        figure: None,
+    };
+    let outputs = Outputs::open(&args.output, wanted)?;
     check::prerequisites()?;
-    let mut printer = Printer::new(&args.output);
+    let mut printer = Printer::new(&args.output, outputs);
     printer.intervals = args.interval.is_some();
     printer.says_begin = args.command.is_empty();
     let traced = trace::trace(&asked, whom, &mut printer)?;
+    let told = printer.outputs.outcome();
+    // A status of its own says more of the command than that a result was not written, which stderr says.
+    if let Some(ended) = traced.ended.filter(|ended| told.is_ok() || *ended != Ended::Exited(0)) {
+        return if args.output.strict && !traced.complete {
+            Err(Failure::Incomplete)
+        } else {
+            Ok(ended.pass_on())
+        };
+    }
+    told?;
     if args.output.strict && !traced.complete {
         return Err(Failure::Incomplete);
     }
-    Ok(traced.ended.map_or(ExitCode::SUCCESS, Ended::pass_on))
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What these arguments ask for.

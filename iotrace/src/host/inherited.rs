@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 /// Whether SIGPIPE was ignored.
 static PIPE_IGNORED: AtomicBool = AtomicBool::new(false);
-/// Whether SIGCHLD was ignored.
-static CHILD_IGNORED: AtomicBool = AtomicBool::new(false);
 
 /// The C library calls this before `main` (`.init_array`). Rust's runtime then ignores SIGPIPE and opens `/dev/null` for
 /// standard descriptors that are closed (`library/std/src/sys/pal/unix/mod.rs`, `init`).
@@ -25,24 +23,18 @@ extern "C" fn look() {
                 CLOSED.fetch_or(1 << fd, Relaxed);
             }
         }
-        for (signal, ignored) in [(libc::SIGPIPE, &PIPE_IGNORED), (libc::SIGCHLD, &CHILD_IGNORED)] {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(signal, std::ptr::null(), &raw mut action);
-            ignored.store(action.sa_sigaction == libc::SIG_IGN, Relaxed);
-        }
-        // Ignored, children would vanish without a status: waitpid(2), "ECHILD".
-        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut action);
+        PIPE_IGNORED.store(action.sa_sigaction == libc::SIG_IGN, Relaxed);
     }
 }
 
 /// Gives all of it back, in a forked child right before it executes a command.
 pub fn restore() {
-    let disposition =
-        |ignored: &AtomicBool| if ignored.load(Relaxed) { libc::SIG_IGN } else { libc::SIG_DFL };
+    let pipe = if PIPE_IGNORED.load(Relaxed) { libc::SIG_IGN } else { libc::SIG_DFL };
     // SAFETY: plain, async-signal-safe calls. What is closed is `/dev/null`, which Rust's runtime put there.
     unsafe {
-        libc::signal(libc::SIGPIPE, disposition(&PIPE_IGNORED));
-        libc::signal(libc::SIGCHLD, disposition(&CHILD_IGNORED));
+        libc::signal(libc::SIGPIPE, pipe);
         for fd in (0..3).filter(|fd| CLOSED.load(Relaxed) & 1 << fd != 0) {
             libc::close(fd);
         }

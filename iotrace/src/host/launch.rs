@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::identity::Identity;
 use super::inherited;
 use super::running::{Running, Whose};
+use super::signals;
 
 /// A child that was forked but waits with `execve` until it is released.
 ///
@@ -164,6 +165,7 @@ unsafe fn become_command(gate: &OwnedFd, sink: &OwnedFd, failure: &OwnedFd, comm
                 let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()));
             }
             inherited::restore();
+            signals::give_back();
             // SAFETY: the lists are as the caller promises.
             unsafe {
                 match &command.environment {

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::host::launch::{Held, NotStarted};
+use crate::host::output::say;
 use crate::host::running::{Ended, Running, Whose};
 use crate::session::error::Failure;
 use crate::session::interrupts;
@@ -29,6 +30,8 @@ pub enum Over {
     Time,
     /// The user asked to end a second time, and the command goes on.
     Again,
+    /// Nobody gets results any more. A command may go on.
+    Unwanted,
 }
 
 /// Lets the command begin.
@@ -129,8 +132,8 @@ pub fn after(
         sink.warn(&format!("the time for tracing is up; the command goes on as process {pid}"));
         return Ok(None);
     }
-    sink.must_say(&format!(
-        "tracing has ended, the command goes on as process {pid}; iotrace waits for it, to end as it does \
+    say(&format!(
+        "iotrace: tracing has ended, the command goes on as process {pid}; iotrace waits for it, to end as it does \
          ({} leaves it)",
         if interrupts::count() == 0 { "Ctrl-C twice" } else { "Ctrl-C again" }
     ));

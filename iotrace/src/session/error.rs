@@ -23,6 +23,9 @@ pub enum Failure {
     /// The command was left while it ran, as the user asked three times to end: 128 + SIGINT.
     #[error("{0}")]
     Left(String),
+    /// A result was not written, which has been said already: exit code 1.
+    #[error("a result was not written")]
+    Told,
     /// Interrupted before anything was measured: 128 + SIGINT.
     #[error("interrupted before anything was measured")]
     Interrupted,
@@ -36,7 +39,7 @@ impl Failure {
     pub fn code(&self) -> u8 {
         match self {
             Failure::Usage(_) => 2,
-            Failure::Failed(_) => 1,
+            Failure::Failed(_) | Failure::Told => 1,
             Failure::NotTraced(_) => 125,
             Failure::NotFound(_) => 127,
             Failure::NotExecutable(_) => 126,

@@ -13,6 +13,7 @@ use crate::bpf::loader::Observer;
 use crate::bpf::settings::{Per, Whom};
 use crate::host::identity::Identity;
 use crate::host::launch::Held;
+use crate::host::output::say;
 use crate::host::privileges::{self, Work};
 use crate::host::proc;
 use crate::host::running::Ended;
@@ -39,7 +40,7 @@ pub struct Traced {
 /// Traces what was asked for, and hands the results to `sink`.
 ///
 /// # Errors
-/// Where a target does not exist, nothing can be attached, the command cannot be executed, or the sink fails.
+/// Where a target does not exist, nothing can be attached, or the command cannot be executed.
 pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Traced, Failure> {
     let began = Instant::now();
     let held = hold(asked, &mut whom)?;
@@ -79,7 +80,7 @@ pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Trac
         return Ok(Traced { ended: command::after(over, until.command, sink)?, complete });
     };
     // The command has nothing to do with it: its status is ours all the same.
-    sink.must_say(&failure.to_string());
+    say(&format!("iotrace: {failure}"));
     let ended = command::after(over, until.command, sink)?;
     Ok(Traced { ended: ended.or(Some(Ended::Exited(i32::from(failure.code())))), complete: false })
 }
@@ -92,7 +93,7 @@ fn give_up(asked: &Asked, live: &mut Live) {
         command: !asked.command.is_empty(),
         descriptors: asked.per == Per::Fd,
         urgency: asked.longest,
-        file: asked.writes_file,
+        file: asked.writes_file || asked.tape.is_some(),
     };
     if let Some(warning) = privileges::lacking(work) {
         live.warn("privileges", warning);
@@ -140,9 +141,9 @@ struct Trace<'a, S: Sink> {
 impl<'a, S: Sink> Trace<'a, S> {
     fn new(asked: &Asked, source: Live, sink: &'a mut S) -> Result<Self, Failure> {
         let opening = source.opening(asked);
-        let mut tape = Tape::begin(asked.tape.as_deref())?;
-        tape.put(|| Block::Trace(opening.clone()))?;
-        let mut trace = Self { source, ledger: Ledger::new(opening), tape, sink, looks: 0 };
+        let tape = Tape::begin(asked.tape.as_deref())?;
+        let mut trace = Self { source, ledger: Ledger::new(opening.clone()), tape, sink, looks: 0 };
+        trace.keep(|| Block::Trace(opening));
         // The names that threads have now, before the probes tell of newer ones.
         trace.get(Want::Records)?;
         Ok(trace)
@@ -161,7 +162,7 @@ impl<'a, S: Sink> Trace<'a, S> {
 
     fn take(&mut self, batch: Batch) -> Result<Option<Document>, Failure> {
         if self.tape.is_kept() {
-            self.tape.put(|| Block::Batch(Box::new(batch.clone())))?;
+            self.keep(|| Block::Batch(Box::new(batch.clone())));
         }
         Ok(self.ledger.take(batch))
     }
@@ -169,6 +170,13 @@ impl<'a, S: Sink> Trace<'a, S> {
     fn get(&mut self, want: Want) -> Result<Option<Document>, Failure> {
         let batch = self.source.batch(want, &self.ledger);
         self.take(batch)
+    }
+
+    /// Keeps a block on the tape. Where that fails the tape ends, and the trace goes on.
+    fn keep(&mut self, block: impl FnOnce() -> Block) {
+        if let Err(failure) = self.tape.put(block) {
+            self.sink.failed(&failure.to_string());
+        }
     }
 
     /// Hands on the whole; where there were intervals, first the rest of the last one, of the same sums: only then do
@@ -179,14 +187,16 @@ impl<'a, S: Sink> Trace<'a, S> {
             let closing = last.closing.clone().map(|closing| Closing { of: Closes::Whole, ..closing });
             let again = Batch { at: last.at, closing, ..Batch::default() };
             if let Some(document) = self.take(last)? {
-                self.sink.interval(&document)?;
+                self.sink.interval(&document);
             }
             self.take(again)?
         } else {
             self.get(Want::Whole)?
         };
         let document = whole.ok_or_else(|| Failure::Failed("the trace gave no result".to_owned()))?;
-        self.sink.end(&document)?;
+        // Probes cost others time, and a slow reader of the result is no reason for that.
+        drop(self.source);
+        self.sink.end(&document);
         Ok(document.complete)
     }
 }
@@ -222,9 +232,13 @@ impl<S: Sink> Watcher for Trace<'_, S> {
     }
 
     fn interval(&mut self) -> Result<(), Failure> {
-        match self.get(Want::Interval)? {
-            Some(document) => self.sink.interval(&document),
-            None => Ok(()),
+        if let Some(document) = self.get(Want::Interval)? {
+            self.sink.interval(&document);
         }
+        Ok(())
+    }
+
+    fn wanted(&self) -> bool {
+        self.sink.wanted()
     }
 }

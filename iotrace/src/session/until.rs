@@ -40,8 +40,11 @@ pub trait Watcher {
     /// An interval is over.
     ///
     /// # Errors
-    /// Of handing on its result.
+    /// Of making its result.
     fn interval(&mut self) -> Result<(), Failure>;
+
+    /// Whether somebody still gets results.
+    fn wanted(&self) -> bool;
 }
 
 /// Watches until it is over. Whatever comes of it, a command that goes on is still in `until`.
@@ -96,6 +99,9 @@ async fn tracing(
         }
         if until.command.is_none() && !left {
             return Ok(over(ended));
+        }
+        if !watcher.wanted() {
+            return Ok(ended.map_or(Over::Unwanted, Over::Command));
         }
         if until.duration.is_some_and(|limit| started.elapsed() >= limit) {
             return Ok(ended.map_or(Over::Time, Over::Command));
