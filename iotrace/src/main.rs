@@ -7,6 +7,7 @@ use clap::Parser;
 use iotrace::cli::{Cli, Command};
 use iotrace::cmd;
 use iotrace::cmd::targets::print;
+use iotrace::host::check;
 use iotrace::host::output::{say, say_last};
 use iotrace::host::signals;
 use iotrace::session::error::Failure;
@@ -14,6 +15,11 @@ use iotrace::session::error::Failure;
 fn main() -> ExitCode {
     give_back_large_buffers();
     signals::prepare();
+    if let Err(refused) = check::not_set_user_id() {
+        say(&format!("iotrace: {refused}"));
+        say_last();
+        return ExitCode::from(2);
+    }
     let cli = match parsed() {
         Ok(cli) => cli,
         Err(code) => return code,

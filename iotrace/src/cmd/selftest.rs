@@ -15,9 +15,11 @@ use crate::bpf::settings::{Per, Settings};
 use crate::cli::{ActArgs, SelftestArgs};
 use crate::cmd::output;
 use crate::cmd::targets::{Outputs, Wanted};
-use crate::host::launch::{Held, Identity, pipe};
+use crate::host::identity::Identity;
+use crate::host::launch::{Held, pipe};
 use crate::host::output::say;
-use crate::host::{check, clock, proc};
+use crate::host::running::Whose;
+use crate::host::{check, clock, kernel, proc};
 use crate::selftest::account::Account;
 use crate::selftest::{self, Observed};
 use crate::session::error::Failure;
@@ -147,7 +149,8 @@ fn attempted(
     let (control, keep) = pipe().map_err(Failure::while_doing("making the control pipe"))?;
     let (fd, list) = (keep.as_raw_fd().to_string(), scenes.join(","));
     let argv = ["/proc/self/exe", "act", "--control", &fd, "--scenes", &list].map(OsStr::new);
-    let held = Held::spawn(&argv, Identity::behind_sudo(), Some(&keep))
+    let identity = Identity::of_command(None)?;
+    let held = Held::spawn(&argv, identity.as_ref(), Some(&keep))
         .map_err(Failure::while_doing("starting the acting process"))?;
     drop(keep);
     let settings = Settings {
@@ -164,13 +167,14 @@ fn attempted(
             vec![Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix, Group::Signals, Group::Uring],
         )
     };
-    let kernel = check::version(&check::host(Tier::Tracepoint).kernel).unwrap_or_default();
+    let kernel = kernel::running().unwrap_or_default();
     let (mut observer, summed) = attach(btf, settings, kernel)?;
     let other_call = calibrate::others(baseline);
     if interrupts::interrupted() {
         return Err(Failure::Interrupted);
     }
-    let mut running = held.release().map_err(Failure::while_doing("executing the acting process"))?;
+    let mut running =
+        held.release(Whose::Ours).map_err(Failure::while_doing("executing the acting process"))?;
     let mut watched = watch::watch(&mut observer, &mut running, control, PATIENCE, &mut Items::dropped())
         .map_err(Failure::while_doing("watching the acting process"))?;
     match watched.end {

@@ -7,7 +7,8 @@ use crate::cli::{PerArg, SinkArg, TraceArgs};
 use crate::cmd::output::{self, Printer};
 use crate::cmd::targets::{Outputs, Wanted};
 use crate::host::check;
-use crate::host::launch::Ended;
+use crate::host::identity::Identity;
+use crate::host::running::Ended;
 use crate::session::asked::Asked;
 use crate::session::error::Failure;
 use crate::session::{trace, whom};
@@ -26,12 +27,13 @@ pub fn main(args: &TraceArgs) -> Result<ExitCode, Failure> {
 
 fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     let asked = asked(args);
+    // Who a command would be is known before anything is touched.
+    if !asked.command.is_empty() {
+        Identity::of_command(asked.user.as_deref())?;
+    }
     // Before any id is looked up in `/proc`.
     check::namespaces()?;
     let whom = whom::resolve(&asked)?;
-    if args.interval.is_some_and(|every| every.is_zero()) {
-        return Err(Failure::Usage("-i needs an interval longer than 0, such as 1s".to_owned()));
-    }
     let wanted = Wanted {
         intervals: args.interval.is_some(),
         tape: asked.tape.as_deref(),
@@ -73,6 +75,8 @@ pub fn asked(args: &TraceArgs) -> Asked {
         tree: args.tree,
         wait_all: args.wait_all,
         command: args.command.clone(),
+        user: args.user.clone(),
+        writes_file: args.output.output.is_some(),
         duration: args.duration,
         interval: args.interval,
         syscalls: args.expression.as_ref().map(|wanted| wanted.0.clone()),

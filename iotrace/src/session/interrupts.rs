@@ -52,9 +52,10 @@ pub fn count() -> u32 {
     INTERRUPTS.load(Relaxed)
 }
 
-/// The signal that a process sent us; `None` where it was the terminal, which signals all its processes.
-pub fn sent() -> Option<i32> {
-    Some(SENT.load(Relaxed)).filter(|&number| number != 0)
+/// The signal that a process sent us since this was asked last; `None` where it was the terminal, which signals all
+/// its processes.
+pub fn take_sent() -> Option<i32> {
+    Some(SENT.swap(0, Relaxed)).filter(|&number| number != 0)
 }
 
 /// Whether Ctrl-C, SIGTERM or SIGHUP came since [`catch`].

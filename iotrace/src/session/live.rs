@@ -54,6 +54,8 @@ pub struct Live {
     by_number: bool,
     /// How often the ring is drained, where calls are recorded one by one.
     pace: Option<Pace>,
+    /// What the user is to know from the start.
+    warnings: Vec<Warning>,
 }
 
 impl Live {
@@ -104,7 +106,13 @@ impl Live {
             namer,
             by_number,
             pace,
+            warnings: Vec::new(),
         }
+    }
+
+    /// Adds a warning to those that the result begins with.
+    pub fn warn(&mut self, code: &str, text: String) {
+        self.warnings.push(Warning { code: code.to_owned(), text });
     }
 
     /// Processes of the target that have not ended, by their first threads.
@@ -118,7 +126,7 @@ impl Live {
 
     /// What is known before the first batch.
     pub fn opening(&self, asked: &Asked) -> Opening {
-        let mut warnings: Vec<Warning> = Vec::new();
+        let mut warnings = self.warnings.clone();
         let mut warn = |code: &str, text: String| warnings.push(Warning { code: code.to_owned(), text });
         for missing in self.observer.missing() {
             warn("probe_missing", missing.to_string());
@@ -126,7 +134,7 @@ impl Live {
         if self.members_of.is_some() {
             warn(
                 "cgroup_by_members",
-                "this kernel or this cgroup hierarchy does not tell a thread's cgroup: its members at the start and \
+                "this kernel does not tell a thread's cgroup: its members at the start and \
                  their children are traced, who joins later is not"
                     .to_owned(),
             );

@@ -3,11 +3,12 @@
 //! The only room with an async runtime, of one thread (`until.rs` for `trace`, `watch.rs` for `run`): what iotrace does
 //! meanwhile must not compete with what it observes.
 
-pub mod afterwards;
 pub mod asked;
 pub mod calibrate;
+pub mod command;
 pub mod error;
 pub mod interrupts;
+pub mod limits;
 pub mod live;
 pub mod pace;
 pub mod recorded;

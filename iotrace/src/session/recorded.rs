@@ -13,7 +13,9 @@ use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::bpf::probes::Group;
 use crate::bpf::settings::{Settings, Wish};
-use crate::host::launch::{Held, Identity, pipe};
+use crate::host::identity::Identity;
+use crate::host::launch::{Held, pipe};
+use crate::host::running::Whose;
 use crate::session::error::Failure;
 use crate::session::interrupts;
 use crate::session::tape::Items;
@@ -69,7 +71,8 @@ pub fn record(
     let [workload, option, fd, spec_option, json] =
         ["workload", "--control", &fd, "--spec", &json].map(OsStr::new);
     let argv = [program, workload, option, fd, spec_option, json];
-    let held = Held::spawn(&argv, Identity::behind_sudo(), Some(&keep))
+    let identity = Identity::of_command(None)?;
+    let held = Held::spawn(&argv, identity.as_ref(), Some(&keep))
         .map_err(Failure::while_doing("starting the workload"))?;
     drop(keep);
     let settings = Settings {
@@ -85,7 +88,7 @@ pub fn record(
     if interrupts::interrupted() {
         return Ok(None);
     }
-    let mut running = held.release().map_err(Failure::while_doing("executing the workload"))?;
+    let mut running = held.release(Whose::Ours).map_err(Failure::while_doing("executing the workload"))?;
     let watched = watch::watch(&mut observer, &mut running, control, workload::patience(spec), items)
         .map_err(Failure::while_doing("watching the workload"))?;
     match watched.end {

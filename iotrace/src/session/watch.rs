@@ -9,7 +9,8 @@ use tokio::net::unix::pipe;
 use tokio::time::MissedTickBehavior;
 
 use crate::bpf::loader::Observer;
-use crate::host::launch::Running;
+use crate::host::privileges::{self, Work};
+use crate::host::running::Running;
 use crate::session::interrupts;
 use crate::session::tape::Items;
 use iotrace_core::records::journal::Journal;
@@ -53,6 +54,8 @@ pub fn watch(
     limit: Duration,
     keep: &mut Items<'_>,
 ) -> io::Result<Watched> {
+    // What a workload reports is read with as little as can be; the next one needs the rest to be started.
+    let _aside = privileges::put_aside(Work { command: true, ..Work::default() });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(watching(observer, running, control, limit, keep))
 }

@@ -16,7 +16,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, close, fchown, linkat, unlinkat};
 
-use crate::host::launch::Identity;
+use crate::host::identity::Identity;
 
 /// Bytes that are written at once.
 const CHUNK: usize = 64 << 10;

@@ -17,7 +17,7 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::geteuid;
 
-use crate::host::launch::Identity;
+use crate::host::identity::Identity;
 
 /// Most links on the way, as the kernel has it (`MAXSYMLINKS`, path_resolution(7)).
 const MOST_LINKS: u32 = 40;
