@@ -1,5 +1,6 @@
 //! What libc and `/proc` tell of this machine and its processes, and how a command is started.
 
+pub mod bounded;
 pub mod check;
 pub mod clock;
 pub mod diag;

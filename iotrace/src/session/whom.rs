@@ -209,9 +209,7 @@ pub fn present(whom: &Whom, cgroup: Option<&Path>) -> Vec<u32> {
     if let Some(name) = &whom.comm {
         let named = |&pid: &u32| {
             let mut threads = proc::threads(pid).into_iter();
-            threads.any(|tid| {
-                proc::comm(tid).is_some_and(|comm| comm.as_bytes() == &name.as_bytes()[..name.len().min(15)])
-            })
+            threads.any(|tid| proc::comm_bytes(tid).is_some_and(|comm| comm == name[..name.len().min(15)]))
         };
         pids.extend(proc::processes().into_iter().filter(|&pid| pid != own).filter(named));
     }
