@@ -159,7 +159,10 @@ mod tests {
         let stat = [b"7 (", &name[..], b") S 5 7 7 0 -1 4194560 0 0 0 0 1 2 0 0 20 0 1 0 99 0"].concat();
         assert_eq!((field(&stat, 3).as_deref(), field(&stat, 4).as_deref()), (Some("S"), Some("5")));
         assert_eq!(field(&stat, 22).as_deref(), Some("99"));
-        assert_eq!((field(&stat, 0), field(&stat, 99), field(b"7 (", 3), field(b"", 3)), (None, None, None, None));
+        assert_eq!(
+            (field(&stat, 0), field(&stat, 99), field(b"7 (", 3), field(b"", 3)),
+            (None, None, None, None)
+        );
         let status = b"Name:\t\xf0\x9f\x98\\nTgid:\t1\nState:\tS (sleeping)\nTgid:\t7\n";
         assert_eq!((value(status, "Tgid:").as_deref(), value(status, "NSpid:")), (Some("7"), None));
     }

@@ -135,7 +135,10 @@ mod tests {
 
     #[test]
     fn wide_and_combining_characters_take_the_columns_of_a_terminal() {
-        assert_eq!((columns("日本"), columns("e\u{301}"), columns("👩🔬"), columns("☁\u{fe0f}")), (4, 1, 4, 2));
+        assert_eq!(
+            (columns("日本"), columns("e\u{301}"), columns("👩🔬"), columns("☁\u{fe0f}")),
+            (4, 1, 4, 2)
+        );
         assert_eq!(columns("👩\u{200d}🔬"), 5, "a joiner is replaced");
         assert_eq!(clip("日本語", 4), "日…");
         assert_eq!(fit("e\u{301}t", 3), "e\u{301}t ");

@@ -132,6 +132,9 @@ fn escape(text: &str) -> String {
 mod tests {
     #[test]
     fn a_name_is_text_and_no_markup() {
-        assert_eq!(super::escape("<a b='\"'>&\u{fffe}\u{202e}\0\x1b"), "&lt;a b=&apos;&quot;&apos;&gt;&amp;????");
+        assert_eq!(
+            super::escape("<a b='\"'>&\u{fffe}\u{202e}\0\x1b"),
+            "&lt;a b=&apos;&quot;&apos;&gt;&amp;????"
+        );
     }
 }
