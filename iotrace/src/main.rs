@@ -5,10 +5,20 @@ use std::process::ExitCode;
 use clap::Parser;
 use iotrace::cli::{Cli, Command};
 use iotrace::cmd;
+use iotrace::host::stderr::say;
 
 fn main() -> ExitCode {
     give_back_large_buffers();
-    let outcome = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        // Help and version, which have nothing of others in them.
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => {
+            say(error.render().to_string().trim_end());
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    let outcome = match command {
         Command::Run(args) => cmd::run::main(&args).map(|()| ExitCode::SUCCESS),
         Command::Trace(args) => cmd::trace::main(&args),
         Command::Study(args) => cmd::study::main(&args).map(|()| ExitCode::SUCCESS),
@@ -21,7 +31,7 @@ fn main() -> ExitCode {
         Command::Workload(args) => cmd::workload::main(&args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|failure| {
-        eprintln!("iotrace: {failure}");
+        say(&format!("iotrace: {failure}"));
         ExitCode::from(failure.code())
     })
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::bpf::exact::Refused;
 use crate::cli::{Color, OutputArgs};
 use crate::host::launch::Identity;
+use crate::host::stderr::{self, say};
 use crate::session::error::Failure;
 use crate::session::sink::{Begun, Sink};
 use iotrace_core::report::{self, Format, Options};
@@ -53,20 +54,20 @@ impl<'a> Printer<'a> {
 impl Sink for Printer<'_> {
     fn note(&mut self, text: &str) {
         if !self.args.quiet && io::stderr().is_terminal() {
-            eprintln!("{text}");
+            say(text);
         }
     }
 
     fn warn(&mut self, text: &str) {
         if !self.args.quiet {
-            eprintln!("iotrace: {text}");
+            say(&format!("iotrace: {text}"));
         }
     }
 
     fn begin(&mut self, begun: &Begun<'_>) {
         if self.args.verbose {
             let of = begun.workload.map_or(String::new(), |workload| format!("{workload}: "));
-            eprintln!("{of}attached in {:.0?}: {}", begun.took, begun.attached.join(" "));
+            say(&format!("{of}attached in {:.0?}: {}", begun.took, begun.attached.join(" ")));
             say_refused(begun.refused);
         }
         if self.says_begin {
@@ -86,7 +87,7 @@ impl Sink for Printer<'_> {
 /// Says which function could not be hooked, where that was tried.
 fn say_refused(refused: Option<&Refused>) {
     if let Some(Refused { function, why }) = refused {
-        eprintln!("not in the exact tier: cannot hook {function} ({why})");
+        say(&format!("not in the exact tier: cannot hook {function} ({why})"));
     }
 }
 
@@ -187,7 +188,7 @@ fn beside(path: &Path) -> PathBuf {
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::Failed(format!(
         "cannot write {}: {error}. Name another file with -o (or --svg), or leave it out to print to the terminal",
-        path.display()
+        stderr::shown(path)
     ))
 }
 

@@ -7,6 +7,7 @@ use iotrace_core::rows::tape;
 
 use crate::cli::ReplayArgs;
 use crate::cmd::output;
+use crate::host::stderr::{self, say};
 use crate::session::error::Failure;
 
 /// Prints the results of a tape; of a trace with intervals the whole.
@@ -14,11 +15,11 @@ use crate::session::error::Failure;
 /// # Errors
 /// Where the tape cannot be read or has no result, or the result cannot be written.
 pub fn main(args: &ReplayArgs) -> Result<(), Failure> {
-    let shown = args.tape.display();
+    let shown = stderr::shown(&args.tape);
     let bytes = fs::read(&args.tape).map_err(Failure::while_doing(&format!("reading the tape {shown}")))?;
     let tape = tape::read(&bytes).map_err(|damage| Failure::Failed(format!("{shown}: {damage}")))?;
     if let Some(damage) = &tape.damage {
-        eprintln!("iotrace: {shown} is damaged {damage}; what lies before that is shown");
+        say(&format!("iotrace: {shown} is damaged {damage}; what lies before that is shown"));
     }
     match replay::documents(&tape).last() {
         Some(document) => output::write(document, &args.output),

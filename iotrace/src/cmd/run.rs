@@ -6,6 +6,7 @@ use iotrace_core::domain::spec::{Spec, Tuning};
 use crate::cli::{ModelArg, RunArgs, TierArg};
 use crate::cmd::output::{self, Printer};
 use crate::host::check;
+use crate::host::stderr::say;
 use crate::session::error::Failure;
 use crate::session::run::{self, AskedRun};
 use crate::workload;
@@ -73,10 +74,10 @@ fn specs(args: &RunArgs) -> Result<Vec<Spec>, Failure> {
             None => specs.push(spec),
             // `all` means all that can be done; the reason is no news to who asked for one of them.
             Some(_) if all && !named.contains(&model) && refused_for_model(&spec) => {
-                eprintln!(
+                say(&format!(
                     "{model} is left out: {}",
                     workload::refuse(&spec).map_or(String::new(), |why| why.text)
-                );
+                ));
             }
             Some(why) => return Err(Failure::Usage(why.text)),
         }

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use iotrace_core::domain::{Fd, WaitsFor, name};
 use iotrace_ebpf::abi::kernel::{family, file_type, protocol};
@@ -157,7 +158,7 @@ fn link_of(file: &FileRecord) -> Option<String> {
         return None;
     }
     let entry = format!("/proc/{}/fd/{}", file.head.tgid, file.fd);
-    let read = || fs::read_link(&entry).ok().map(|path| path.into_os_string());
+    let read = || fs::read_link(&entry).ok().map(PathBuf::into_os_string);
     let link = read()?;
     let fits = is_named(&link, name_bytes(&file.name));
     // The link is read again, since the descriptor may have become another file between the two reads.

@@ -12,3 +12,4 @@ pub mod networks;
 pub mod priority;
 pub mod proc;
 pub mod sockets;
+pub mod stderr;

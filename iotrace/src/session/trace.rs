@@ -13,6 +13,7 @@ use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::bpf::settings::Whom;
 use crate::host::launch::{Ended, Held, Identity, Running};
+use crate::host::stderr;
 use crate::session::asked::Asked;
 use crate::session::calibrate;
 use crate::session::error::Failure;
@@ -82,7 +83,7 @@ fn hold(asked: &Asked, whom: &mut Whom) -> Result<Option<Held>, Failure> {
 }
 
 fn release(held: Held, asked: &Asked) -> Result<Running, Failure> {
-    let name = asked.command[0].to_string_lossy().into_owned();
+    let name = stderr::shown(&asked.command[0]);
     held.release().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             Failure::NotFound(format!("{name}: command not found; nothing was traced"))

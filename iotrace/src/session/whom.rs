@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::bpf::settings::Whom;
-use crate::host::proc;
+use crate::host::{bounded, proc, stderr};
 use crate::session::asked::Asked;
 use crate::session::error::Failure;
+
+/// Most that is read of `cgroup.procs`, bytes: as many processes as there can be (`PID_MAX_LIMIT`), 8 bytes each.
+const MEMBERS: u64 = 32 << 20;
 
 /// Checks what was asked for against what is there.
 ///
@@ -91,7 +94,7 @@ fn unified(path: &Path) -> Result<Option<(u64, u32)>, Failure> {
     if !path.join("cgroup.procs").exists() {
         return Err(Failure::Failed(format!(
             "{} is no cgroup (it has no cgroup.procs). Give a path below the cgroup mount, such as /sys/fs/cgroup/NAME",
-            path.display()
+            stderr::shown(path)
         )));
     }
     // The first version's hierarchies have no cgroup.controllers, cgroups(7).
@@ -112,15 +115,16 @@ fn directory(path: &Path) -> Result<PathBuf, Failure> {
     found.ok_or_else(|| {
         Failure::Failed(format!(
             "there is no cgroup {}; `ls /sys/fs/cgroup` lists those that are there",
-            path.display()
+            stderr::shown(path)
         ))
     })
 }
 
 fn members(path: &Path) -> Result<Vec<u32>, Failure> {
     let procs = directory(path)?.join("cgroup.procs");
-    let text = fs::read_to_string(&procs).map_err(Failure::while_doing("reading the cgroup's processes"))?;
-    Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+    let bytes =
+        bounded::read(&procs, MEMBERS).map_err(Failure::while_doing("reading the cgroup's processes"))?;
+    Ok(String::from_utf8_lossy(&bytes).lines().filter_map(|line| line.parse().ok()).collect())
 }
 
 /// Processes in a cgroup or below it.

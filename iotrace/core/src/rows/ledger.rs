@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::domain::name::harmless;
 use crate::domain::{Loss, ProbeId};
 use crate::records::journal::{self, Journal};
 use crate::records::record::Record;
@@ -44,7 +45,8 @@ const LISTED: usize = 5;
 
 /// Processes in a sentence, by name and number.
 pub fn listed(processes: &[ThreadName]) -> String {
-    let named = processes.iter().take(LISTED).map(|process| format!("{} ({})", process.name, process.pid));
+    let named =
+        processes.iter().take(LISTED).map(|process| format!("{} ({})", harmless(&process.name), process.pid));
     let mut words: Vec<String> = named.collect();
     if processes.len() > LISTED {
         words.push(format!("{} more", processes.len() - LISTED));
