@@ -45,34 +45,48 @@ fn counts_since<K: Copy + Eq + Hash>(now: &HashMap<K, u64>, before: &HashMap<K, 
     now.iter().map(delta).filter(|(_, times)| *times > 0).collect()
 }
 
-/// Counts by coarse bucket, of a row on all CPUs together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Coarse(Box<[u64; AGG_BUCKETS]>);
+/// Counts by coarse bucket, of a row on all CPUs together. Most rows have no value in some of their distributions, and
+/// there may be thousands of rows: buckets take memory from the first value on.
+#[derive(Clone, Debug, Default)]
+pub struct Coarse(Option<Box<[u64; AGG_BUCKETS]>>);
 
-impl Default for Coarse {
-    fn default() -> Self {
-        Self(Box::new([0; AGG_BUCKETS]))
+/// A distribution without values.
+static EMPTY: [u64; AGG_BUCKETS] = [0; AGG_BUCKETS];
+
+impl PartialEq for Coarse {
+    fn eq(&self, other: &Self) -> bool {
+        self.buckets() == other.buckets()
     }
 }
 
+impl Eq for Coarse {}
+
 impl Distribution for Coarse {
     fn count(&mut self, value: u64) {
-        self.0[coarse(value)] += 1;
+        self.buckets_mut()[coarse(value)] += 1;
     }
 }
 
 impl Coarse {
+    fn buckets(&self) -> &[u64; AGG_BUCKETS] {
+        self.0.as_deref().unwrap_or(&EMPTY)
+    }
+
+    fn buckets_mut(&mut self) -> &mut [u64; AGG_BUCKETS] {
+        self.0.get_or_insert_with(|| Box::new(EMPTY))
+    }
+
     /// Index and count of each bucket that is not empty.
     pub fn filled(&self) -> Vec<(u16, u64)> {
-        let buckets = (0u16..).zip(self.0.iter().copied());
+        let buckets = (0u16..).zip(self.buckets().iter().copied());
         buckets.filter(|(_, count)| *count > 0).collect()
     }
 
     /// The same from such a list; indices beyond the last bucket are left out.
     pub fn of(filled: &[(u16, u64)]) -> Self {
         let mut buckets = Self::default();
-        for (index, count) in filled {
-            if let Some(bucket) = buckets.0.get_mut(usize::from(*index)) {
+        for (index, count) in filled.iter().filter(|(_, count)| *count > 0) {
+            if let Some(bucket) = buckets.buckets_mut().get_mut(usize::from(*index)) {
                 *bucket = *count;
             }
         }
@@ -80,38 +94,39 @@ impl Coarse {
     }
 
     fn add(&mut self, cpu: &Buckets) {
-        for (sum, count) in self.0.iter_mut().zip(cpu) {
-            *sum += u64::from(*count);
+        for (index, count) in cpu.iter().enumerate().filter(|(_, count)| **count > 0) {
+            self.buckets_mut()[index] += u64::from(*count);
         }
     }
 
     /// Adds finer counts. No fine bucket has parts in two coarse ones, so this is what counting the values makes.
     fn add_fine(&mut self, fine: &Histogram) {
         for (value, count) in fine.lower_edges() {
-            self.0[coarse(value)] += count;
+            self.buckets_mut()[coarse(value)] += count;
         }
     }
 
     fn merge(&mut self, other: &Coarse) {
-        for (sum, count) in self.0.iter_mut().zip(other.0.iter()) {
+        let Some(other) = &other.0 else { return };
+        for (sum, count) in self.buckets_mut().iter_mut().zip(other.iter()) {
             *sum += count;
         }
     }
 
     fn subtract(&mut self, before: &Coarse) {
-        for (now, then) in self.0.iter_mut().zip(before.0.iter()) {
+        for (now, then) in self.0.iter_mut().flat_map(|now| now.iter_mut()).zip(before.buckets()) {
             *now = now.saturating_sub(*then);
         }
     }
 
     /// Number of values.
     pub fn total(&self) -> u64 {
-        self.0.iter().sum()
+        self.buckets().iter().sum()
     }
 
     /// The distribution; its extremes are edges of buckets, `sum_ns` is the exact sum.
     pub fn dist(&self, sum_ns: u64) -> Dist {
-        let filled = || self.0.iter().enumerate().filter(|(_, count)| **count > 0);
+        let filled = || self.buckets().iter().enumerate().filter(|(_, count)| **count > 0);
         let count = self.total();
         let quantile = |fraction: f64| {
             let rank = ((count as f64 * fraction).ceil() as u64).max(1);
