@@ -47,7 +47,7 @@ fn a_link_of_a_user_does_not_lead_root_elsewhere() {
     plant(precious.join("new"), &dir.join("dangling"));
     plant(&precious, &dir.join("dir"));
     plant("dir", &dir.join("twice"));
-    plant("/proc/1/root", &dir.join("proc"));
+    plant("/proc/self/root", &dir.join("proc"));
     plant("/dev/stdout", &dir.join("stdout"));
     for name in ["file", "dangling", "dir/f", "dir/new", "twice/new", "proc/new", "stdout"] {
         refused(&dir, name, "belongs to uid 4711, and what it leads to belongs to uid 0");
