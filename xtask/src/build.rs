@@ -49,9 +49,10 @@ pub struct KernelTest {
 }
 
 impl KernelTest {
-    /// Whether it observes programs that only this machine has installed.
+    /// Whether it runs on this machine only: it observes programs that are installed here, or does not depend on the
+    /// kernel.
     pub fn needs_host(&self) -> bool {
-        self.name.starts_with("kernel_host")
+        matches!(self.name.as_str(), "kernel_host" | "kernel_hostile")
     }
 }
 
