@@ -49,10 +49,10 @@ pub struct KernelTest {
 }
 
 impl KernelTest {
-    /// Whether it runs on this machine only: it observes programs that are installed here, or does not depend on the
-    /// kernel.
+    /// Whether it runs on this machine only: since it observes programs that only this machine has installed, or since
+    /// nothing that it tests depends on the version of the kernel.
     pub fn needs_host(&self) -> bool {
-        matches!(self.name.as_str(), "kernel_host" | "kernel_hostile")
+        ["kernel_host", "kernel_hostile"].contains(&self.name.as_str())
     }
 }
 

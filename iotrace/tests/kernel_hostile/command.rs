@@ -130,8 +130,15 @@ fn asking_again_ends_tracing_and_a_third_time_leaves_the_command() {
 #[ignore = "needs root"]
 fn the_time_is_up_and_that_is_said() {
     let mark = Mark::new("time");
-    let trace =
-        Trace::start(&["-d", "100ms", "--", "sh", "-c", "echo $$ > $0; exec sleep 100 > /dev/null 2>&1", &mark.text()]);
+    let trace = Trace::start(&[
+        "-d",
+        "100ms",
+        "--",
+        "sh",
+        "-c",
+        "echo $$ > $0; exec sleep 100 > /dev/null 2>&1",
+        &mark.text(),
+    ]);
     let pid: i32 = mark.line("the command began").parse().expect("a number");
     let outcome = trace.end();
     let state = field(&status_of(pid), "State:");

@@ -260,3 +260,30 @@ fn under_a_name<T>(mut make: impl FnMut(&OsStr) -> nix::Result<T>) -> io::Result
     }
     Err(io::ErrorKind::AlreadyExists.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A filesystem without O_TMPFILE: the same result, and nothing left either.
+    #[test]
+    fn a_file_with_a_random_name_goes_or_becomes_the_result() {
+        let path = std::env::temp_dir().join(format!("iotrace-named-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        let dir = OwnedFd::from(File::open(&path).unwrap());
+        let names = || fs::read_dir(&path).unwrap().count();
+        let failed = Temporary::named(&dir, NEW).unwrap();
+        assert_eq!(names(), 1);
+        drop(failed);
+        assert_eq!(names(), 0);
+        for replaces in [false, true] {
+            let mut made = Temporary::named(&dir, NEW).unwrap();
+            made.file.write_all(b"result").unwrap();
+            made.name_it(OsStr::new("f"), replaces).unwrap();
+            assert_eq!((names(), fs::read(path.join("f")).unwrap()), (1, b"result".to_vec()));
+        }
+        fs::remove_dir_all(&path).unwrap();
+    }
+}

@@ -8,6 +8,8 @@ mod file;
 mod place;
 mod say;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};

@@ -62,7 +62,7 @@ pub fn find(path: &OsStr) -> io::Result<Found> {
     let found = walk(open(AT_FDCWD, OsStr::new("."), OFlag::O_DIRECTORY)?, path, 0)?;
     if let Some(metadata) = found.metadata()? {
         if metadata.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
+            return Err(Errno::EISDIR.into());
         }
         if metadata.is_file() || metadata.file_type().is_fifo() {
             refuse_bait(&found, &metadata)?;
@@ -96,7 +96,7 @@ fn open(dir: impl AsFd, name: &OsStr, flags: OFlag) -> io::Result<OwnedFd> {
 fn walk(mut dir: OwnedFd, path: &OsStr, links: u32) -> io::Result<Found> {
     let bytes = path.as_bytes();
     if bytes.is_empty() {
-        return Err(io::ErrorKind::NotFound.into());
+        return Err(Errno::ENOENT.into());
     }
     if bytes.starts_with(b"/") {
         dir = open(AT_FDCWD, OsStr::new("/"), OFlag::O_DIRECTORY)?;
@@ -110,11 +110,11 @@ fn walk(mut dir: OwnedFd, path: &OsStr, links: u32) -> io::Result<Found> {
         .collect();
     let last = match names.pop() {
         Some(last) if !must_be_directory && last != ".." => last,
-        _ => return Err(io::ErrorKind::IsADirectory.into()),
+        _ => return Err(Errno::EISDIR.into()),
     };
     for name in names {
         let found = step(dir, name, links)?;
-        dir = found.object.ok_or(io::ErrorKind::NotFound)?.into();
+        dir = found.object.ok_or(Errno::ENOENT)?.into();
     }
     step(dir, last, links)
 }
@@ -146,9 +146,8 @@ fn step(dir: OwnedFd, name: &OsStr, links: u32) -> io::Result<Found> {
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => directory(dir, &text, links + 1)?,
         other => other?,
     };
-    let trusted = [0, geteuid().as_raw()].contains(&metadata.uid());
     let owner = found.owner()?;
-    if !trusted && metadata.uid() != owner {
+    if !is_trusted(metadata.uid(), geteuid().as_raw(), owner) {
         let name = name.to_string_lossy();
         return Err(io::Error::other(format!(
             "the symbolic link {name} belongs to uid {}, and what it leads to belongs to uid {owner}",
@@ -156,6 +155,11 @@ fn step(dir: OwnedFd, name: &OsStr, links: u32) -> io::Result<Found> {
         )));
     }
     Ok(found)
+}
+
+/// Whether a link of `uid` may be followed by `us` to what belongs to `owner`.
+fn is_trusted(uid: u32, us: u32, owner: u32) -> bool {
+    [0, us, owner].contains(&uid)
 }
 
 /// The directory that the text of a link names, if it ends with `/`, `.` or `..`, or is nothing else.
@@ -166,4 +170,17 @@ fn directory(dir: OwnedFd, text: &OsStr, links: u32) -> io::Result<Found> {
     let found = walk(dir, OsStr::from_bytes(&inside), links)?;
     let object = Some(File::from(found.dir.try_clone()?));
     Ok(Found { object, ..found })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_of_somebody_else_leads_only_to_what_is_theirs() {
+        let (root, us, other) = (0, 1000, 1001);
+        assert!(is_trusted(root, us, other) && is_trusted(us, us, other) && is_trusted(other, us, other));
+        assert!(!is_trusted(other, us, us) && !is_trusted(other, us, root) && !is_trusted(us, root, root));
+        assert!(!is_trusted(us, root, other));
+    }
 }

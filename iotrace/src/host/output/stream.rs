@@ -267,3 +267,7 @@ pub fn within(
     thread::Builder::new().name("iotrace-out".to_owned()).spawn(run)?;
     stream.settle(patience)
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;
