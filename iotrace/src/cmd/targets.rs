@@ -122,7 +122,7 @@ impl Outputs {
             Trouble::Gone if !self.with_command && self.intervals.is_none() => {}
             Trouble::Gone => say(&format!("iotrace: the reader of stdout went away: {next}")),
             trouble => {
-                self.fail(&format!("cannot write the results of intervals to stdout: {trouble}; {next}"))
+                self.fail(&format!("cannot write the results of intervals to stdout: {trouble}; {next}"));
             }
         }
     }

@@ -96,7 +96,7 @@ pub fn id(digits: &[u8]) -> Option<u32> {
 
 /// The line of `getent initgroups`: the name, then ids.
 fn listed_groups(text: &[u8], name: &OsStr) -> Vec<u32> {
-    let mut words = text.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+    let mut words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     if words.next() != Some(name.as_bytes()) {
         return Vec::new();
     }
