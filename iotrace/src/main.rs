@@ -8,8 +8,8 @@ use iotrace::cli::{Cli, Command};
 use iotrace::cmd;
 use iotrace::cmd::targets::print;
 use iotrace::host::check;
-use iotrace::host::output::{say, say_last};
 use iotrace::host::signals;
+use iotrace::host::stderr::{say, say_last};
 use iotrace::session::error::Failure;
 
 fn main() -> ExitCode {
@@ -50,8 +50,9 @@ fn main() -> ExitCode {
 fn parsed() -> Result<Cli, ExitCode> {
     Cli::try_parse().map_err(|error| {
         if error.use_stderr() {
-            // As clap does it, with its exit code.
-            error.exit();
+            say(error.render().to_string().trim_end());
+            say_last();
+            return ExitCode::from(error.exit_code() as u8);
         }
         let colored =
             std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());

@@ -139,9 +139,9 @@ pub struct TraceArgs {
     /// Single threads to observe
     #[arg(short = 't', long = "tid", value_name = "TID", value_delimiter = ',')]
     pub tids: Vec<u32>,
-    /// Observe the threads with this name
+    /// Observe the threads with this name: its bytes, or as iotrace shows it (`\\xNN` is a byte that is no UTF-8)
     #[arg(long, value_name = "NAME")]
-    pub comm: Option<String>,
+    pub comm: Option<OsString>,
     /// Observe the threads in this cgroup and in the cgroups below it
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,

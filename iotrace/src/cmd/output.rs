@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::bpf::exact::Refused;
 use crate::cli::{Color, OutputArgs};
 use crate::cmd::targets::{Outputs, print};
-use crate::host::output::say;
+use crate::host::stderr::say;
 use crate::session::error::Failure;
 use crate::session::sink::{Begun, Sink};
 use iotrace_core::report::{self, Format, Options};

@@ -9,7 +9,7 @@ use iotrace_core::rows::tape;
 use crate::cli::ReplayArgs;
 use crate::cmd::output;
 use crate::cmd::targets::{Outputs, Wanted};
-use crate::host::output::say;
+use crate::host::stderr::{self, say};
 use crate::session::error::Failure;
 
 /// Prints the results of a tape; of a trace with intervals the whole.
@@ -17,7 +17,7 @@ use crate::session::error::Failure;
 /// # Errors
 /// Where the tape cannot be read or has no result, or the result cannot be written.
 pub fn main(args: &ReplayArgs) -> Result<(), Failure> {
-    let shown = args.tape.display();
+    let shown = stderr::shown(&args.tape);
     let outputs = Outputs::open(&args.output, Wanted::default())?;
     let reading = format!("reading the tape {shown}");
     let mut file = File::open(&args.tape).map_err(Failure::while_doing(&reading))?;

@@ -7,7 +7,7 @@ use crate::cli::{ModelArg, RunArgs, TierArg};
 use crate::cmd::output::{self, Printer};
 use crate::cmd::targets::{Outputs, Wanted};
 use crate::host::check;
-use crate::host::output::say;
+use crate::host::stderr::say;
 use crate::session::error::Failure;
 use crate::session::run::{self, AskedRun};
 use crate::workload;

@@ -17,16 +17,17 @@ use crate::cmd::output;
 use crate::cmd::targets::{Outputs, Wanted};
 use crate::host::identity::Identity;
 use crate::host::launch::{Held, pipe};
-use crate::host::output::say;
 use crate::host::running::Whose;
+use crate::host::stderr::say;
 use crate::host::{check, clock, kernel, proc};
 use crate::selftest::account::Account;
 use crate::selftest::{self, Observed};
 use crate::session::error::Failure;
 use crate::session::tape::Items;
-use crate::session::watch::{self, End};
+use crate::session::watch::{self, End, Limits};
 use crate::session::{calibrate, interrupts};
 use crate::workload;
+use iotrace_core::domain::name::harmless;
 use iotrace_core::domain::{Loss, Tier, syscall};
 use iotrace_core::messages::signals::SIGIO;
 use iotrace_core::summary::{Check, Document, Overhead, Warning};
@@ -35,6 +36,8 @@ use iotrace_core::summary::{Check, Document, Overhead, Warning};
 const ATTEMPTS: u32 = 5;
 /// How long all scenes may take: emulated machines are 20 times slower.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Most bytes of the account of the acting process.
+const ACCOUNT: usize = 64 << 20;
 /// Rows of the sums: a few calls of some twenty threads.
 const ROWS: u32 = 512;
 
@@ -63,7 +66,7 @@ pub fn main(args: &SelftestArgs) -> Result<(), Failure> {
     let (mut checks, mut loss, mut warnings) = (Vec::new(), Loss::default(), Vec::new());
     let (mut other_call, mut broken) = (None, Broken::default());
     for attempt in 1..=ATTEMPTS {
-        announce(args, attempt, scenes.len());
+        say_attempt(args, attempt, scenes.len());
         let found = attempted(&btf, args, &scenes, baseline)?;
         other_call = other_call.or(found.other_call);
         if attempt == 1 || scenes.iter().any(|scene| scene == "whole") {
@@ -97,7 +100,7 @@ pub fn main(args: &SelftestArgs) -> Result<(), Failure> {
     if args.output.strict && !document.complete { Err(Failure::Incomplete) } else { Ok(()) }
 }
 
-fn announce(args: &SelftestArgs, attempt: u32, scenes: usize) {
+fn say_attempt(args: &SelftestArgs, attempt: u32, scenes: usize) {
     if !args.output.quiet && std::io::stderr().is_terminal() {
         let again = if attempt > 1 { " again" } else { "" };
         say(&format!("playing {scenes} scenes{again} ..."));
@@ -175,7 +178,8 @@ fn attempted(
     }
     let mut running =
         held.release(Whose::Ours).map_err(Failure::while_doing("executing the acting process"))?;
-    let mut watched = watch::watch(&mut observer, &mut running, control, PATIENCE, &mut Items::dropped())
+    let limits = Limits { patience: PATIENCE, report_bytes: ACCOUNT };
+    let mut watched = watch::watch(&mut observer, &mut running, control, limits, &mut Items::dropped())
         .map_err(Failure::while_doing("watching the acting process"))?;
     match watched.end {
         End::Interrupted => return Err(Failure::Interrupted),
@@ -183,7 +187,12 @@ fn attempted(
             return Err(Failure::Failed(format!(
                 "the acting process did not end within {PATIENCE:?} and was killed in scene {}: a wake-up was lost, or \
                  the machine is overloaded",
-                proc::comm(running.pid()).unwrap_or_default()
+                harmless(&proc::comm(running.pid()).unwrap_or_default())
+            )));
+        }
+        End::Endless => {
+            return Err(Failure::Failed(format!(
+                "the account of the acting process is longer than {ACCOUNT} bytes: something else than iotrace wrote it"
             )));
         }
         End::Finished => {}

@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::path::Path;
 
 use crate::cli::OutputArgs;
-use crate::host::output::{Target, Trouble, say};
+use crate::host::output::{Target, Trouble};
+use crate::host::stderr::{say, shown};
 use crate::session::error::Failure;
 use crate::session::interrupts;
 
@@ -215,7 +216,7 @@ fn write(target: &Target, bytes: Vec<u8>) -> Option<Trouble> {
 }
 
 fn open(path: &Path) -> Result<Target, Failure> {
-    Target::open(path).map_err(|error| unwritable(&path.to_string_lossy(), &error))
+    Target::open(path).map_err(|error| unwritable(&shown(path), &error))
 }
 
 fn unwritable(name: &str, error: &std::io::Error) -> Failure {

@@ -1,6 +1,10 @@
 //! `iotrace trace`: processes that exist, a cgroup, the whole system, or a command it starts.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
+
+use iotrace_core::domain::name;
 
 use crate::bpf::settings::Per;
 use crate::cli::{PerArg, SinkArg, TraceArgs};
@@ -62,12 +66,17 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The bytes of a name as it was typed, or copied from a result.
+fn named(given: &OsStr) -> Vec<u8> {
+    given.to_str().map_or_else(|| given.as_bytes().to_vec(), name::bytes)
+}
+
 /// What these arguments ask for.
 pub fn asked(args: &TraceArgs) -> Asked {
     Asked {
         pids: args.pids.clone(),
         tids: args.tids.clone(),
-        comm: args.comm.clone(),
+        comm: args.comm.as_deref().map(named),
         cgroup: args.cgroup.clone(),
         all: args.all,
         follow: args.follow,
@@ -93,5 +102,18 @@ pub fn asked(args: &TraceArgs) -> Asked {
         tier: args.tier.wish(),
         without: args.without.clone(),
         tape: output::tape(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_given_as_bytes_or_as_it_is_shown() {
+        let cut = &"😀😀😀😀".as_bytes()[..15];
+        assert_eq!(named(OsStr::from_bytes(cut)), cut);
+        assert_eq!(named(OsStr::new(&name::of(cut))), cut);
+        assert_eq!(named(OsStr::new("nginx")), b"nginx");
     }
 }

@@ -29,6 +29,11 @@ extern "C" fn look() {
     }
 }
 
+/// Whether a standard descriptor was closed; it is `/dev/null` now.
+pub fn was_closed(fd: i32) -> bool {
+    (0..3).contains(&fd) && CLOSED.load(Relaxed) & 1 << fd != 0
+}
+
 /// Gives all of it back, in a forked child right before it executes a command.
 pub fn restore() {
     let pipe = if PIPE_IGNORED.load(Relaxed) { libc::SIG_IGN } else { libc::SIG_DFL };

@@ -1,6 +1,7 @@
 //! What libc and `/proc` tell of this machine and its processes, and how a command is started.
 
 pub mod accounts;
+pub mod bounded;
 pub mod check;
 pub mod clock;
 pub mod cpus;
@@ -20,3 +21,4 @@ pub mod proc;
 pub mod running;
 pub mod signals;
 pub mod sockets;
+pub mod stderr;

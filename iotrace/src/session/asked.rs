@@ -16,8 +16,8 @@ pub struct Asked {
     pub pids: Vec<u32>,
     /// Single threads.
     pub tids: Vec<u32>,
-    /// Threads of this name.
-    pub comm: Option<String>,
+    /// Threads of this name, which is bytes.
+    pub comm: Option<Vec<u8>>,
     /// Threads in this cgroup and below it.
     pub cgroup: Option<PathBuf>,
     /// The whole system.

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::host::launch::{Held, NotStarted};
-use crate::host::output::say;
 use crate::host::running::{Ended, Running, Whose};
+use crate::host::stderr::say;
 use crate::session::error::Failure;
 use crate::session::interrupts;
 use crate::session::sink::Sink;

@@ -50,7 +50,7 @@ fn on_machine(asked: &Asked, cpus: usize) -> Result<(), String> {
         return Err("--top 0 would show nothing: at least 1".to_owned());
     }
     match asked.comm.as_deref() {
-        Some("") => Err("--comm needs a name: no thread has an empty one".to_owned()),
+        Some(b"") => Err("--comm needs a name: no thread has an empty one".to_owned()),
         _ => Ok(()),
     }
 }
@@ -96,7 +96,7 @@ mod tests {
         refused(Asked { interval: Some(Duration::ZERO), ..of() }, &["-i", "longer than 0"]);
         refused(Asked { interval: Some(Duration::from_nanos(1)), ..of() }, &["-i 1ns", "20ms"]);
         refused(Asked { top: Some(0), ..of() }, &["--top 0", "at least 1"]);
-        refused(Asked { comm: Some(String::new()), ..of() }, &["--comm"]);
+        refused(Asked { comm: Some(Vec::new()), ..of() }, &["--comm"]);
     }
 
     #[test]

@@ -298,6 +298,19 @@ impl Live {
         }
     }
 
+    /// Those of these threads and processes that have ended; a process that the kernel has rows of is still shown.
+    fn gone(&self, threads: Vec<(u32, u32)>) -> Vec<u32> {
+        if threads.is_empty() {
+            return Vec::new();
+        }
+        let with_rows: HashSet<u32> = self.observer.rows_taken().iter().map(|key| key.tgid).collect();
+        let is_gone = |&(tid, pid): &(u32, u32)| match tid == pid {
+            true => !with_rows.contains(&pid) && proc::has_ended(pid),
+            false => proc::is_gone(tid),
+        };
+        threads.into_iter().filter(is_gone).map(|(tid, _)| tid).collect()
+    }
+
     /// Threads that slept since before tracing and still do, in the same call.
     fn still_open(&self, open: &[Open]) -> Vec<Since> {
         let known: HashSet<u32> = open.iter().map(|call| call.tid).collect();
@@ -363,8 +376,7 @@ impl Source for Live {
         }
         if want == Want::Sums {
             self.retire(&mut batch, ledger, wakes.len());
-            let gone = ledger.threads_to_check(&wakers).into_iter().filter(|&tid| proc::is_gone(tid));
-            batch.facts.ended_threads = gone.collect();
+            batch.facts.ended_threads = self.gone(ledger.threads_to_check(&wakers));
         }
         batch.closing = want.closes().map(|of| self.closing(of, open));
         batch.at = monotonic_ns();

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 
 use iotrace_core::domain::model::{Model, Transport};
 use iotrace_core::domain::spec::{Log, Report, Spec};
-use iotrace_core::domain::{ProbeId, Tier, syscall};
+use iotrace_core::domain::{ProbeId, Tier, name, syscall};
 use iotrace_core::messages::signals::SIGIO;
 use iotrace_core::records::journal::Journal;
 
@@ -19,7 +19,7 @@ use crate::host::running::Whose;
 use crate::session::error::Failure;
 use crate::session::interrupts;
 use crate::session::tape::Items;
-use crate::session::watch::{self, End};
+use crate::session::watch::{self, End, Limits};
 use crate::workload;
 
 /// One workload that was run and recorded.
@@ -89,11 +89,19 @@ pub fn record(
         return Ok(None);
     }
     let mut running = held.release(Whose::Ours).map_err(Failure::while_doing("executing the workload"))?;
-    let watched = watch::watch(&mut observer, &mut running, control, workload::patience(spec), items)
+    let limits = Limits { patience: workload::patience(spec), report_bytes: spec.report_bytes() };
+    let watched = watch::watch(&mut observer, &mut running, control, limits, items)
         .map_err(Failure::while_doing("watching the workload"))?;
     match watched.end {
         End::Interrupted => return Ok(None),
         End::Stalled => return Err(Failure::Failed(workload::stalled(spec).text)),
+        End::Endless => {
+            return Err(Failure::Failed(format!(
+                "the account of the {} workload is longer than it can be ({} bytes), so nothing of it is believed: \
+                 something else than iotrace wrote it. The workload was ended",
+                spec.model, limits.report_bytes
+            )));
+        }
         End::Finished => {}
     }
     match serde_json::from_slice(&watched.report) {
@@ -102,8 +110,15 @@ pub fn record(
             journal.exact = observer.tier() == Tier::Exact;
             Ok(Some(Recorded { log: *log, journal, observer }))
         }
-        Ok(Report::Failed(failure)) => Err(Failure::Failed(failure.text)),
-        Err(_) => Err(Failure::Failed(format!("the {} workload died without a word", spec.model))),
+        Ok(Report::Failed(failure)) => Err(Failure::Failed(name::in_a_sentence(failure.text.as_bytes()))),
+        Err(_) if watched.report.is_empty() => {
+            Err(Failure::Failed(format!("the {} workload died without a word", spec.model)))
+        }
+        Err(error) => Err(Failure::Failed(format!(
+            "the account of the {} workload cannot be read: {error}. Its {} bytes are not what iotrace writes",
+            spec.model,
+            watched.report.len()
+        ))),
     }
 }
 

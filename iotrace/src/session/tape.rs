@@ -7,6 +7,7 @@ use std::path::Path;
 use iotrace_core::rows::tape::{Block, Writer};
 
 use crate::host::output::Target;
+use crate::host::stderr;
 use crate::session::error::Failure;
 
 /// A tape that is being written, if one was asked for.
@@ -21,7 +22,7 @@ impl Tape {
     /// Of making the file.
     pub fn begin(path: Option<&Path>) -> Result<Self, Failure> {
         let create = |path: &Path| {
-            let doing = format!("making the tape {} (IOTRACE_TAPE)", path.display());
+            let doing = format!("making the tape {} (IOTRACE_TAPE)", stderr::shown(path));
             Target::open(path).and_then(|target| target.begin()).map_err(Failure::while_doing(&doing))
         };
         let file = path.map(create).transpose()?;

@@ -10,10 +10,13 @@ use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::bpf::settings::Whom;
-use crate::host::proc;
+use crate::host::{bounded, proc, stderr};
 use crate::session::asked::Asked;
 use crate::session::error::Failure;
 use crate::session::limits;
+
+/// Most that is read of `cgroup.procs`, bytes: as many processes as there can be (`PID_MAX_LIMIT`), 8 bytes each.
+const MEMBERS: u64 = 32 << 20;
 
 /// Checks what was asked for against what is there.
 ///
@@ -121,16 +124,18 @@ fn directory(path: &Path) -> Result<PathBuf, Failure> {
     found.ok_or_else(|| {
         Failure::Failed(format!(
             "there is no cgroup {}; `ls /sys/fs/cgroup` lists those that are there",
-            path.display()
+            stderr::shown(path)
         ))
     })
 }
 
 fn members(path: &Path) -> Result<Vec<u32>, Failure> {
     let procs = directory(path)?.join("cgroup.procs");
-    let text = fs::read_to_string(&procs).map_err(Failure::while_doing("reading the cgroup's processes"))?;
+    let bytes =
+        bounded::read(&procs, MEMBERS).map_err(Failure::while_doing("reading the cgroup's processes"))?;
     // iotrace may be in it: it never observes itself.
     let own = std::process::id();
+    let text = String::from_utf8_lossy(&bytes);
     Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid != own).collect())
 }
 
@@ -220,9 +225,7 @@ pub fn present(whom: &Whom, cgroup: Option<&Path>) -> Vec<u32> {
     if let Some(name) = &whom.comm {
         let named = |&pid: &u32| {
             let mut threads = proc::threads(pid).into_iter();
-            threads.any(|tid| {
-                proc::comm(tid).is_some_and(|comm| comm.as_bytes() == &name.as_bytes()[..name.len().min(15)])
-            })
+            threads.any(|tid| proc::comm_bytes(tid).is_some_and(|comm| comm == name[..name.len().min(15)]))
         };
         pids.extend(proc::processes().into_iter().filter(|&pid| pid != own).filter(named));
     }

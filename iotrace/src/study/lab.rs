@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use super::observe::Watching;
 use super::{Experiment, limits};
 use crate::bpf::probes::Group;
-use crate::host::output;
+use crate::host::stderr;
 use crate::session::error::Failure;
 use crate::session::interrupts;
 use iotrace_core::domain::Loss;
@@ -192,13 +192,13 @@ impl Lab {
     /// Shows `text` as the progress line on a terminal.
     pub fn show(&self, text: &str) {
         if self.progress {
-            output::show(format!("\r\x1b[K{}: {text} ...", self.name));
+            stderr::progress(&format!("{}: {text} ...", self.name));
         }
     }
 
     fn clear(&self) {
         if self.progress {
-            output::show("\r\x1b[K".to_owned());
+            stderr::progress("");
         }
     }
 }

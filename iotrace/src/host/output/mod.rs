@@ -6,7 +6,6 @@
 
 mod file;
 mod place;
-mod say;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -15,20 +14,23 @@ use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use iotrace_core::domain::name::in_a_sentence;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
 use nix::sys::stat::Mode;
 
+use super::inherited;
+
 use self::file::Place;
 use self::place::Found;
-use self::stream::{Patience, Stream, within};
+use self::stream::within;
 
-pub use self::say::{say, say_last, show};
-pub use self::stream::Trouble;
+pub use self::stream::{Patience, Stream, Trouble};
 
 /// How long a reader may take nothing before the rest is given up.
 const READER: Duration = Duration::from_secs(5);
@@ -85,7 +87,7 @@ impl Target {
     /// # Errors
     /// Why nothing can be written there.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let name = path.to_string_lossy().into_owned();
+        let name = in_a_sentence(path.as_os_str().as_bytes());
         let found = place::find(path.as_os_str())?;
         let metadata = found.metadata()?;
         match &metadata {
@@ -107,6 +109,9 @@ impl Target {
 
     /// A descriptor that came with the call: standard output, or one of the shell's (`>(...)`, `3>file`).
     fn inherited(number: RawFd, name: String) -> io::Result<Self> {
+        if inherited::was_closed(number) {
+            return Err(io::Error::other("it is closed"));
+        }
         let flags = fcntl(borrowed(number), FcntlArg::F_GETFL)?;
         let flags = OFlag::from_bits_truncate(flags);
         if flags & OFlag::O_ACCMODE == OFlag::O_RDONLY || flags.contains(OFlag::O_PATH) {

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+use iotrace_core::domain::name::in_a_sentence;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
@@ -148,7 +149,7 @@ fn step(dir: OwnedFd, name: &OsStr, links: u32) -> io::Result<Found> {
     };
     let owner = found.owner()?;
     if !is_trusted(metadata.uid(), geteuid().as_raw(), owner) {
-        let name = name.to_string_lossy();
+        let name = in_a_sentence(name.as_bytes());
         return Err(io::Error::other(format!(
             "the symbolic link {name} belongs to uid {}, and what it leads to belongs to uid {owner}",
             metadata.uid()
