@@ -4,7 +4,13 @@
 
 #[path = "../support/program.rs"]
 mod program;
+#[path = "../support/trace.rs"]
+#[expect(dead_code, reason = "what starts a trace and checks its result is for all suites")]
+mod trace;
 
+mod command;
+mod identity;
 mod kept;
 mod killed;
 mod planted;
+mod privileges;
