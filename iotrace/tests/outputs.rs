@@ -153,6 +153,17 @@ fn nobody_who_does_not_read_keeps_iotrace() {
     fs::remove_dir_all(dir).expect("it can be removed");
 }
 
+/// Nothing of the result came to anybody: it is not lost without a word.
+#[test]
+fn a_reader_who_leaves_before_the_result_is_told() {
+    let (reader, writer) = pipe().expect("a pipe");
+    drop(reader);
+    let mut command = iotrace(&["replay", TAPE, "-o", "/dev/stderr"]);
+    let ran = command.stderr(writer).output().expect("it runs");
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(ran.stdout.len() > 1000, "the result is on stdout instead");
+}
+
 /// A pager is such a reader: it reads a page, and the rest when its user wants it.
 #[test]
 fn a_reader_who_takes_time_gets_everything() {

@@ -120,8 +120,8 @@ impl Outputs {
         };
         match trouble {
             // The reader has seen enough (`| head`).
-            Trouble::Gone if !self.with_command && self.intervals.is_none() => {}
-            Trouble::Gone => say(&format!("iotrace: the reader of stdout went away: {next}")),
+            Trouble::Gone { .. } if !self.with_command && self.intervals.is_none() => {}
+            Trouble::Gone { .. } => say(&format!("iotrace: the reader of stdout went away: {next}")),
             trouble => {
                 self.fail(&format!("cannot write the results of intervals to stdout: {trouble}; {next}"));
             }
@@ -206,11 +206,13 @@ pub fn print(bytes: Vec<u8>) -> Result<(), Failure> {
     }
 }
 
-/// What came in the way, if it is trouble: a reader who went away has seen enough (`| head`).
+/// What came in the way, if it is trouble: a reader who went away has seen enough (`| head`), but one who never took
+/// anything from a file that was named has not.
 fn write(target: &Target, bytes: Vec<u8>) -> Option<Trouble> {
     let before = interrupts::count();
     match target.write(bytes, before > 0, &|| interrupts::count() > before) {
-        Ok(()) | Err(Trouble::Gone) => None,
+        Ok(()) => None,
+        Err(Trouble::Gone { written }) if written > 0 || target.is_stdout() => None,
         Err(trouble) => Some(trouble),
     }
 }

@@ -33,7 +33,10 @@ const LOOK: Duration = Duration::from_millis(20);
 pub enum Trouble {
     /// The reader closed its end.
     #[error("its reader went away")]
-    Gone,
+    Gone {
+        /// Bytes that were written until then.
+        written: usize,
+    },
     /// The reader took nothing for too long.
     #[error("{who} for {limit:?}; {written} of {all} bytes were written")]
     Stuck {
@@ -62,7 +65,7 @@ pub enum Trouble {
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::Gone,
+            io::ErrorKind::BrokenPipe => Self::Gone { written: 0 },
             _ => Self::Failed(error),
         }
     }
@@ -171,7 +174,11 @@ impl Stream {
                 let told =
                     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
                 queue.failed = Some(told);
-                return Err(error.into());
+                let written = queue.written;
+                return Err(match Trouble::from(error) {
+                    Trouble::Gone { .. } => Trouble::Gone { written },
+                    other => other,
+                });
             }
             if queue.done || (!queue.closed && queue.written == queue.all) {
                 return Ok(());

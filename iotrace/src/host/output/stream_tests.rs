@@ -77,9 +77,9 @@ fn a_reader_who_went_away_is_known() {
     drop(reader);
     let stream = Stream::start(move || Ok(writer.into())).unwrap();
     stream.push(vec![1; 10]);
-    assert!(matches!(stream.settle(&patience(Duration::from_secs(20))), Err(Trouble::Gone)));
+    assert!(matches!(stream.settle(&patience(Duration::from_secs(20))), Err(Trouble::Gone { written: 0 })));
     assert!(stream.has_failed());
-    assert!(matches!(stream.settle(&patience(SHORT)), Err(Trouble::Gone)), "told again");
+    assert!(matches!(stream.settle(&patience(SHORT)), Err(Trouble::Gone { .. })), "told again");
 }
 
 #[test]
