@@ -13,7 +13,7 @@ use iotrace_ebpf::arch::native::RESTARTED;
 use iotrace_core::domain::{Loss, ProbeId, Tier, syscall};
 
 pub use super::attach::LoadError;
-use super::attach::{Missing, OBJECT, Refused, attach_probe, kernel_btf};
+use super::attach::{Missing, OBJECT, Refused, attach_probe, full, kernel_btf};
 use super::btf::Btf;
 use super::exact;
 use super::hook::{again, off, with_causes};
@@ -377,7 +377,8 @@ fn fill(ebpf: &mut Ebpf, map: &str, members: &[Member]) -> Result<(), LoadError>
     let mut set =
         HashMap::<_, u32, u32>::try_from(found).map_err(|error| LoadError::Object(with_causes(&error)))?;
     for member in members {
-        set.insert(member.kernel, member.shown, 0).map_err(|error| LoadError::Object(with_causes(&error)))?;
+        set.insert(member.kernel, member.shown, 0)
+            .map_err(|error| full(&error, map).unwrap_or_else(|| LoadError::Object(with_causes(&error))))?;
     }
     Ok(())
 }

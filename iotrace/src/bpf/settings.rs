@@ -16,8 +16,8 @@ pub struct Whom {
     pub tgids: Vec<u32>,
     /// Single threads.
     pub tids: Vec<u32>,
-    /// Threads of this name (at most 15 bytes count).
-    pub comm: Option<String>,
+    /// Threads of this name, which is bytes (at most 15 count).
+    pub comm: Option<Vec<u8>>,
     /// Threads in this cgroup of the unified hierarchy or below: its id, and its depth below the root.
     pub cgroup: Option<(u64, u32)>,
     /// Every thread except those of iotrace.
@@ -57,7 +57,7 @@ impl Whom {
     /// The name as the probes compare it.
     pub fn comm_words(&self) -> [u64; 2] {
         let mut bytes = [0u8; 16];
-        let name = self.comm.as_deref().unwrap_or_default().as_bytes();
+        let name = self.comm.as_deref().unwrap_or_default();
         let length = name.len().min(15);
         bytes[..length].copy_from_slice(&name[..length]);
         let word = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_name_is_compared_as_the_kernel_keeps_it() {
-        let whom = Whom { comm: Some("a-name-that-is-too-long".into()), ..Whom::default() };
+        let whom = Whom { comm: Some(b"a-name-that-is-too-long".to_vec()), ..Whom::default() };
         let bytes: Vec<u8> = whom.comm_words().iter().flat_map(|word| word.to_ne_bytes()).collect();
         assert_eq!(&bytes, b"a-name-that-is-\0");
     }

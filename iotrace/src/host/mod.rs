@@ -1,13 +1,24 @@
 //! What libc and `/proc` tell of this machine and its processes, and how a command is started.
 
+pub mod accounts;
+pub mod bounded;
 pub mod check;
 pub mod clock;
+pub mod cpus;
 pub mod diag;
 pub mod fd;
+pub mod identity;
+pub mod inherited;
 pub mod kallsyms;
+pub mod kernel;
 pub mod launch;
 pub mod namespaces;
 pub mod networks;
+pub mod output;
 pub mod priority;
+pub mod privileges;
 pub mod proc;
+pub mod running;
+pub mod signals;
 pub mod sockets;
+pub mod stderr;

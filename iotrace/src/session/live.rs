@@ -54,6 +54,8 @@ pub struct Live {
     by_number: bool,
     /// How often the ring is drained, where calls are recorded one by one.
     pace: Option<Pace>,
+    /// What the user is to know from the start.
+    warnings: Vec<Warning>,
 }
 
 impl Live {
@@ -104,7 +106,13 @@ impl Live {
             namer,
             by_number,
             pace,
+            warnings: Vec::new(),
         }
+    }
+
+    /// Adds a warning to those that the result begins with.
+    pub fn warn(&mut self, code: &str, text: String) {
+        self.warnings.push(Warning { code: code.to_owned(), text });
     }
 
     /// Processes of the target that have not ended, by their first threads.
@@ -118,7 +126,7 @@ impl Live {
 
     /// What is known before the first batch.
     pub fn opening(&self, asked: &Asked) -> Opening {
-        let mut warnings: Vec<Warning> = Vec::new();
+        let mut warnings = self.warnings.clone();
         let mut warn = |code: &str, text: String| warnings.push(Warning { code: code.to_owned(), text });
         for missing in self.observer.missing() {
             warn("probe_missing", missing.to_string());
@@ -126,7 +134,7 @@ impl Live {
         if self.members_of.is_some() {
             warn(
                 "cgroup_by_members",
-                "this kernel or this cgroup hierarchy does not tell a thread's cgroup: its members at the start and \
+                "this kernel does not tell a thread's cgroup: its members at the start and \
                  their children are traced, who joins later is not"
                     .to_owned(),
             );
@@ -290,6 +298,19 @@ impl Live {
         }
     }
 
+    /// Those of these threads and processes that have ended; a process that the kernel has rows of is still shown.
+    fn gone(&self, threads: Vec<(u32, u32)>) -> Vec<u32> {
+        if threads.is_empty() {
+            return Vec::new();
+        }
+        let with_rows: HashSet<u32> = self.observer.rows_taken().iter().map(|key| key.tgid).collect();
+        let is_gone = |&(tid, pid): &(u32, u32)| match tid == pid {
+            true => !with_rows.contains(&pid) && proc::has_ended(pid),
+            false => proc::is_gone(tid),
+        };
+        threads.into_iter().filter(is_gone).map(|(tid, _)| tid).collect()
+    }
+
     /// Threads that slept since before tracing and still do, in the same call.
     fn still_open(&self, open: &[Open]) -> Vec<Since> {
         let known: HashSet<u32> = open.iter().map(|call| call.tid).collect();
@@ -354,8 +375,7 @@ impl Source for Live {
         }
         if want == Want::Sums {
             self.retire(&mut batch, ledger, wakes.len());
-            let gone = ledger.threads_to_check(&wakers).into_iter().filter(|&tid| proc::is_gone(tid));
-            batch.facts.ended_threads = gone.collect();
+            batch.facts.ended_threads = self.gone(ledger.threads_to_check(&wakers));
         }
         batch.closing = want.closes().map(|of| self.closing(of, open));
         batch.at = monotonic_ns();

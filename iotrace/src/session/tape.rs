@@ -6,6 +6,8 @@ use std::path::Path;
 
 use iotrace_core::rows::tape::{Block, Writer};
 
+use crate::host::output::Target;
+use crate::host::stderr;
 use crate::session::error::Failure;
 
 /// A tape that is being written, if one was asked for.
@@ -20,8 +22,8 @@ impl Tape {
     /// Of making the file.
     pub fn begin(path: Option<&Path>) -> Result<Self, Failure> {
         let create = |path: &Path| {
-            let doing = format!("making the tape {} (IOTRACE_TAPE)", path.display());
-            File::create(path).map_err(Failure::while_doing(&doing))
+            let doing = format!("making the tape {} (IOTRACE_TAPE)", stderr::shown(path));
+            Target::open(path).and_then(|target| target.begin()).map_err(Failure::while_doing(&doing))
         };
         let file = path.map(create).transpose()?;
         let writer = file.map(|file| Writer::new(BufWriter::new(file))).transpose();
@@ -33,13 +35,16 @@ impl Tape {
         self.writer.is_some()
     }
 
-    /// Keeps a block.
+    /// Keeps a block. Where that fails the tape ends with the block before, and the observation goes on.
     ///
     /// # Errors
-    /// Of writing it.
+    /// Of writing it; nothing is kept after that.
     pub fn put(&mut self, block: impl FnOnce() -> Block) -> Result<(), Failure> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        writer.put(&block()).map_err(Failure::while_doing("writing the tape"))
+        writer.put(&block()).map_err(|error| {
+            self.writer = None;
+            Failure::while_doing("writing the tape, which ends here")(error)
+        })
     }
 }
 

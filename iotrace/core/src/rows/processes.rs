@@ -1,6 +1,6 @@
 //! From the kernel's sums to the processes of a result.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, AggKey, WakeKey};
 
@@ -9,7 +9,9 @@ use crate::rows::batch::Since;
 use crate::rows::fold::{self, Line};
 use crate::rows::names::Names;
 use crate::rows::open::Open;
+use crate::rows::others::OTHERS;
 use crate::rows::recognise;
+use crate::rows::retired;
 use crate::rows::row::{self, Facts};
 use crate::rows::sums::{Row, Snapshot};
 use crate::summary::{Call, InFlight, Process, Waker};
@@ -27,6 +29,27 @@ pub struct InFlightCalls {
     pub now: u64,
     /// When tracing began, ns.
     pub started: u64,
+}
+
+impl InFlightCalls {
+    /// Processes with an open call and without a row, beyond the first `most`.
+    pub fn surplus(&self, sums: &Snapshot, most: usize) -> Vec<u32> {
+        let with_rows: HashSet<u32> = sums.rows.keys().map(|key| key.tgid).collect();
+        let all = self.open.iter().map(|call| call.tgid).chain(self.before.iter().map(|call| call.pid));
+        let single: BTreeSet<u32> = all.filter(|pid| !with_rows.contains(pid)).collect();
+        single.into_iter().skip(most).collect()
+    }
+
+    /// Gives the calls of processes to others: `into` has their new ids.
+    pub fn rename(&mut self, into: &HashMap<u32, u32>) {
+        for call in &mut self.open {
+            call.key = retired::renamed(&call.key, into);
+            call.tgid = into.get(&call.tgid).copied().unwrap_or(call.tgid);
+        }
+        for call in &mut self.before {
+            call.pid = into.get(&call.pid).copied().unwrap_or(call.pid);
+        }
+    }
 }
 
 /// The processes of a snapshot, the one with the most time in calls that is not idle first, see [`active_ns`].
@@ -58,10 +81,12 @@ fn process(
     let ways = ways.map(|(key, &times)| ((syscall::name(u32::from(key.nr)), key.way), times)).collect();
     let stand_in = names.stand_ins.get(&pid);
     let triggers = names.triggers.get(&pid).copied().unwrap_or_default();
+    let in_flight = in_flight(pid, open);
     Process {
         pid: if stand_in.is_some() { 0 } else { pid },
         comm: stand_in.map_or_else(|| names.process(pid), |entry| entry.name.clone()),
         processes: stand_in.map_or(1, |entry| entry.processes),
+        others: pid == OTHERS,
         threads: names.threads.values().filter(|thread| thread.pid == pid && thread.called).count() as u64
             + names.ended_threads.get(&pid).copied().unwrap_or(0),
         models: recognise::models(&calls, &ways, triggers),
@@ -69,7 +94,8 @@ fn process(
         rows_left_out: 0,
         operations: None,
         wakers: wakers(pid, snapshot, names),
-        in_flight: in_flight(pid, open),
+        in_flight_left_out: (in_flight.len() as u64).saturating_sub(IN_FLIGHT as u64),
+        in_flight: in_flight.into_iter().take(IN_FLIGHT).collect(),
         longest: names.longest.of(pid),
     }
 }
@@ -116,6 +142,8 @@ fn by_activity<T>(items: &mut [T], calls: impl Fn(&T) -> &[Call]) {
     });
 }
 
+/// Largest number of calls in flight that are listed for a process; more are counted.
+const IN_FLIGHT: usize = 100;
 /// Largest number of wakers shown for a process.
 const WAKERS: usize = 8;
 
