@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use iotrace_core::summary::Document;
 
-use crate::program::command;
+use crate::trace::command;
 
 /// Longer than anything here takes.
 const SOON: Duration = Duration::from_secs(30);

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::program::command;
+use crate::trace::command;
 
 /// How many moments.
 const MOMENTS: u64 = 50;

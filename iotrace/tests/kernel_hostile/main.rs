@@ -2,8 +2,6 @@
 //!
 //! Each test plays an attack, or an accident that looks like one.
 
-#[path = "../support/program.rs"]
-mod program;
 #[path = "../support/trace.rs"]
 #[expect(dead_code, reason = "what starts a trace and checks its result is for all suites")]
 mod trace;
