@@ -56,7 +56,7 @@ fn named(pid: u32) -> ThreadName {
 
 fn size(document: &Document) -> usize {
     let mut out = Vec::new();
-    render(Format::Json, document, &Options::default(), &mut out).unwrap();
+    render(Format::Json, document, &Options::default(), &mut out).expect("memory takes all");
     out.len()
 }
 

@@ -52,7 +52,7 @@ fn report(spec: &Spec) -> Vec<u8> {
         app_threads: vec![u32::MAX; spec.connections as usize],
         ..Log::default()
     };
-    serde_json::to_vec(&Report::Done(Box::new(log))).unwrap()
+    serde_json::to_vec(&Report::Done(Box::new(log))).expect("it is plain data")
 }
 
 #[test]

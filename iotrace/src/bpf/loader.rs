@@ -115,11 +115,17 @@ impl Observer {
         Some(done)
     }
 
-    /// Calls `each` with every record that is in the ring buffer.
-    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) {
-        while let Some(item) = self.records.next() {
+    /// Calls `each` with the records that are in the ring buffer, up to [`super::settings::A_DRAIN`] bytes: whoever makes them faster than
+    /// they are read must not keep this from ending. Says whether there may be more.
+    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> bool {
+        let mut bytes = 0;
+        while bytes < super::settings::A_DRAIN
+            && let Some(item) = self.records.next()
+        {
+            bytes += item.len();
             each(&item);
         }
+        bytes >= super::settings::A_DRAIN
     }
 
     /// Optional probes that are not attached.

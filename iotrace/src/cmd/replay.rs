@@ -1,14 +1,17 @@
 //! `iotrace replay`: the results of a tape, as the observation gave them.
 
-use std::fs;
-
 use iotrace_core::messages::replay;
 use iotrace_core::rows::tape;
 
 use crate::cli::ReplayArgs;
 use crate::cmd::output;
+use crate::host::bounded;
 use crate::host::stderr::{self, say};
 use crate::session::error::Failure;
+use crate::session::tape::LONGEST;
+
+/// Longest tape that is read, bytes: the last block of the longest may go beyond.
+const MOST: u64 = LONGEST + tape::MAX_BLOCK as u64 + 64;
 
 /// Prints the results of a tape; of a trace with intervals the whole.
 ///
@@ -16,7 +19,8 @@ use crate::session::error::Failure;
 /// Where the tape cannot be read or has no result, or the result cannot be written.
 pub fn main(args: &ReplayArgs) -> Result<(), Failure> {
     let shown = stderr::shown(&args.tape);
-    let bytes = fs::read(&args.tape).map_err(Failure::while_doing(&format!("reading the tape {shown}")))?;
+    let bytes = bounded::read(&args.tape, MOST)
+        .map_err(Failure::while_doing(&format!("reading the tape {shown}")))?;
     let tape = tape::read(&bytes).map_err(|damage| Failure::Failed(format!("{shown}: {damage}")))?;
     if let Some(damage) = &tape.damage {
         say(&format!("iotrace: {shown} is damaged {damage}; what lies before that is shown"));

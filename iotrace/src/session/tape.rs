@@ -1,7 +1,7 @@
 //! The tape of an observation that is going on: a file, or nothing.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use iotrace_core::rows::tape::{Block, Writer};
@@ -9,9 +9,30 @@ use iotrace_core::rows::tape::{Block, Writer};
 use crate::host::stderr;
 use crate::session::error::Failure;
 
+/// Longest tape, bytes. What comes after that is not kept, and the tape ends with a whole block.
+pub const LONGEST: u64 = 1 << 30;
+
 /// A tape that is being written, if one was asked for.
 pub struct Tape {
-    writer: Option<Writer<BufWriter<File>>>,
+    writer: Option<Writer<Counted>>,
+}
+
+/// A file, and how many more bytes it takes.
+struct Counted {
+    file: BufWriter<File>,
+    left: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.left = self.left.saturating_sub(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 impl Tape {
@@ -25,7 +46,8 @@ impl Tape {
             File::create(path).map_err(Failure::while_doing(&doing))
         };
         let file = path.map(create).transpose()?;
-        let writer = file.map(|file| Writer::new(BufWriter::new(file))).transpose();
+        let counted = |file| Counted { file: BufWriter::new(file), left: LONGEST };
+        let writer = file.map(|file| Writer::new(counted(file))).transpose();
         Ok(Self { writer: writer.map_err(Failure::while_doing("writing the tape"))? })
     }
 
@@ -40,7 +62,12 @@ impl Tape {
     /// Of writing it.
     pub fn put(&mut self, block: impl FnOnce() -> Block) -> Result<(), Failure> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        writer.put(&block()).map_err(Failure::while_doing("writing the tape"))
+        writer.put(&block()).map_err(Failure::while_doing("writing the tape"))?;
+        if writer.get_ref().left == 0 {
+            stderr::say(&format!("iotrace: the tape has {LONGEST} bytes, what comes now is not on it"));
+            self.writer = None;
+        }
+        Ok(())
     }
 }
 
