@@ -1,5 +1,8 @@
 //! `iotrace replay`: the results of a tape, as the observation gave them.
 
+use std::fs::File;
+use std::io::Read;
+
 use iotrace_core::messages::replay;
 use iotrace_core::rows::tape;
 
@@ -19,8 +22,15 @@ const MOST: u64 = LONGEST + tape::MAX_BLOCK as u64 + 64;
 /// Where the tape cannot be read or has no result, or the result cannot be written.
 pub fn main(args: &ReplayArgs) -> Result<(), Failure> {
     let shown = stderr::shown(&args.tape);
-    let bytes = bounded::read(&args.tape, MOST)
-        .map_err(Failure::while_doing(&format!("reading the tape {shown}")))?;
+    let doing = format!("reading the tape {shown}");
+    // Not all of what is no tape is read to find that out.
+    let mut head = Vec::new();
+    let open = File::open(&args.tape).map_err(Failure::while_doing(&doing))?;
+    open.take(tape::MAGIC.len() as u64).read_to_end(&mut head).map_err(Failure::while_doing(&doing))?;
+    let bytes = match head == tape::MAGIC {
+        true => bounded::read(&args.tape, MOST).map_err(Failure::while_doing(&doing))?,
+        false => head,
+    };
     let tape = tape::read(&bytes).map_err(|damage| Failure::Failed(format!("{shown}: {damage}")))?;
     if let Some(damage) = &tape.damage {
         say(&format!("iotrace: {shown} is damaged {damage}; what lies before that is shown"));

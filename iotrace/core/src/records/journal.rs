@@ -13,8 +13,8 @@ use iotrace_ebpf::abi::{
 use iotrace_ebpf::book::{self, Recorded, Sums};
 
 use crate::domain::dist::Histogram;
-use crate::domain::syscall;
 use crate::domain::{Role, ThreadRole};
+use crate::domain::{name, syscall};
 use crate::records::record::Record;
 
 /// Largest gap between two polls of one stretch, ns, time without the CPU not counted. In a longer gap the thread did
@@ -69,10 +69,9 @@ fn is_poll(call: &CallRecord) -> bool {
     }
 }
 
-/// The name of a thread, as text.
+/// The name of a thread as text, see [`name::of`].
 pub fn name(task: &TaskRecord) -> String {
-    let name = task.comm.split(|&byte| byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(name).into_owned()
+    name::of(task.comm.split(|&byte| byte == 0).next().unwrap_or_default())
 }
 
 /// All that was recorded.
@@ -254,6 +253,13 @@ mod tests {
         assert_eq!(stretch.polls.as_ref().unwrap().latency.count(), 1000);
         assert_eq!(stretch.polls.as_ref().unwrap().latency.sum(), stretch.call.parts.total);
         assert_eq!((stretch.enter(), stretch.exit()), (1000, 1000 + 999 * 300 + 200));
+    }
+
+    #[test]
+    fn a_name_that_is_not_text_keeps_its_bytes() {
+        let mut task = TaskRecord::default();
+        task.comm[..5].copy_from_slice(b"a\xff\xfe\0b");
+        assert_eq!(name(&task), "a\\xff\\xfe");
     }
 
     #[test]
