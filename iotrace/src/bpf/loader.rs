@@ -7,17 +7,18 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::tp_btf::BtfTracePointLinkId;
 use aya::{Ebpf, EbpfLoader};
 use iotrace_ebpf::abi::sinks::AGGREGATES;
-use iotrace_ebpf::abi::{ERRORS_ROOM, FLOORS_OF, LISTENERS_ROOM, MAYBE, STATS, Stat, WAKES_ROOM, WAYS_ROOM};
+use iotrace_ebpf::abi::{ERRORS_ROOM, FLOORS_OF, LISTENERS_ROOM, STATS, Stat, WAKES_ROOM, WAYS_ROOM};
 use iotrace_ebpf::arch::native::RESTARTED;
 
 use iotrace_core::domain::{Loss, ProbeId, Tier, syscall};
 
 pub use super::attach::LoadError;
-use super::attach::{Missing, OBJECT, Refused, attach_probe, full, kernel_btf};
+use super::attach::{Missing, OBJECT, Refused, attach_probe, kernel_btf};
 use super::btf::Btf;
 use super::exact;
 use super::hook::{again, off, with_causes};
 use super::ids;
+use super::members::{fill, kernel_ids, mark};
 use super::probes::{Group, PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
 use super::settings::{Per, Settings, Wish, epoll_is_listed_in_file, iowait_mask, offsets, preempt_distance};
@@ -119,11 +120,17 @@ impl Observer {
         Some(done)
     }
 
-    /// Calls `each` with every record that is in the ring buffer.
-    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) {
-        while let Some(item) = self.records.next() {
+    /// Calls `each` with the records that are in the ring buffer, up to [`super::settings::A_DRAIN`] bytes: whoever makes them faster than
+    /// they are read must not keep this from ending. Says whether there may be more.
+    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> bool {
+        let mut bytes = 0;
+        while bytes < super::settings::A_DRAIN
+            && let Some(item) = self.records.next()
+        {
+            bytes += item.len();
             each(&item);
         }
+        bytes >= super::settings::A_DRAIN
     }
 
     /// Optional probes that are not attached.
@@ -351,49 +358,4 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
     mark(&mut ebpf, &tgids)?;
     fill(&mut ebpf, "TIDS", &tids)?;
     Ok(ebpf)
-}
-
-/// The ids of processes or threads in both pid namespaces; those that are gone by now are left out.
-fn kernel_ids(btf: &Btf, shown: &[u32]) -> Result<Vec<Member>, LoadError> {
-    let mut members = Vec::new();
-    for &shown in shown {
-        members.extend(ids::kernel_id(btf, shown)?.map(|kernel| Member { kernel, shown }));
-    }
-    Ok(members)
-}
-
-/// A process or thread of the target.
-#[derive(Clone, Copy)]
-struct Member {
-    /// Its id in the initial pid namespace.
-    kernel: u32,
-    /// Its id in that of iotrace.
-    shown: u32,
-}
-
-/// Puts members of the target into a set, before anything looks there.
-fn fill(ebpf: &mut Ebpf, map: &str, members: &[Member]) -> Result<(), LoadError> {
-    let found = ebpf.map_mut(map).ok_or_else(|| LoadError::Object(format!("the object has no map {map}")))?;
-    let mut set =
-        HashMap::<_, u32, u32>::try_from(found).map_err(|error| LoadError::Object(with_causes(&error)))?;
-    for member in members {
-        set.insert(member.kernel, member.shown, 0)
-            .map_err(|error| full(&error, map).unwrap_or_else(|| LoadError::Object(with_causes(&error))))?;
-    }
-    Ok(())
-}
-
-/// Sets the filter before the list of processes.
-fn mark(ebpf: &mut Ebpf, members: &[Member]) -> Result<(), LoadError> {
-    let name = "MAYBE_TGIDS";
-    let found =
-        ebpf.map_mut(name).ok_or_else(|| LoadError::Object(format!("the object has no map {name}")))?;
-    let mut filter =
-        Array::<_, u8>::try_from(found).map_err(|error| LoadError::Object(with_causes(&error)))?;
-    for member in members {
-        filter
-            .set(member.kernel & (MAYBE - 1), 1, 0)
-            .map_err(|error| LoadError::Object(with_causes(&error)))?;
-    }
-    Ok(())
 }

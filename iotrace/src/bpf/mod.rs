@@ -8,6 +8,7 @@ pub mod floor;
 pub mod hook;
 pub mod ids;
 pub mod loader;
+mod members;
 pub mod probe;
 pub mod probes;
 mod prog_info;

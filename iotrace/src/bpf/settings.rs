@@ -9,6 +9,9 @@ use super::probes::Group;
 use crate::host::kallsyms;
 use iotrace_core::domain::{ProbeId, syscall};
 
+/// Most bytes of records that are taken out of the ring at a time: the largest ring of `trace`.
+pub const A_DRAIN: usize = 64 << 20;
+
 /// The target: threads that match any of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Whom {

@@ -9,8 +9,13 @@ use iotrace_core::rows::tape;
 use crate::cli::ReplayArgs;
 use crate::cmd::output;
 use crate::cmd::targets::{Outputs, Wanted};
+use crate::host::bounded;
 use crate::host::stderr::{self, say};
 use crate::session::error::Failure;
+use crate::session::tape::LONGEST;
+
+/// Longest tape that is read, bytes: the last block of the longest may go beyond.
+const MOST: u64 = LONGEST + tape::MAX_BLOCK as u64 + 64;
 
 /// Prints the results of a tape; of a trace with intervals the whole.
 ///
@@ -20,14 +25,19 @@ pub fn main(args: &ReplayArgs) -> Result<(), Failure> {
     let shown = stderr::shown(&args.tape);
     let outputs = Outputs::open(&args.output, Wanted::default())?;
     let reading = format!("reading the tape {shown}");
-    let mut file = File::open(&args.tape).map_err(Failure::while_doing(&reading))?;
+    // Not all of what is no tape is read to find that out.
+    let mut head = Vec::new();
+    let file = File::open(&args.tape).map_err(Failure::while_doing(&reading))?;
     if outputs.result_is(&file) {
         return Err(Failure::Usage(format!(
             "-o is the tape {shown} itself, which would be lost; name another file"
         )));
     }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(Failure::while_doing(&reading))?;
+    file.take(tape::MAGIC.len() as u64).read_to_end(&mut head).map_err(Failure::while_doing(&reading))?;
+    let bytes = match head == tape::MAGIC {
+        true => bounded::read(&args.tape, MOST).map_err(Failure::while_doing(&reading))?,
+        false => head,
+    };
     let tape = tape::read(&bytes).map_err(|damage| Failure::Failed(format!("{shown}: {damage}")))?;
     if let Some(damage) = &tape.damage {
         say(&format!("iotrace: {shown} is damaged {damage}; what lies before that is shown"));

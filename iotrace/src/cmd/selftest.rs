@@ -38,6 +38,8 @@ const ATTEMPTS: u32 = 5;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Most bytes of the account of the acting process.
 const ACCOUNT: usize = 64 << 20;
+/// Most records of its calls.
+const RECORDS: usize = 1 << 20;
 /// Rows of the sums: a few calls of some twenty threads.
 const ROWS: u32 = 512;
 
@@ -178,7 +180,7 @@ fn attempted(
     }
     let mut running =
         held.release(Whose::Ours).map_err(Failure::while_doing("executing the acting process"))?;
-    let limits = Limits { patience: PATIENCE, report_bytes: ACCOUNT };
+    let limits = Limits { patience: PATIENCE, report_bytes: ACCOUNT, records: RECORDS };
     let mut watched = watch::watch(&mut observer, &mut running, control, limits, &mut Items::dropped())
         .map_err(Failure::while_doing("watching the acting process"))?;
     match watched.end {

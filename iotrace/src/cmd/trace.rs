@@ -10,9 +10,9 @@ use crate::bpf::settings::Per;
 use crate::cli::{PerArg, SinkArg, TraceArgs};
 use crate::cmd::output::{self, Printer};
 use crate::cmd::targets::{Outputs, Wanted};
-use crate::host::check;
 use crate::host::identity::Identity;
 use crate::host::running::Ended;
+use crate::host::{check, proc};
 use crate::session::asked::Asked;
 use crate::session::error::Failure;
 use crate::session::{trace, whom};
@@ -66,9 +66,17 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The bytes of a name as it was typed, or copied from a result.
-fn named(given: &OsStr) -> Vec<u8> {
-    given.to_str().map_or_else(|| given.as_bytes().to_vec(), name::bytes)
+/// The bytes of a name as it was typed, or copied from a result. What may be either is as typed if a thread is called so.
+fn named(given: &OsStr, is_taken: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let typed = given.as_bytes();
+    let copied = given.to_str().map_or_else(|| typed.to_vec(), name::bytes);
+    if copied == typed || is_taken(&typed[..typed.len().min(15)]) { typed.to_vec() } else { copied }
+}
+
+/// Whether there is a thread of this name.
+fn is_taken(name: &[u8]) -> bool {
+    let mut threads = proc::processes().into_iter().flat_map(proc::threads);
+    threads.any(|tid| proc::comm_bytes(tid).is_some_and(|comm| comm == name))
 }
 
 /// What these arguments ask for.
@@ -76,7 +84,7 @@ pub fn asked(args: &TraceArgs) -> Asked {
     Asked {
         pids: args.pids.clone(),
         tids: args.tids.clone(),
-        comm: args.comm.as_deref().map(named),
+        comm: args.comm.as_deref().map(|given| named(given, is_taken)),
         cgroup: args.cgroup.clone(),
         all: args.all,
         follow: args.follow,
@@ -112,8 +120,11 @@ mod tests {
     #[test]
     fn a_name_is_given_as_bytes_or_as_it_is_shown() {
         let cut = &"😀😀😀😀".as_bytes()[..15];
-        assert_eq!(named(OsStr::from_bytes(cut)), cut);
-        assert_eq!(named(OsStr::new(&name::of(cut))), cut);
-        assert_eq!(named(OsStr::new("nginx")), b"nginx");
+        let nobody = |_: &[u8]| false;
+        assert_eq!(named(OsStr::from_bytes(cut), nobody), cut);
+        assert_eq!(named(OsStr::new(&name::of(cut)), nobody), cut);
+        assert_eq!(named(OsStr::new("nginx"), nobody), b"nginx");
+        assert_eq!(named(OsStr::new("\\xff"), nobody), b"\xff");
+        assert_eq!(named(OsStr::new("\\xff"), |name| name == b"\\xff"), b"\\xff");
     }
 }

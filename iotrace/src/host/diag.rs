@@ -181,7 +181,11 @@ fn shown(name: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::host::fixed;
 
     #[test]
     fn names_of_any_bytes_are_taken_as_they_are() {
@@ -235,5 +239,23 @@ mod tests {
     fn unsafe_zeroed() -> libc::sockaddr_nl {
         // SAFETY: zeros are a valid address.
         unsafe { std::mem::zeroed() }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, ..fixed() })]
+
+        #[test]
+        fn any_answer_is_read_without_a_panic(body in vec(any::<u8>(), 0..80), length in 0..99u32, name in 0..99u16) {
+            let mut answer = request(&body);
+            answer[..4].copy_from_slice(&length.to_ne_bytes());
+            answer.extend(request(&body));
+            prop_assert!(messages(&answer).map(|message| message.body.len()).sum::<usize>() <= answer.len());
+            let mut message = vec![0; UNIX_MESSAGE];
+            message.extend(name.to_ne_bytes());
+            message.extend([0, 0]);
+            message.extend(&body);
+            prop_assert!(path(&message).is_none_or(|(_, path)| path.len() <= body.len() + 2));
+            let _ = (path(&body), port(&body));
+        }
     }
 }

@@ -163,7 +163,7 @@ fn link_of(file: &FileRecord) -> Option<String> {
     let fits = is_named(&link, name_bytes(&file.name));
     // The link is read again, since the descriptor may have become another file between the two reads.
     let same = fits && fs::metadata(&entry).is_ok_and(|data| data.ino() == file.inode);
-    (same && read()? == link).then(|| name::of(link.as_bytes()))
+    (same && read()? == link).then(|| name::of_path(link.as_bytes()))
 }
 
 /// Whether a path ends with the last component that the kernel knew, which is cut to fit. The link of a removed file has

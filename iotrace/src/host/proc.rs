@@ -142,7 +142,11 @@ pub fn restarts() -> &'static [(&'static str, u64)] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::host::fixed;
 
     #[test]
     fn this_process_is_there_and_not_gone() {
@@ -199,5 +203,19 @@ mod tests {
         let parent = std::os::unix::process::parent_id();
         assert_eq!(super::parent(me), Some(parent));
         assert!(birth(me) >= birth(parent) && birth(u32::MAX).is_none());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_000, ..fixed() })]
+
+        #[test]
+        fn any_file_of_a_process_is_read_without_a_panic(name in vec(any::<u8>(), 0..64), rest in vec(any::<u8>(), 0..64)) {
+            let stat = [b"7 (", &name[..], b") S 5 7 7 0 -1"].concat();
+            prop_assert_eq!(field(&stat, 4), Some("5".to_owned()), "whatever the name is");
+            let _ = (field(&name, 4), value(&rest, "Tgid:"), syscall_of(&String::from_utf8_lossy(&rest)));
+            let escaped: Vec<u8> = name.iter().map(|&byte| if byte == b'\n' { b'n' } else { byte }).collect();
+            let status = [b"Name:\t", &escaped[..], b"\nTgid:\t7\n"].concat();
+            prop_assert_eq!(value(&status, "Tgid:"), Some("7".to_owned()));
+        }
     }
 }

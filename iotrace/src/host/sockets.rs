@@ -174,7 +174,12 @@ mod tests {
     use std::net::TcpListener;
     use std::os::unix::net::UnixListener;
 
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::*;
+    use crate::host::fixed;
 
     fn inode(fd: &impl AsRawFd) -> u64 {
         std::fs::metadata(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap().ino()
@@ -245,6 +250,22 @@ mod tests {
         for table in [[LINE, forged, victim], [victim, &[b"\n", LINE].concat(), forged]] {
             let told = paths(&table.concat());
             assert!(told.iter().all(|(inode, _)| *inode != 17), "{told:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(fixed())]
+
+        #[test]
+        fn any_table_is_read_without_a_panic(mut table in vec(any::<u8>(), 0..400), places in vec(any::<Index>(), 0..6)) {
+            // Lines of the table among the garbage, cut anywhere.
+            for place in places {
+                let at = place.index(table.len() + 1);
+                table.splice(at..at, LINE.iter().chain(b"\n").copied().take(1 + place.index(LINE.len() + 1)));
+            }
+            let told = paths(&table);
+            prop_assert!(told.iter().map(|(_, path)| path.len()).sum::<usize>() <= table.len());
+            let _ = table.split(|&byte| byte == b'\n').filter_map(listening_in).count();
         }
     }
 }

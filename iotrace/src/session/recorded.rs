@@ -89,7 +89,11 @@ pub fn record(
         return Ok(None);
     }
     let mut running = held.release(Whose::Ours).map_err(Failure::while_doing("executing the workload"))?;
-    let limits = Limits { patience: workload::patience(spec), report_bytes: spec.report_bytes() };
+    let limits = Limits {
+        patience: workload::patience(spec),
+        report_bytes: spec.report_bytes(),
+        records: spec.records(),
+    };
     let watched = watch::watch(&mut observer, &mut running, control, limits, items)
         .map_err(Failure::while_doing("watching the workload"))?;
     match watched.end {

@@ -20,6 +20,9 @@ const DRAIN: Duration = Duration::from_millis(5);
 /// How long a workload may take to exit after its last word.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How often the ring is drained at the end at most; the largest has 1 GiB (`--buffer`).
+const LAST_DRAINS: usize = 17;
+
 /// Why the observation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -51,6 +54,8 @@ pub struct Limits {
     pub patience: Duration,
     /// Most bytes of its account.
     pub report_bytes: usize,
+    /// Most records of its calls.
+    pub records: usize,
 }
 
 /// Watches `running` until it ends, is interrupted, or goes beyond its limits. `keep` gets the items of the ring buffer as
@@ -71,13 +76,14 @@ pub fn watch(
     runtime.block_on(watching(observer, running, control, limits, keep))
 }
 
-/// Takes what the probes sent, and hands the items on as they are.
-fn drain(observer: &mut Observer, journal: &mut Journal, keep: &mut Items<'_>) {
-    observer.drain(|item| {
+/// Takes what the probes sent, and hands the items on as they are. Says whether there may be more.
+fn drain(observer: &mut Observer, journal: &mut Journal, keep: &mut Items<'_>) -> bool {
+    let more = observer.drain(|item| {
         journal.take(item);
         keep.take(item);
     });
     keep.flush();
+    more
 }
 
 async fn watching(
@@ -91,7 +97,7 @@ async fn watching(
     let mut tick = tokio::time::interval(DRAIN);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let started = Instant::now();
-    let (mut journal, mut report) = (Journal::default(), Vec::new());
+    let (mut journal, mut report) = (Journal::of_at_most(limits.records), Vec::new());
     let end = loop {
         tokio::select! {
             _ = tick.tick() => {
@@ -123,6 +129,11 @@ async fn watching(
     } else {
         running.signal(libc::SIGKILL);
     }
-    drain(observer, &mut journal, keep);
+    // All that the largest ring holds; whoever still makes records does not keep it from ending.
+    for _ in 0..LAST_DRAINS {
+        if !drain(observer, &mut journal, keep) {
+            break;
+        }
+    }
     Ok(Watched { journal, report, end })
 }

@@ -10,5 +10,7 @@ mod command;
 mod identity;
 mod kept;
 mod killed;
+mod names;
 mod planted;
 mod privileges;
+mod storm;

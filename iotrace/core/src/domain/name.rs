@@ -53,6 +53,16 @@ fn escaped(text: &str) -> Option<u8> {
     digits.bytes().all(lower).then(|| u8::from_str_radix(digits, 16).ok())?
 }
 
+/// A path as text, of a long one the beginning and the end: thousands are kept, and the kernel takes up to 4,096 bytes.
+pub fn of_path(path: &[u8]) -> String {
+    const HEAD: usize = 200;
+    const TAIL: usize = 300;
+    if path.len() <= HEAD + TAIL {
+        return of(path);
+    }
+    format!("{}...{}", of(&path[..HEAD]), of(&path[path.len() - TAIL..]))
+}
+
 /// Whether a character leaves a terminal, a browser, and the order and place of the text beside it as they are.
 pub fn is_harmless(c: char) -> bool {
     !matches!(c,
@@ -158,5 +168,8 @@ mod tests {
         assert_eq!(harmless_lines("one\ntwo\x1b[2J"), "one\ntwo?[2J");
         assert_eq!(in_a_sentence(b"evil\niotrace: all is well\xff"), "evil?iotrace: all is well\\xff");
         assert!(in_a_sentence(&[b'a'; 9000]).len() < 4200);
+        let long = [&b"/srv/"[..], &[0xff; 4000], b"/last"].concat();
+        let path = of_path(&long);
+        assert!(path.starts_with("/srv/") && path.ends_with("/last") && path.len() < 2_100, "{}", path.len());
     }
 }
