@@ -88,7 +88,7 @@ pub fn pass(task: &Task, place: usize, value: u64) -> u64 {
 
 /// Reads a field of the thread's state from memory, for the reason of [`pass`].
 #[inline(always)]
-fn again<T: Copy>(field: &T) -> T {
+pub fn again<T: Copy>(field: &T) -> T {
     // SAFETY: a reference is a valid place.
     unsafe { core::ptr::from_ref(field).read_volatile() }
 }

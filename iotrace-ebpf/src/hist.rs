@@ -73,19 +73,38 @@ pub fn coarse(value: u64) -> usize {
     (((top - COARSE_MIN_BITS) << COARSE_SUB_BITS) as u64 + within + 1) as usize
 }
 
-/// `floor(log2(value))` of a value that is not 0, in the few steps that BPF has no instruction for.
+/// `floor(log2(value))` of a value that is not 0, without the instruction that BPF lacks and without a branch: by
+/// branches, the verifier follows each of 64 ways to the end of the program.
+///
+/// All bits below the highest are set, which leaves 64 values; a product with a de Bruijn sequence tells them apart by its
+/// upper six bits.
 #[inline(always)]
 fn log2(value: u64) -> u32 {
-    let (mut value, mut log) = (value, 0);
-    let mut step = 32;
-    while step > 0 {
-        if value >> step != 0 {
-            value >>= step;
-            log += step;
-        }
-        step /= 2;
+    u32::from(LOGS[(filled(value).wrapping_mul(DE_BRUIJN) >> 58) as usize])
+}
+
+/// A sequence of 64 bits in which each number of six bits occurs once.
+const DE_BRUIJN: u64 = 0x03f6_eaf2_cd27_1461;
+
+/// The logarithm that belongs to the upper six bits of a product.
+static LOGS: [u8; 64] = {
+    let (mut logs, mut log) = ([0; 64], 0);
+    while log < 64 {
+        logs[(filled(1 << log).wrapping_mul(DE_BRUIJN) >> 58) as usize] = log;
+        log += 1;
     }
-    log
+    logs
+};
+
+/// A value with all bits below its highest set.
+#[inline(always)]
+const fn filled(mut value: u64) -> u64 {
+    value |= value >> 1;
+    value |= value >> 2;
+    value |= value >> 4;
+    value |= value >> 8;
+    value |= value >> 16;
+    value | value >> 32
 }
 
 impl Distribution for Buckets {
@@ -134,6 +153,13 @@ mod tests {
         for index in SUB as usize..BUCKETS - 1 {
             let width = upper(index) - lower(index) + 1;
             assert!(width as f64 <= lower(index) as f64 * 2.0 * RELATIVE_ERROR);
+        }
+    }
+
+    #[test]
+    fn the_logarithm_is_that_of_the_highest_bit() {
+        for log in 0..64 {
+            assert_eq!((log2(1 << log), log2(u64::MAX >> (63 - log))), (log, log));
         }
     }
 

@@ -7,8 +7,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use iotrace_ebpf::abi::{
     Agg, AggKey, ERRORS_ROOM, ErrorKey, FIELDS, FLOORS_OF, Field, LIVES_ROOM, LifeKey, LifeSum, MAX_SYSCALL,
-    MAYBE, PEERS_ROOM, PeerKey, STATS, SockState, Stat, TAKEN_ROOM, TakenKey, WAKES_ROOM, WAYS_ROOM, WakeKey,
-    WayKey, mode, sinks,
+    MAYBE, PEERS_ROOM, PROCESSES_ROOM, PeerKey, STATS, SockState, Stat, TAKEN_ROOM, THREADS_ROOM, TakenKey,
+    WAKES_ROOM, WAYS_ROOM, WakeKey, WayKey, mode, sinks,
 };
 use iotrace_ebpf::span::Window;
 use iotrace_ebpf::thread::{ParkedKey, SETS, Task, WAYS};
@@ -164,7 +164,7 @@ pub static RESUMED: HashMap<u64, u64> = HashMap::with_max_entries(16, 0);
 /// Processes of the target (modes `ONE` and `TGIDS`) that have not ended, by their id in the initial pid namespace; the
 /// value is their id in that of iotrace, or 0 where that was not to be had.
 #[map]
-pub static TGIDS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, 0);
+pub static TGIDS: HashMap<u32, u32> = HashMap::with_max_entries(PROCESSES_ROOM, 0);
 
 /// 1 where a process whose id has these low bits was ever in [`TGIDS`]. Processes that are not observed mostly stop
 /// here, without the helper call and the hash of a look-up in [`TGIDS`].
@@ -178,7 +178,7 @@ pub static WAKERS: Array<u8> = Array::with_max_entries(MAYBE, 0);
 
 /// Threads of the target (mode `TIDS`) that have not ended; keys and values as in [`TGIDS`].
 #[map]
-pub static TIDS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
+pub static TIDS: HashMap<u32, u32> = HashMap::with_max_entries(THREADS_ROOM, 0);
 
 /// Sockets that threads of the target receive from.
 #[map]

@@ -1,7 +1,10 @@
 //! Reads what the kernel and the programs keep in memory.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::{bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_user};
+use aya_ebpf::helpers::bpf_get_current_task;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::Field;
 
@@ -14,17 +17,29 @@ pub fn read<T: Copy + Default + 'static>(object: u64, field: Field) -> T {
 }
 
 /// What lies at a kernel address; 0 if it cannot be read.
+///
+/// Nobody asks what the helper returned: where it fails it writes zeros (`bpf_probe_read_kernel_common`,
+/// `kernel/trace/bpf_trace.c`), and with a branch at each read the verifier has twice as much to follow.
 #[inline(always)]
 pub fn peek<T: Copy + Default + 'static>(address: u64) -> T {
-    // SAFETY: a probe read of a kernel address fails, it does not fault.
-    unsafe { bpf_probe_read_kernel(address as *const T) }.unwrap_or_default()
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes as many bytes as the value has, and every type that is read is made of integers. A
+    // probe read of a kernel address fails, it does not fault.
+    unsafe {
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
+        value.assume_init()
+    }
 }
 
 /// What lies at an address of the program; 0 if it cannot be read.
 #[inline(always)]
 pub fn peek_user<T: Copy + Default + 'static>(address: u64) -> T {
-    // SAFETY: a probe read of an address of the program fails, it does not fault.
-    unsafe { bpf_probe_read_user(address as *const T) }.unwrap_or_default()
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: as in `peek`; `bpf_probe_read_user_common` writes zeros where it fails, too.
+    unsafe {
+        bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
+        value.assume_init()
+    }
 }
 
 /// The address of the current thread's `task_struct`.

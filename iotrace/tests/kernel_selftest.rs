@@ -71,10 +71,10 @@ fn every_check_passes_here() {
     }
     // What is skipped for its age is what this kernel is too old for; the newest skips nothing of that kind.
     let release = document.host.kernel.as_str();
-    let running = iotrace::host::check::version(release).expect("a release");
+    let running = iotrace::host::kernel::version(release).expect("a release");
     for check in document.checks.iter().filter(|check| check.skipped.is_some()) {
         let since =
-            check.since.as_deref().map(|since| iotrace::host::check::version(since).expect("a version"));
+            check.since.as_deref().map(|since| iotrace::host::kernel::version(since).expect("a version"));
         assert!(since.is_none_or(|since| running < since), "{release}: {check:?}");
     }
 }

@@ -13,6 +13,7 @@ use source::Source;
 
 mod circles;
 mod habits;
+mod licences;
 mod paths;
 mod rooms;
 mod source;
@@ -43,6 +44,10 @@ pub fn run() -> Result<()> {
     for circle in imports.circles() {
         let what = format!("imports in a circle: {}", circle.join(", "));
         findings.push(Finding { file: circle[0].clone(), line: 0, what });
+    }
+    for what in licences::misfits(&root)? {
+        let what = format!("{what}, which does not fit MIT OR Apache-2.0");
+        findings.push(Finding { file: "Cargo.lock".to_owned(), line: 0, what });
     }
     for Finding { file, line, what } in &findings {
         eprintln!("{file}:{line}: {what}");

@@ -79,6 +79,10 @@ pub struct ErrorKey {
     pub errno: u64,
 }
 
+/// Most processes of a target, followed ones too.
+pub const PROCESSES_ROOM: u32 = 16_384;
+/// Most threads that a target can name.
+pub const THREADS_ROOM: u32 = 4096;
 /// Most rows of the map of errors. Where nothing is summed up, the map has one.
 pub const ERRORS_ROOM: u32 = 1024;
 /// Most rows of the map of wake-ups. Where nothing is summed up, the map has one.

@@ -11,6 +11,7 @@ use iotrace_ebpf::span::Off;
 use super::close::close_now;
 use super::fault::sleeping;
 use super::ready::woke;
+use crate::aggregate::again;
 use crate::context;
 use crate::ends;
 use crate::ids;
@@ -130,17 +131,17 @@ fn left(ctx: &BtfTracePointContext, task: &mut Task, why: Off) -> Off {
 pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let Some(task) = find(tid_of(&ctx, 0)) else { return 0 };
     let now = mark(fault::WAKING, now());
-    let mut wake = Wake { at: now, tid: ids::waker(), context: context::now(), ..Wake::default() };
+    // Read again below: the verifier would follow the walk of a wait queue once for each context.
+    task.wake = Wake { at: now, tid: ids::waker(), context: context::now(), ..Wake::default() };
     if let Some(ready) = just_ready(now)
         && waited_on(task, arg(&ctx, 0), &ready)
     {
-        wake.sock = ready.sock;
-        wake.ready = ready.at;
-        if wake.context == abi::context::SOFTIRQ && comes_from_here(ready.sock) {
-            wake.context = abi::context::THREAD;
+        task.wake.sock = ready.sock;
+        task.wake.ready = ready.at;
+        if again(&task.wake.context) == abi::context::SOFTIRQ && comes_from_here(ready.sock) {
+            task.wake.context = abi::context::THREAD;
         }
     }
-    task.wake = wake;
     0
 }
 

@@ -106,10 +106,6 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     if PREEMPTIBLE.load() != 0 {
         task.ended = 1;
     }
-    if sinks_to(sinks::AGGREGATES) && transfers::reports(task.traits) {
-        let compat = is_compat();
-        transfers::reported(task, ret, regs.argument(0, compat), regs.argument(1, compat));
-    }
     exited(nr, entry, ret, task, &regs)
 }
 
@@ -131,6 +127,10 @@ pub fn exited_again(nr: u64, ret: i64, regs: &impl Registers) -> i32 {
 /// Ends the open call, if there is one and the program sees that it ended, or counts one that a filter denied.
 #[inline(always)]
 fn exited(nr: u64, entry: u8, ret: i64, task: &mut Task, regs: &impl Registers) -> i32 {
+    if sinks_to(sinks::AGGREGATES) && transfers::reports(task.traits) {
+        let compat = is_compat();
+        transfers::reported(task, ret, regs.argument(0, compat), regs.argument(1, compat));
+    }
     let now = if task.span.is_open() {
         let now = mark(fault::EXIT, now());
         if FAULT.load() == fault::SKIP_EXIT && by_chance() {

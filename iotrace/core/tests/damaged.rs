@@ -10,8 +10,12 @@ use iotrace_core::domain::Tier;
 use iotrace_core::messages::replay;
 use iotrace_core::records::record::Record;
 use iotrace_core::report::{Format, Options, render};
+use iotrace_core::rows::batch::{Batch, Closes, Closing};
+use iotrace_core::rows::sums::{Row, Snapshot};
 use iotrace_core::rows::tape::{self, Block, Tape, Writer};
 use iotrace_core::summary::Host;
+use iotrace_ebpf::abi::AggKey;
+use iotrace_ebpf::book::Distribution;
 
 /// Copies of each tape that are damaged in one way or another.
 const COPIES: usize = 1_000;
@@ -243,4 +247,31 @@ fn garbage_is_no_record_or_one_without_meaning() {
         let most = allocated(|| use_up(&tape::read(&bytes).unwrap()));
         assert!(most <= PER_BYTE * bytes.len() + AND, "{copy}: {most} bytes");
     }
+}
+
+/// A tape is made by whoever gives it away: many small parts may not become much.
+#[test]
+fn a_tape_of_many_small_parts_needs_no_more_than_another() {
+    let _alone = alone();
+    let row = |pid| {
+        let mut row = Row { calls: 1, ..Row::default() };
+        for distribution in [&mut row.phase1, &mut row.phase2, &mut row.latency, &mut row.pickup] {
+            distribution.count(1);
+        }
+        (AggKey { tgid: pid, ..AggKey::default() }, row)
+    };
+    let sums = Snapshot { rows: (0..20_000).map(row).collect(), ..Snapshot::default() };
+    let opening = tape::read(&golden("trace-per-fd.tape")).unwrap().blocks.swap_remove(0);
+    let closing = Closing { of: Closes::Whole, ..Closing::default() };
+    let batch = Batch {
+        items: vec![Vec::new(); 200_000],
+        sums: Some(sums),
+        closing: Some(closing),
+        ..Batch::default()
+    };
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes).unwrap();
+    [opening, Block::Batch(Box::new(batch))].iter().for_each(|block| writer.put(block).unwrap());
+    let most = allocated(|| use_up(&tape::read(&bytes).unwrap()));
+    assert!(most <= PER_BYTE * bytes.len() + AND, "{most} bytes of {}", bytes.len());
 }

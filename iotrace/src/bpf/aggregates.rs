@@ -143,6 +143,18 @@ impl Observer {
         map.map_or_else(Vec::new, |map| map.keys().flatten().map(|key| key.0).collect())
     }
 
+    /// Keys of all sums of time in the kernel.
+    pub fn lives_taken(&self) -> Vec<LifeKey> {
+        let map = self.map("LIVES").and_then(|map| Lives::<LifeKey>::try_from(map).ok());
+        map.map_or_else(Vec::new, |map| map.keys().flatten().map(|key| key.0).collect())
+    }
+
+    /// Processes that have rows, or sums of time, in the kernel.
+    pub fn with_sums(&self) -> HashSet<u32> {
+        let rows = self.rows_taken().into_iter().map(|key| key.tgid);
+        rows.chain(self.lives_taken().into_iter().map(|key| key.tgid)).collect()
+    }
+
     /// Moves the sums of processes that have ended out of the kernel, as no probe adds to them any more.
     pub fn retire(&mut self, ended: &HashSet<u32>) -> Snapshot {
         let mut snapshot = self.snapshot();

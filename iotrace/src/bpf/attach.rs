@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use aya::Ebpf;
+use aya::maps::MapError;
+use iotrace_ebpf::abi::{PROCESSES_ROOM, THREADS_ROOM};
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
@@ -39,9 +41,31 @@ pub enum LoadError {
     /// The exact tier was asked for, and this kernel does not let programs hook its functions.
     #[error("--tier exact: {0}")]
     Exact(Refused),
+    /// More is to be observed than there is room for.
+    #[error(
+        "the target has more than {room} {what}, which is the most that iotrace observes by number. Observe fewer, or a \
+         whole cgroup (--cgroup), a name (--comm) or the system (-a), which have no such limit"
+    )]
+    Full {
+        /// Processes or threads.
+        what: &'static str,
+        /// The limit.
+        room: u32,
+    },
     /// Built with `IOTRACE_SKIP_EBPF=1`.
     #[error("this build has no probes (IOTRACE_SKIP_EBPF was set): build again without it")]
     NoObject,
+}
+
+/// That the list of processes or threads has no room (E2BIG, `htab_map_update_elem` in `kernel/bpf/hashtab.c`).
+pub(super) fn full(error: &MapError, map: &str) -> Option<LoadError> {
+    let MapError::SyscallError(refused) = error else { return None };
+    let (what, room) = match map {
+        "TGIDS" => ("processes", PROCESSES_ROOM),
+        "TIDS" => ("threads", THREADS_ROOM),
+        _ => return None,
+    };
+    (refused.io_error.raw_os_error() == Some(libc::E2BIG)).then_some(LoadError::Full { what, room })
 }
 
 /// An optional probe that is not attached.

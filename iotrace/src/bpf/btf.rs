@@ -3,6 +3,7 @@
 //! Neither aya nor rustc relocates field accesses of Rust programs, so the offsets are looked up here
 //! and passed to the probes as constants. Format: `Documentation/bpf/btf.rst`.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use thiserror::Error;
@@ -16,8 +17,13 @@ pub enum BtfError {
     #[error("cannot read {VMLINUX}: {0}")]
     Read(#[from] std::io::Error),
     /// The file is not valid BTF, or newer than this build.
-    #[error("{VMLINUX} is not BTF that iotrace can read: {0}")]
-    Format(&'static str),
+    #[error("{VMLINUX} is not BTF that iotrace can read: at byte {at} {what}")]
+    Format {
+        /// What is wrong.
+        what: &'static str,
+        /// Where, in bytes from the beginning.
+        at: usize,
+    },
 }
 
 /// An argument of a tracepoint.
@@ -34,8 +40,13 @@ pub struct Btf {
     data: Vec<u8>,
     /// Offset of every type in `data`; entry 0 is `void`.
     types: Vec<u32>,
+    /// Ids of the types of each kind: a kernel has more than 100,000 types, and a start asks for a hundred by name.
+    by_kind: [Vec<u32>; KINDS],
     strings: usize,
 }
+
+/// How deep anonymous structures may lie in each other; those of a kernel do not exceed four.
+const DEPTH: u32 = 8;
 
 const INT: u32 = 1;
 const PTR: u32 = 2;
@@ -54,6 +65,7 @@ const DATASEC: u32 = 15;
 const DECL_TAG: u32 = 17;
 const TYPE_TAG: u32 = 18;
 const ENUM64: u32 = 19;
+const KINDS: usize = ENUM64 as usize + 1;
 
 impl Btf {
     /// Reads the running kernel's BTF.
@@ -69,34 +81,38 @@ impl Btf {
     /// # Errors
     /// The blob is cut off, is not BTF, or has a kind of type that this build does not know.
     pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
-        const SHORT: BtfError = BtfError::Format("it ends too early");
-        let word = |at: usize| u32_at(&data, at).ok_or(SHORT);
+        let wrong = |at: usize, what: &'static str| BtfError::Format { what, at };
+        let short = |at: usize| wrong(at, "it ends too early");
+        let word = |at: usize| u32_at(&data, at).ok_or_else(|| short(at));
         if data.get(..2) != Some(&0xeb9f_u16.to_ne_bytes()) {
-            return Err(BtfError::Format("the magic number is wrong"));
+            return Err(wrong(0, "the magic number is not that of BTF"));
         }
         let header = word(4)? as usize;
         let mut at = header + word(8)? as usize;
         let end = at + word(12)? as usize;
         let strings = header + word(16)? as usize;
         if end > data.len() || strings > data.len() {
-            return Err(SHORT);
+            return Err(short(data.len()));
         }
         let mut types = vec![0];
+        let mut by_kind = [const { Vec::new() }; KINDS];
         while at < end {
             let info = word(at + 4)?;
             let count = info & 0xffff;
-            let tail = match info >> 24 & 0x1f {
+            let kind = info >> 24 & 0x1f;
+            let tail = match kind {
                 INT | VAR | DECL_TAG => 4,
                 ARRAY => 12,
                 STRUCT | UNION | DATASEC | ENUM64 => count * 12,
                 ENUM | FUNC_PROTO => count * 8,
-                0 | 20.. => return Err(BtfError::Format("it has a kind of type this build does not know")),
+                0 | 20.. => return Err(wrong(at, "is a kind of type that this build does not know")),
                 _ => 0,
             };
+            by_kind[kind as usize].push(types.len() as u32);
             types.push(at as u32);
             at += 12 + tail as usize;
         }
-        Ok(Self { data, types, strings })
+        Ok(Self { data, types, by_kind, strings })
     }
 
     /// Byte offset of a field, `None` if this kernel has none of that name. `path` may go through
@@ -111,8 +127,8 @@ impl Btf {
         let mut id = self.find(STRUCT, structure)?;
         let mut offset = 0;
         for name in path.split('.') {
-            let (bits, member) = self.member(self.stripped(id), name)?;
-            offset += bits;
+            let (bits, member) = self.member(self.stripped(id), name, DEPTH, &mut HashSet::new())?;
+            offset = bits.checked_add(offset)?;
             id = member;
         }
         Some(offset)
@@ -156,7 +172,11 @@ impl Btf {
         }
     }
 
-    fn member(&self, id: u32, wanted: &str) -> Option<(u32, u32)> {
+    /// Bit and type of a member; anonymous structures are looked into, so many deep, each once.
+    fn member(&self, id: u32, wanted: &str, deep: u32, seen: &mut HashSet<u32>) -> Option<(u32, u32)> {
+        if !seen.insert(id) {
+            return None;
+        }
         let at = self.at(id)?;
         let bitfields = u32_at(&self.data, at + 4)? >> 31 != 0;
         for n in 0..self.count(id)? as usize {
@@ -168,23 +188,24 @@ impl Btf {
                 return Some((bits, ty));
             }
             if name.is_empty()
-                && let Some((inner, ty)) = self.member(self.stripped(ty), wanted)
+                && let Some(deep) = deep.checked_sub(1)
+                && let Some((inner, ty)) = self.member(self.stripped(ty), wanted, deep, seen)
             {
-                return Some((bits + inner, ty));
+                return Some((bits.checked_add(inner)?, ty));
             }
         }
         None
     }
 
     fn find(&self, kind: u32, name: &str) -> Option<u32> {
-        (1..self.types.len() as u32).find(|&id| {
-            self.kind(id) == Some(kind)
-                && self
-                    .at(id)
-                    .and_then(|at| u32_at(&self.data, at))
-                    .and_then(|offset| self.string(offset))
-                    .is_some_and(|found| found == name.as_bytes())
-        })
+        let is_named = |at: usize| {
+            let rest = self
+                .data
+                .get(self.strings + u32_at(&self.data, at)? as usize..)?
+                .strip_prefix(name.as_bytes())?;
+            (rest.first() == Some(&0)).then_some(())
+        };
+        self.by_kind[kind as usize].iter().copied().find(|&id| self.at(id).and_then(is_named).is_some())
     }
 
     /// Follows typedefs and qualifiers.

@@ -1,4 +1,9 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::{option, sample::Index};
+
 use super::*;
+use crate::host::fixed;
 
 /// Writes BTF the way `pahole` does, as far as the tests need it.
 #[derive(Default)]
@@ -44,6 +49,10 @@ impl Writer {
 /// `struct io_kiocb { int flags; struct cqe { long user_data } cqe; union { int a; int inner; } }`
 /// and a tracepoint `(bool, struct *, unsigned long)`.
 fn sample() -> Btf {
+    Btf::parse(sample_blob()).unwrap()
+}
+
+fn sample_blob() -> Vec<u8> {
     let mut w = Writer::default();
     let int = w.add("int", INT, 0, 4, &[0]);
     let long = w.add("long", INT, 0, 8, &[0]);
@@ -60,7 +69,7 @@ fn sample() -> Btf {
     let proto = w.add("", FUNC_PROTO, 4, 0, &[0, void_pointer, 0, flag, 0, pointer, 0, alias]);
     let function = w.add("", PTR, 0, proto, &[]);
     w.add("btf_trace_example", TYPEDEF, 0, function, &[]);
-    Btf::parse(w.finish()).unwrap()
+    w.finish()
 }
 
 #[test]
@@ -102,4 +111,46 @@ fn this_kernel_is_read() {
     assert_eq!(btf.offset_of("pt_regs", "di"), Some(112), "user ABI on x86-64");
     assert_eq!(btf.tracepoint("sys_enter"), Some(vec![Arg::Pointer, Arg::Number(8)]));
     assert!(btf.offset_of("task_struct", "pid").is_some());
+}
+
+/// A structure without a name in itself, as a damaged or crafted blob may have it.
+#[test]
+fn structures_within_themselves_are_not_followed_for_ever() {
+    let mut w = Writer::default();
+    let name = w.name("wanted");
+    w.add("outer", STRUCT, 2, 8, &[0, 1, 0, 0, 1, 0]);
+    let btf = Btf::parse(w.finish()).unwrap();
+    assert_ne!(name, 0);
+    assert_eq!(btf.offset_of("outer", "wanted"), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..fixed() })]
+
+    #[test]
+    fn a_damaged_blob_is_refused_where_it_is_wrong_or_read_without_a_panic(
+        changes in vec((any::<Index>(), any::<u8>()), 1..6),
+        cut in option::weighted(0.3, any::<Index>()),
+    ) {
+        let mut blob = sample_blob();
+        for (place, byte) in changes {
+            let at = place.index(blob.len());
+            blob[at] = byte;
+        }
+        if let Some(cut) = cut {
+            blob.truncate(cut.index(blob.len()));
+        }
+        let length = blob.len();
+        match Btf::parse(blob) {
+            Err(BtfError::Format { at, .. }) => prop_assert!(at <= length + (1 << 33), "{at}"),
+            Err(error) => prop_assert!(false, "{error}"),
+            Ok(btf) => {
+                prop_assert!(btf.types.len() <= length / 12 + 1);
+                for path in ["flags", "cqe.user_data", "inner", "a.b.c"] {
+                    let _ = btf.offset_of("io_kiocb", path);
+                }
+                let _ = (btf.tracepoint("example"), btf.function("example"), btf.per_cpu("example"));
+            }
+        }
+    }
 }

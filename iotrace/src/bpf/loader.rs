@@ -64,7 +64,11 @@ impl Observer {
         let again = programs_are_preemptible();
         let asked =
             |group| groups.contains(&group) || group == Group::Submissions && groups.contains(&Group::Uring);
-        let wanted = |probe: &&Probe| asked(probe.group) && (again || probe.again_of.is_none());
+        let wanted = |probe: &&Probe| {
+            asked(probe.group)
+                && (again || probe.again_of.is_none())
+                && !settings.unneeded.contains(&probe.id)
+        };
         let is_enter = |probe: &&Probe| matches!(probe.id, ProbeId::SysEnter | ProbeId::SysEnterAgain);
         let (enters, others): (Vec<_>, Vec<_>) = PROBES.iter().filter(wanted).partition(is_enter);
         // The enters come last: a call that is seen to begin must be seen to the end. Programs of one
@@ -119,11 +123,17 @@ impl Observer {
         Some(done)
     }
 
-    /// Calls `each` with every record that is in the ring buffer.
-    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) {
-        while let Some(item) = self.records.next() {
+    /// Calls `each` with the records that are in the ring buffer, up to [`super::settings::A_DRAIN`] bytes: whoever makes them faster than
+    /// they are read must not keep this from ending. Says whether there may be more.
+    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> bool {
+        let mut bytes = 0;
+        while bytes < super::settings::A_DRAIN
+            && let Some(item) = self.records.next()
+        {
+            bytes += item.len();
             each(&item);
         }
+        bytes >= super::settings::A_DRAIN
     }
 
     /// Optional probes that are not attached.
@@ -212,6 +222,7 @@ impl Observer {
             not_decoded: self.count(Stat::NotDecoded),
             in_flight_start: self.count(Stat::InFlightStart) + self.resumed(),
             in_flight_stop: self.count(Stat::EndedInCall),
+            switches_unseen: self.count(Stat::SwitchUnseen),
         }
     }
 

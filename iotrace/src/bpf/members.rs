@@ -4,7 +4,7 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap};
 use iotrace_ebpf::abi::MAYBE;
 
-use super::attach::LoadError;
+use super::attach::{LoadError, full};
 use super::btf::Btf;
 use super::hook::with_causes;
 use super::ids;
@@ -33,7 +33,8 @@ pub(super) fn fill(ebpf: &mut Ebpf, map: &str, members: &[Member]) -> Result<(),
     let mut set =
         HashMap::<_, u32, u32>::try_from(found).map_err(|error| LoadError::Object(with_causes(&error)))?;
     for member in members {
-        set.insert(member.kernel, member.shown, 0).map_err(|error| LoadError::Object(with_causes(&error)))?;
+        set.insert(member.kernel, member.shown, 0)
+            .map_err(|error| full(&error, map).unwrap_or_else(|| LoadError::Object(with_causes(&error))))?;
     }
     Ok(())
 }

@@ -9,6 +9,9 @@ use super::probes::Group;
 use crate::host::kallsyms;
 use iotrace_core::domain::{ProbeId, syscall};
 
+/// Most bytes of records that are taken out of the ring at a time: the largest ring of `trace`.
+pub const A_DRAIN: usize = 64 << 20;
+
 /// The target: threads that match any of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Whom {
@@ -16,8 +19,8 @@ pub struct Whom {
     pub tgids: Vec<u32>,
     /// Single threads.
     pub tids: Vec<u32>,
-    /// Threads of this name (at most 15 bytes count).
-    pub comm: Option<String>,
+    /// Threads of this name, which is bytes (at most 15 count).
+    pub comm: Option<Vec<u8>>,
     /// Threads in this cgroup of the unified hierarchy or below: its id, and its depth below the root.
     pub cgroup: Option<(u64, u32)>,
     /// Every thread except those of iotrace.
@@ -57,7 +60,7 @@ impl Whom {
     /// The name as the probes compare it.
     pub fn comm_words(&self) -> [u64; 2] {
         let mut bytes = [0u8; 16];
-        let name = self.comm.as_deref().unwrap_or_default().as_bytes();
+        let name = self.comm.as_deref().unwrap_or_default();
         let length = name.len().min(15);
         bytes[..length].copy_from_slice(&name[..length]);
         let word = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
@@ -158,6 +161,8 @@ pub struct Settings {
     pub tier: Wish,
     /// Probes not to attach, so that a result without them can be seen. A second chance goes with its first.
     pub without: Vec<ProbeId>,
+    /// Probes of these groups that the question does not need: they are neither attached nor missed.
+    pub unneeded: &'static [ProbeId],
     /// A deliberate fault, for tests of the self-test.
     pub fault: Fault,
 }
@@ -179,6 +184,7 @@ impl Settings {
             rows: 1,
             tier: Wish::Tracepoint,
             without: Vec::new(),
+            unneeded: &[],
             fault: Fault::default(),
         }
     }
@@ -328,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_name_is_compared_as_the_kernel_keeps_it() {
-        let whom = Whom { comm: Some("a-name-that-is-too-long".into()), ..Whom::default() };
+        let whom = Whom { comm: Some(b"a-name-that-is-too-long".to_vec()), ..Whom::default() };
         let bytes: Vec<u8> = whom.comm_words().iter().flat_map(|word| word.to_ne_bytes()).collect();
         assert_eq!(&bytes, b"a-name-that-is-\0");
     }

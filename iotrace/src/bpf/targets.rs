@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use aya::maps::{Array, HashMap as BpfHashMap};
 use iotrace_ebpf::abi::MAYBE;
 
-use super::attach::LoadError;
+use super::attach::{LoadError, full};
 use super::btf::Btf;
 use super::hook::with_causes;
 use super::ids;
@@ -47,7 +47,8 @@ impl Observer {
             let mut list = map
                 .ok_or_else(|| LoadError::Object(format!("the object has no map {PROCESSES}")))?
                 .map_err(|error| refused(&error))?;
-            list.insert(kernel, shown, 0).map_err(|error| refused(&error))?;
+            list.insert(kernel, shown, 0)
+                .map_err(|error| full(&error, PROCESSES).unwrap_or_else(|| refused(&error)))?;
             let filter = self.map_mut("MAYBE_TGIDS").map(Array::<_, u8>::try_from);
             if let Some(Ok(mut filter)) = filter {
                 filter.set(kernel & (MAYBE - 1), 1, 0).map_err(|error| refused(&error))?;

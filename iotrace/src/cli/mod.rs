@@ -139,9 +139,9 @@ pub struct TraceArgs {
     /// Single threads to observe
     #[arg(short = 't', long = "tid", value_name = "TID", value_delimiter = ',')]
     pub tids: Vec<u32>,
-    /// Observe the threads with this name
+    /// Observe the threads with this name: its bytes, or as iotrace shows it (`\\xNN` is a byte that is no UTF-8)
     #[arg(long, value_name = "NAME")]
-    pub comm: Option<String>,
+    pub comm: Option<OsString>,
     /// Observe the threads in this cgroup and in the cgroups below it
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
@@ -166,6 +166,9 @@ pub struct TraceArgs {
     /// Go on after the command has ended, until the processes that it leaves behind have ended as well
     #[arg(long, requires = "command")]
     pub wait_all: bool,
+    /// Run the command as this user, by name or id; `root`: not as the user who called sudo [default: that user]
+    #[arg(long = "as", value_name = "USER", requires = "command")]
+    pub user: Option<OsString>,
     /// Observe these syscalls only: trace=NAME,...
     #[arg(short = 'e', value_name = "trace=SYSCALL,...", value_parser = expression)]
     pub expression: Option<Selection>,
@@ -292,7 +295,9 @@ fn model(word: &str) -> Result<ModelArg, String> {
     }
     Model::ALL.into_iter().find(|model| model.name() == word).map(ModelArg::One).ok_or_else(|| {
         let known: Vec<&str> = Model::ALL.iter().map(|model| model.name()).collect();
-        format!("there is no such model; use one of {}, all", known.join(", "))
+        let near =
+            probe::nearest(word, &known).map_or(String::new(), |near| format!(" (did you mean {near}?)"));
+        format!("there is no such model{near}; use one of {}, all", known.join(", "))
     })
 }
 

@@ -11,11 +11,13 @@ use crate::bpf::loader::{Observer, programs_are_preemptible};
 use crate::bpf::probes::{Group, PROBES, Probe};
 use crate::bpf::settings::{Settings, Wish};
 use crate::cli::{DoctorArgs, DoctorFormat};
+use crate::cmd::output;
 use crate::host::check::{self, Missing};
 use crate::host::namespaces;
+use crate::host::privileges::{self, Work};
 use crate::session::error::Failure;
 use iotrace_core::domain::{Loss, Tier};
-use iotrace_core::report::{self, Format, Options};
+use iotrace_core::report::Format;
 use iotrace_core::summary::{Document, Finding, Overhead, Standing};
 
 /// Looks at everything and prints what it found.
@@ -34,12 +36,11 @@ pub fn main(args: &DoctorArgs) -> Result<(), Failure> {
         DoctorFormat::Table => Format::Table,
         DoctorFormat::Json => Format::Json,
     };
-    match report::render(format, &document, &Options::default(), &mut io::stdout().lock()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::while_doing("writing the result")(error))
-        }
-        _ if ok => Ok(()),
-        _ => Err(Failure::Failed("iotrace cannot measure here: see the rows marked missing".to_owned())),
+    output::show(&document, format)?;
+    if ok {
+        Ok(())
+    } else {
+        Err(Failure::Failed("iotrace cannot measure here: see the rows marked missing".to_owned()))
     }
 }
 
@@ -65,9 +66,9 @@ impl Says for Finding {
     }
 }
 
-/// The rows about the machine.
-fn machine() -> Vec<Finding> {
-    let mut rows = vec![match check::prerequisites() {
+/// The row about what is needed to attach.
+fn privileges() -> Finding {
+    match check::prerequisites() {
         Ok(()) => row("privileges", Standing::Ok, "BPF programs may be loaded"),
         Err(missing @ Missing::Capabilities(_)) => row("privileges", Standing::Missing, missing.to_string())
             .remedy("sudo iotrace doctor")
@@ -75,8 +76,34 @@ fn machine() -> Vec<Finding> {
         Err(missing @ Missing::UserNamespace) => row("privileges", Standing::Missing, missing.to_string())
             .remedy("run it as root outside of the user namespace")
             .lost("everything"),
+        Err(missing @ Missing::NoProc) => row("privileges", Standing::Missing, missing.to_string())
+            .remedy("mount -t proc proc /proc")
+            .lost("everything"),
         Err(_) => row("privileges", Standing::Ok, "the capabilities are there"),
-    }];
+    }
+}
+
+/// The rows about the capabilities that iotrace keeps after attaching, when it has given up the others.
+fn kept() -> Vec<Finding> {
+    let mut rows = Vec::new();
+    for need in privileges::needs(Work::ALL) {
+        let name = need.capability.to_string().to_lowercase();
+        rows.push(if privileges::has(need.capability) {
+            row(&name, Standing::Ok, need.to_string())
+        } else {
+            let remedy = format!("sudo, or setcap {name}+ep beside those that attaching needs");
+            row(&name, Standing::Degraded, format!("not there, and would be {need}"))
+                .remedy(&remedy)
+                .lost(need.lost)
+        });
+    }
+    rows
+}
+
+/// The rows about the machine.
+fn machine() -> Vec<Finding> {
+    let mut rows = vec![privileges()];
+    rows.extend(kept());
     rows.push(match check::lockdown().as_str() {
         "confidentiality" => row("lockdown", Standing::Missing, Missing::Lockdown.to_string())
             .remedy("boot with lockdown=integrity or without")

@@ -2,6 +2,7 @@
 
 use crate::bpf::floor::Floor;
 use crate::host::check;
+use crate::host::stderr::say;
 use crate::session::error::Failure;
 
 /// Attaches, says so, and waits for a signal: its default action is the end, and the kernel detaches.
@@ -11,7 +12,7 @@ use crate::session::error::Failure;
 pub fn main() -> Result<(), Failure> {
     check::prerequisites()?;
     let _floor = Floor::attach()?;
-    eprintln!("attached: floor");
+    say("attached: floor");
     loop {
         std::thread::park();
     }

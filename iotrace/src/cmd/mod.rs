@@ -7,5 +7,6 @@ pub mod replay;
 pub mod run;
 pub mod selftest;
 pub mod study;
+pub mod targets;
 pub mod trace;
 pub mod workload;

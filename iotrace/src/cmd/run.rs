@@ -5,7 +5,9 @@ use iotrace_core::domain::spec::{Spec, Tuning};
 
 use crate::cli::{ModelArg, RunArgs, TierArg};
 use crate::cmd::output::{self, Printer};
+use crate::cmd::targets::{Outputs, Wanted};
 use crate::host::check;
+use crate::host::stderr::say;
 use crate::session::error::Failure;
 use crate::session::run::{self, AskedRun};
 use crate::workload;
@@ -19,16 +21,19 @@ const CALIBRATION: u64 = 32;
 /// Of wrong usage, or where nothing could be measured.
 pub fn main(args: &RunArgs) -> Result<(), Failure> {
     let specs = specs(args)?;
-    output::check(&args.output)?;
+    let tape = output::tape();
+    let outputs = Outputs::open(&args.output, Wanted { tape: tape.as_deref(), ..Wanted::default() })?;
     check::prerequisites()?;
     let asked = AskedRun {
         specs,
         tier: args.tier.wish(),
         ring_bytes: args.buffer as u32,
         without: args.without.clone(),
-        tape: output::tape(),
+        tape,
     };
-    let complete = run::run(&asked, &mut Printer::new(&args.output))?;
+    let mut printer = Printer::new(&args.output, outputs);
+    let complete = run::run(&asked, &mut printer)?;
+    printer.outputs.outcome()?;
     if args.output.strict && !complete { Err(Failure::Incomplete) } else { Ok(()) }
 }
 
@@ -73,10 +78,8 @@ fn specs(args: &RunArgs) -> Result<Vec<Spec>, Failure> {
             None => specs.push(spec),
             // `all` means all that can be done; the reason is no news to who asked for one of them.
             Some(_) if all && !named.contains(&model) && refused_for_model(&spec) => {
-                eprintln!(
-                    "{model} is left out: {}",
-                    workload::refuse(&spec).map_or(String::new(), |why| why.text)
-                );
+                let why = workload::refuse(&spec).map_or(String::new(), |why| why.text);
+                say(&format!("{model} is left out: {why}"));
             }
             Some(why) => return Err(Failure::Usage(why.text)),
         }

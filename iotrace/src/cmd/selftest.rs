@@ -14,15 +14,20 @@ use crate::bpf::probes::Group;
 use crate::bpf::settings::{Per, Settings};
 use crate::cli::{ActArgs, SelftestArgs};
 use crate::cmd::output;
-use crate::host::launch::{Held, Identity, pipe};
-use crate::host::{check, clock, proc};
+use crate::cmd::targets::{Outputs, Wanted};
+use crate::host::identity::Identity;
+use crate::host::launch::{Held, pipe};
+use crate::host::running::Whose;
+use crate::host::stderr::say;
+use crate::host::{check, clock, kernel, proc};
 use crate::selftest::account::Account;
 use crate::selftest::{self, Observed};
 use crate::session::error::Failure;
 use crate::session::tape::Items;
-use crate::session::watch::{self, End};
+use crate::session::watch::{self, End, Limits};
 use crate::session::{calibrate, interrupts};
 use crate::workload;
+use iotrace_core::domain::name::harmless;
 use iotrace_core::domain::{Loss, Tier, syscall};
 use iotrace_core::messages::signals::SIGIO;
 use iotrace_core::summary::{Check, Document, Overhead, Warning};
@@ -31,6 +36,10 @@ use iotrace_core::summary::{Check, Document, Overhead, Warning};
 const ATTEMPTS: u32 = 5;
 /// How long all scenes may take: emulated machines are 20 times slower.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Most bytes of the account of the acting process.
+const ACCOUNT: usize = 64 << 20;
+/// Most records of its calls.
+const RECORDS: usize = 1 << 20;
 /// Rows of the sums: a few calls of some twenty threads.
 const ROWS: u32 = 512;
 
@@ -50,7 +59,7 @@ pub fn main(args: &SelftestArgs) -> Result<(), Failure> {
             selftest::names().join(", ")
         )));
     }
-    output::check(&args.output)?;
+    let outputs = Outputs::open(&args.output, Wanted::default())?;
     check::prerequisites()?;
     interrupts::catch().map_err(Failure::while_doing("catching Ctrl-C"))?;
     let started = Instant::now();
@@ -59,7 +68,7 @@ pub fn main(args: &SelftestArgs) -> Result<(), Failure> {
     let (mut checks, mut loss, mut warnings) = (Vec::new(), Loss::default(), Vec::new());
     let (mut other_call, mut broken) = (None, Broken::default());
     for attempt in 1..=ATTEMPTS {
-        say(args, attempt, scenes.len());
+        say_attempt(args, attempt, scenes.len());
         let found = attempted(&btf, args, &scenes, baseline)?;
         other_call = other_call.or(found.other_call);
         if attempt == 1 || scenes.iter().any(|scene| scene == "whole") {
@@ -67,7 +76,7 @@ pub fn main(args: &SelftestArgs) -> Result<(), Failure> {
         }
         if args.output.verbose {
             for check in found.checks.iter().filter(|check| check.failed()) {
-                eprintln!("attempt {attempt}: {} {check:?}", check.name);
+                say(&format!("attempt {attempt}: {} {check:?}", check.name));
             }
         }
         broken.take(&found.checks);
@@ -82,7 +91,8 @@ pub fn main(args: &SelftestArgs) -> Result<(), Failure> {
     broken.put_back(&mut checks);
     let failed = checks.iter().filter(|check| check.failed()).count();
     let document = document(checks, loss, warnings, other_call, started.elapsed(), &btf);
-    output::write(&document, &args.output)?;
+    output::write(&document, &args.output, &outputs);
+    outputs.outcome()?;
     if failed > 0 {
         return Err(Failure::Failed(format!(
             "{failed} checks of the self-test failed: figures of iotrace are not to be trusted here. Try again on a \
@@ -92,10 +102,10 @@ pub fn main(args: &SelftestArgs) -> Result<(), Failure> {
     if args.output.strict && !document.complete { Err(Failure::Incomplete) } else { Ok(()) }
 }
 
-fn say(args: &SelftestArgs, attempt: u32, scenes: usize) {
+fn say_attempt(args: &SelftestArgs, attempt: u32, scenes: usize) {
     if !args.output.quiet && std::io::stderr().is_terminal() {
         let again = if attempt > 1 { " again" } else { "" };
-        eprintln!("playing {scenes} scenes{again} ...");
+        say(&format!("playing {scenes} scenes{again} ..."));
     }
 }
 
@@ -144,7 +154,8 @@ fn attempted(
     let (control, keep) = pipe().map_err(Failure::while_doing("making the control pipe"))?;
     let (fd, list) = (keep.as_raw_fd().to_string(), scenes.join(","));
     let argv = ["/proc/self/exe", "act", "--control", &fd, "--scenes", &list].map(OsStr::new);
-    let held = Held::spawn(&argv, Identity::behind_sudo(), Some(&keep))
+    let identity = Identity::of_command(None)?;
+    let held = Held::spawn(&argv, identity.as_ref(), Some(&keep))
         .map_err(Failure::while_doing("starting the acting process"))?;
     drop(keep);
     let settings = Settings {
@@ -161,14 +172,16 @@ fn attempted(
             vec![Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix, Group::Signals, Group::Uring],
         )
     };
-    let kernel = check::version(&check::host(Tier::Tracepoint).kernel).unwrap_or_default();
+    let kernel = kernel::running().unwrap_or_default();
     let (mut observer, summed) = attach(btf, settings, kernel)?;
     let other_call = calibrate::others(baseline);
     if interrupts::interrupted() {
         return Err(Failure::Interrupted);
     }
-    let mut running = held.release().map_err(Failure::while_doing("executing the acting process"))?;
-    let mut watched = watch::watch(&mut observer, &mut running, control, PATIENCE, &mut Items::dropped())
+    let mut running =
+        held.release(Whose::Ours).map_err(Failure::while_doing("executing the acting process"))?;
+    let limits = Limits { patience: PATIENCE, report_bytes: ACCOUNT, records: RECORDS };
+    let mut watched = watch::watch(&mut observer, &mut running, control, limits, &mut Items::dropped())
         .map_err(Failure::while_doing("watching the acting process"))?;
     match watched.end {
         End::Interrupted => return Err(Failure::Interrupted),
@@ -176,7 +189,12 @@ fn attempted(
             return Err(Failure::Failed(format!(
                 "the acting process did not end within {PATIENCE:?} and was killed in scene {}: a wake-up was lost, or \
                  the machine is overloaded",
-                proc::comm(running.pid()).unwrap_or_default()
+                harmless(&proc::comm(running.pid()).unwrap_or_default())
+            )));
+        }
+        End::Endless => {
+            return Err(Failure::Failed(format!(
+                "the account of the acting process is longer than {ACCOUNT} bytes: something else than iotrace wrote it"
             )));
         }
         End::Finished => {}

@@ -1,17 +1,17 @@
 //! `iotrace study`: experiments on kernel behaviour.
 
-use std::io::{self, Write};
 use std::time::Instant;
 
 use crate::bpf::btf::Btf;
 use crate::cli::{OutputArgs, StudyArgs};
 use crate::cmd::output;
+use crate::cmd::targets::{Outputs, Wanted, print};
 use crate::host::{check, clock};
 use crate::session::error::Failure;
 use crate::session::{calibrate, interrupts};
 use crate::study::{self, Experiment, Lab, Options};
 use iotrace_core::domain::Tier;
-use iotrace_core::report::{Format, Unit};
+use iotrace_core::report::{self, Format, Unit};
 use iotrace_core::summary::{Document, Overhead, Study};
 
 /// Lists the studies, or carries one out.
@@ -30,16 +30,13 @@ pub fn main(args: &StudyArgs) -> Result<(), Failure> {
     };
     study::check(experiment, &options)?;
     let to = output_args(args);
-    output::check(&to)?;
-    let figure = args.svg.as_ref().map(|path| OutputArgs { output: Some(path.clone()), ..to.clone() });
-    figure.as_ref().map_or(Ok(()), output::check)?;
+    let outputs = Outputs::open(&to, Wanted { figure: args.svg.as_deref(), ..Wanted::default() })?;
     check::prerequisites()?;
     interrupts::catch().map_err(Failure::while_doing("catching Ctrl-C"))?;
     let document = carry_out(experiment, options)?;
-    if let Some(path) = &args.svg {
-        output::figure(&document, path)?;
-    }
-    output::write(&document, &to)?;
+    output::write(&document, &to, &outputs);
+    outputs.figure(|out| report::svg(&document, out));
+    outputs.outcome()?;
     if args.strict && !document.complete { Err(Failure::Incomplete) } else { Ok(()) }
 }
 
@@ -47,10 +44,7 @@ pub fn main(args: &StudyArgs) -> Result<(), Failure> {
 fn list() -> Result<(), Failure> {
     let lines: Vec<String> =
         study::ALL.iter().map(|one| format!("{:<10} {}\n", one.name, one.question)).collect();
-    match io::stdout().write_all(lines.concat().as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(Failure::while_doing("writing the list")),
-    }
+    print(lines.concat().into_bytes())
 }
 
 fn carry_out(experiment: &Experiment, options: Options) -> Result<Document, Failure> {

@@ -5,6 +5,7 @@ use std::fs;
 use thiserror::Error;
 
 use crate::host::namespaces::{self, ProcTrouble};
+use crate::host::privileges;
 use iotrace_core::domain::Tier;
 use iotrace_core::summary::Host;
 
@@ -17,10 +18,18 @@ pub enum Missing {
     /// iotrace runs neither as root nor with the capabilities named here.
     #[error(
         "iotrace may not load BPF programs: it lacks {0}. Run it with sudo, or once: \
-         sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(which iotrace). \
+         sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(which iotrace); where it lacks them as root, its \
+         container or service took them away. \
          `iotrace doctor`, `iotrace schema` and `--help` need no privileges"
     )]
     Capabilities(String),
+    /// The program file has the set-user-ID or set-group-ID bit.
+    #[error(
+        "iotrace is installed with the set-user-ID or set-group-ID bit, which would let everybody write files and run \
+         commands as its owner. Take the bit off (chmod ug-s) and use sudo, or: \
+         setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep"
+    )]
+    SetUserId,
     /// The kernel is locked down to confidentiality.
     #[error(
         "the kernel is locked down to confidentiality (/sys/kernel/security/lockdown): no program may read \
@@ -65,19 +74,31 @@ const SYS_ADMIN: u64 = 1 << 21;
 const PERFMON: u64 = 1 << 38;
 const BPF: u64 = 1 << 39;
 
+/// iotrace writes the files that it is told to, and starts what it is told to: as a set-user-ID program it would do so
+/// for everybody. File capabilities (`setcap`) do not have that.
+///
+/// # Errors
+/// This process runs as another user than the one who started it.
+pub fn not_set_user_id() -> Result<(), Missing> {
+    let same =
+        nix::unistd::getuid() == nix::unistd::geteuid() && nix::unistd::getgid() == nix::unistd::getegid();
+    if same { Ok(()) } else { Err(Missing::SetUserId) }
+}
+
 /// Checks capabilities, lockdown and BTF.
 ///
 /// # Errors
 /// The first condition that is not met.
 pub fn prerequisites() -> Result<(), Missing> {
-    // The capabilities of this process are read there.
+    // What is the reason first, what follows from it later: in a user namespace capabilities are there or not, and
+    // count for nothing; without /proc it is not known whether this is one.
     if namespaces::proc_trouble() == Some(ProcTrouble::Absent) {
         return Err(Missing::NoProc);
     }
-    capabilities(effective_capabilities())?;
     if !namespaces::user_is_initial() {
         return Err(Missing::UserNamespace);
     }
+    capabilities(privileges::effective())?;
     if lockdown() == "confidentiality" {
         return Err(Missing::Lockdown);
     }
@@ -121,16 +142,6 @@ fn capabilities(effective: u64) -> Result<(), Missing> {
     if lacking.is_empty() { Ok(()) } else { Err(Missing::Capabilities(lacking.join(" and "))) }
 }
 
-/// `CapEff` of this process; 0 if it cannot be read.
-pub fn effective_capabilities() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or(0)
-}
-
 /// `none`, `integrity`, `confidentiality`; `unknown` where securityfs is not mounted.
 pub fn lockdown() -> String {
     let text = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
@@ -150,21 +161,9 @@ pub fn host(tier: Tier) -> Host {
     }
 }
 
-/// Major and minor number of a kernel: `6.12` or `6.12.117+deb13-amd64`.
-pub fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_version_is_the_first_two_numbers() {
-        assert_eq!(version("6.12.117+deb13-cloud-amd64"), Some((6, 12)));
-        assert_eq!((version("5.11"), version("rolling")), (Some((5, 11)), None));
-    }
 
     #[test]
     fn what_is_lacking_is_named() {

@@ -1,13 +1,16 @@
 //! Names descriptors, by what the probes read of the file and, while it is open, by its link in `/proc/PID/fd`.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
-use iotrace_core::domain::{Fd, WaitsFor};
+use iotrace_core::domain::{Fd, WaitsFor, name};
 use iotrace_ebpf::abi::kernel::{family, file_type, protocol};
-use iotrace_ebpf::abi::{FOLDED, FileRecord};
+use iotrace_ebpf::abi::{FOLDED, FileRecord, SHARED};
 
 use super::networks::Networks;
 
@@ -55,7 +58,9 @@ impl Namer {
     /// AF_UNIX sockets are looked at once at most, and only where a connection or such a socket is among the files that
     /// is not explained by what is known.
     pub fn names(&mut self, files: &[FileRecord]) -> Vec<Named> {
-        let (mut listeners, mut paths) = (HashSet::new(), HashSet::new());
+        let mut listeners = HashSet::new();
+        // Nameless AF_UNIX sockets by their inodes, with one of them, in each network namespace.
+        let mut nameless: HashMap<u32, (&FileRecord, HashSet<u64>)> = HashMap::new();
         for file in files.iter().filter(|file| is_socket(file)) {
             let network = file.head.reserved;
             if is_connection(file) {
@@ -63,12 +68,12 @@ impl Namer {
                 if unexplained && !listeners.contains(&network) && self.networks.look_at_listeners(file) {
                     listeners.insert(network);
                 }
-            } else if file.family == family::UNIX {
-                let nameless = self.networks.path(file).is_none();
-                if nameless && !paths.contains(&network) && self.networks.look_at_paths(file) {
-                    paths.insert(network);
-                }
+            } else if file.family == family::UNIX && self.networks.path(file).is_none() {
+                nameless.entry(network).or_insert_with(|| (file, HashSet::new())).1.insert(file.inode);
             }
+        }
+        for (file, wanted) in nameless.values() {
+            self.networks.look_at_paths(file, wanted);
         }
         files.iter().map(|file| self.name(file)).collect()
     }
@@ -153,15 +158,19 @@ fn link_of(file: &FileRecord) -> Option<String> {
         return None;
     }
     let entry = format!("/proc/{}/fd/{}", file.head.tgid, file.fd);
-    let read = || fs::read_link(&entry).ok().map(|path| path.to_string_lossy().into_owned());
+    let read = || fs::read_link(&entry).ok().map(PathBuf::into_os_string);
     let link = read()?;
-    let name = known_name(file);
-    // A name is cut to fit, and a removed file's link says so.
-    let last = link.rsplit('/').next()?;
-    let fits = link.starts_with('/') && (last.starts_with(&name) || name == "/");
+    let fits = is_named(&link, name_bytes(&file.name));
     // The link is read again, since the descriptor may have become another file between the two reads.
     let same = fits && fs::metadata(&entry).is_ok_and(|data| data.ino() == file.inode);
-    (same && read()? == link).then_some(link)
+    (same && read()? == link).then(|| name::of_path(link.as_bytes()))
+}
+
+/// Whether a path ends with the last component that the kernel knew, which is cut to fit. The link of a removed file has
+/// more behind it.
+fn is_named(link: &OsStr, known: &[u8]) -> bool {
+    let last = link.as_bytes().rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    link.as_bytes().starts_with(b"/") && (last.starts_with(known) || known == b"/")
 }
 
 /// Last component of the path, as the kernel knew it.
@@ -170,14 +179,23 @@ fn known_name(file: &FileRecord) -> String {
 }
 
 /// Bytes up to the first zero.
-fn text(bytes: &[u8]) -> String {
-    let name = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(name).into_owned()
+fn name_bytes(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
+fn text(bytes: &[u8]) -> String {
+    name::of(name_bytes(bytes))
+}
+
+/// Whether a file is an eventfd, an epoll set or the like: their dentries have names in brackets. A regular file may be
+/// called so, too; the probes tell it by its inode, whose files all have one number ([`SHARED`]). Where a number stands
+/// for many files, the directory tells: the parent of such a dentry is itself (`d_alloc_pseudo`, `fs/dcache.c`).
 fn is_anonymous(file: &FileRecord) -> bool {
-    let name = known_name(file);
-    name.starts_with('[') && name.ends_with(']')
+    let name = name_bytes(&file.name);
+    let in_brackets = name.starts_with(b"[") && name.ends_with(b"]");
+    let by_directory = file.file & FOLDED != 0 && file.mode & file_type::MASK == file_type::REGULAR;
+    let is_file = if by_directory { name_bytes(&file.parent) != name } else { file.file & SHARED != 0 };
+    in_brackets && !is_file
 }
 
 /// What is known of a file that is closed by now: the last component of its path.
@@ -249,116 +267,5 @@ fn address(file: &FileRecord, which: usize) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addresses(local: &[u8], remote: &[u8]) -> [u8; 32] {
-        let mut both = [0; 32];
-        both[..local.len()].copy_from_slice(local);
-        both[16..16 + remote.len()].copy_from_slice(remote);
-        both
-    }
-
-    #[test]
-    fn an_accepted_connection_waits_for_requests_and_one_that_was_made_for_replies() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let mut namer = Namer::new();
-        let mut waits_for = |file: FileRecord| namer.names(&[file])[0].waits_for;
-        let file = |local_port, remote_port: u16| FileRecord {
-            mode: file_type::SOCKET,
-            family: family::INET,
-            protocol: protocol::TCP,
-            local_port,
-            remote_port: remote_port.to_be(),
-            ..FileRecord::default()
-        };
-        assert_eq!(waits_for(file(port, 40_000)), Some(WaitsFor::NextRequest));
-        // No ephemeral port, and none that anything here listens on.
-        assert_eq!(waits_for(file(1, port)), Some(WaitsFor::Reply));
-        assert_eq!(waits_for(file(port, 0)), None, "the listening socket itself is no connection");
-        let mut elsewhere = file(port, 40_000);
-        elsewhere.head.reserved = u32::MAX;
-        assert_eq!(waits_for(elsewhere), None, "nobody is in that network namespace");
-    }
-
-    #[test]
-    fn a_socket_is_named_by_its_addresses() {
-        let file = FileRecord {
-            mode: file_type::SOCKET,
-            family: family::INET,
-            protocol: protocol::TCP,
-            local_port: 80,
-            remote_port: 40_000u16.to_be(),
-            name: addresses(&[127, 0, 0, 1], &[10, 0, 0, 7]),
-            ..FileRecord::default()
-        };
-        let describe = |file: &FileRecord| Namer::new().names(&[*file])[0].fd.clone();
-        let fd = describe(&file);
-        assert_eq!((fd.kind.as_str(), fd.name.as_str()), ("tcp", "127.0.0.1:80 <-> 10.0.0.7:40000"));
-        let v6 = |local: &str, remote: &str, remote_port: u16| {
-            let octets = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap().octets();
-            let (name, family) = (addresses(&octets(local), &octets(remote)), family::INET6);
-            describe(&FileRecord { name, family, remote_port: remote_port.to_be(), ..file }).name
-        };
-        assert_eq!(v6("fe80::1", "2001:db8::7", 443), "[fe80::1]:80 <-> [2001:db8::7]:443");
-        assert_eq!(v6("::ffff:127.0.0.1", "::ffff:10.0.0.7", 443), "127.0.0.1:80 <-> 10.0.0.7:443");
-        assert_eq!(v6("::", "::", 0), "[::]:80");
-    }
-
-    #[test]
-    fn a_reused_descriptor_lends_its_name_to_nobody() {
-        let file = FileRecord { mode: file_type::FIFO, inode: 1, fd: -1, ..FileRecord::default() };
-        assert_eq!(Namer::new().names(&[file])[0].fd.name, "pipe:[1]");
-    }
-
-    #[test]
-    fn what_shares_a_row_says_so() {
-        let named = |file: FileRecord| {
-            let named = Namer::new().names(&[file]).remove(0);
-            (named.fd.name, named.group, named.waits_for)
-        };
-        let folded = FileRecord {
-            file: FOLDED,
-            fd: -1,
-            mode: file_type::SOCKET,
-            family: family::INET,
-            protocol: protocol::TCP,
-            ..FileRecord::default()
-        };
-        let server = FileRecord { local_port: 80, name: addresses(&[127, 0, 0, 1], &[]), ..folded };
-        assert_eq!(named(server), ("127.0.0.1:80 <-> *".to_owned(), None, Some(WaitsFor::NextRequest)));
-        let client =
-            FileRecord { remote_port: 5432u16.to_be(), name: addresses(&[], &[10, 0, 0, 7]), ..folded };
-        let group = Some("* <-> 10.0.0.7:5432".to_owned());
-        assert_eq!(named(client), ("* <-> 10.0.0.7:5432".to_owned(), group, Some(WaitsFor::Reply)));
-        let mut parent = [0; 24];
-        parent[..6].copy_from_slice(b"images");
-        let file =
-            FileRecord { file: FOLDED, fd: -1, mode: file_type::REGULAR, parent, ..FileRecord::default() };
-        assert_eq!(named(file), (".../images/*".to_owned(), Some(".../images/*".to_owned()), None));
-    }
-
-    #[test]
-    fn files_ask_nothing_of_sockets_and_many_connections_ask_once() {
-        let mut namer = Namer::new();
-        let file = FileRecord { mode: file_type::REGULAR, fd: -1, ..FileRecord::default() };
-        namer.names(&vec![file; 100]);
-        assert_eq!(namer.networks().looks(), 0);
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let connection = FileRecord {
-            mode: file_type::SOCKET,
-            family: family::INET,
-            protocol: protocol::TCP,
-            local_port: listener.local_addr().unwrap().port(),
-            remote_port: 40_000u16.to_be(),
-            ..file
-        };
-        namer.names(&vec![connection; 100]);
-        assert_eq!(namer.networks().looks(), 1);
-        namer.names(&vec![connection; 100]);
-        assert_eq!(namer.networks().looks(), 1, "more of a port that is known to be listened on");
-        namer.names(&vec![FileRecord { local_port: 1, ..connection }; 100]);
-        assert_eq!(namer.networks().looks(), 2, "one that nothing explains");
-    }
-}
+#[path = "fd_tests.rs"]
+mod tests;

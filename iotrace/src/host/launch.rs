@@ -1,36 +1,19 @@
 //! Starts a command that waits before its `execve` until the probes are attached.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::process::ExitCode;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-use nix::sys::signal::{SigHandler, Signal, kill, raise, signal};
-use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Gid, Pid, Uid, fork, geteuid, pipe2, read, setgid, setgroups, setuid, write};
+use nix::unistd::{ForkResult, Gid, Pid, Uid, fork, pipe2, read, setgid, setgroups, setuid, write};
+use thiserror::Error;
 
-/// The user and group that a command runs as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// User id.
-    pub uid: u32,
-    /// Group id, which is also the only supplementary group.
-    pub gid: u32,
-}
-
-impl Identity {
-    /// The user who called sudo, if iotrace runs as root by sudo; `None` otherwise.
-    pub fn behind_sudo() -> Option<Self> {
-        if !geteuid().is_root() {
-            return None;
-        }
-        let number = |name| std::env::var(name).ok()?.parse().ok();
-        Some(Self { uid: number("SUDO_UID")?, gid: number("SUDO_GID")? })
-    }
-}
+use super::identity::Identity;
+use super::inherited;
+use super::running::{Running, Whose};
+use super::signals;
 
 /// A child that was forked but waits with `execve` until it is released.
 ///
@@ -42,31 +25,18 @@ pub struct Held {
     failure: OwnedFd,
 }
 
-/// How a child ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// With this exit status.
-    Exited(i32),
-    /// Killed by the signal of this number.
-    Signaled(i32),
-}
-
-impl Ended {
-    /// Ends this process in the same way: returns the exit status, or raises the signal.
-    pub fn pass_on(self) -> ExitCode {
-        match self {
-            Ended::Exited(code) => ExitCode::from(code as u8),
-            Ended::Signaled(number) => {
-                // A real-time signal, or one that does not end this process: the exit code tells of it instead.
-                if let Ok(known) = Signal::try_from(number) {
-                    // SAFETY: the default action runs no code of this process.
-                    let _ = unsafe { signal(known, SigHandler::SigDfl) };
-                    let _ = raise(known);
-                }
-                ExitCode::from((128 + number) as u8)
-            }
-        }
-    }
+/// Why a held child did not become its command.
+#[derive(Debug, Error)]
+pub enum NotStarted {
+    /// It was killed while it waited, as by Ctrl-C on a terminal.
+    #[error("it was ended before it could begin")]
+    Killed,
+    /// It could not become the user that it is to run as.
+    #[error("it could not become its user: {0}")]
+    NoIdentity(io::Error),
+    /// `execve` failed: `NotFound`, `PermissionDenied`, ...
+    #[error("{0}")]
+    NotExecuted(io::Error),
 }
 
 impl Held {
@@ -76,22 +46,32 @@ impl Held {
     /// # Errors
     /// `argv` has a zero byte, or `pipe2` or `fork` failed. A command that cannot be executed is an error of
     /// [`Held::release`].
-    pub fn spawn(argv: &[&OsStr], identity: Option<Identity>, keep: Option<&OwnedFd>) -> io::Result<Self> {
+    pub fn spawn(argv: &[&OsStr], identity: Option<&Identity>, keep: Option<&OwnedFd>) -> io::Result<Self> {
+        // Whatever needs memory is made before the fork.
         let words: Vec<CString> =
             argv.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?;
-        let mut pointers: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
-        pointers.push(std::ptr::null());
+        let variables: Option<Vec<CString>> =
+            identity.map(|who| variables(who.environment(std::env::vars_os())));
+        let command = Command {
+            argv: pointers(&words),
+            environment: variables.as_deref().map(pointers),
+            keep: keep.map(AsFd::as_fd),
+            ids: identity.map(|who| Ids {
+                uid: Uid::from_raw(who.uid),
+                gid: Gid::from_raw(who.gid),
+                groups: who.groups.iter().copied().map(Gid::from_raw).collect(),
+            }),
+        };
         let (gate_out, gate_in) = pipe()?;
         let (failure_out, failure_in) = pipe()?;
         let (_sink_out, sink_in) = pipe()?;
-        let keep = keep.map(AsFd::as_fd);
         // SAFETY: the child calls nothing but async-signal-safe functions, in whichever thread this is.
         match unsafe { fork() }? {
             ForkResult::Parent { child } => Ok(Self { pid: child, gate: gate_in, failure: failure_out }),
             ForkResult::Child => {
                 drop(gate_in);
                 // SAFETY: as above; every pointer was made before the fork.
-                unsafe { become_command(&gate_out, &sink_in, &failure_in, &pointers, identity, keep) }
+                unsafe { become_command(&gate_out, &sink_in, &failure_in, &command) }
             }
         }
     }
@@ -104,91 +84,70 @@ impl Held {
     /// Lets the child execute its command.
     ///
     /// # Errors
-    /// `execve` or the change of user failed: `NotFound`, `PermissionDenied`, ...
-    pub fn release(self) -> io::Result<Running> {
-        let running = Running { pid: self.pid, reaped: false };
-        write(&self.gate, &[1])?;
-        let mut errno = [0u8; 4];
-        match read_some(&self.failure, &mut errno)? {
-            4 => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno))),
-            _ => Ok(running),
+    /// It is gone, could not change its user, or `execve` failed.
+    pub fn release(self, whose: Whose) -> Result<Running, NotStarted> {
+        let mut running = Running::new(self.pid, whose);
+        // A child that is gone has closed the gate.
+        if write(&self.gate, &[1]).is_err() {
+            let _ = running.try_wait();
+            return Err(NotStarted::Killed);
         }
+        let mut told = [0u8; 8];
+        let got = read_some(&self.failure, &mut told).map_err(NotStarted::NotExecuted)?;
+        if got < told.len() {
+            return Ok(running);
+        }
+        let [stage, number] =
+            [0, 4].map(|at| i32::from_ne_bytes([told[at], told[at + 1], told[at + 2], told[at + 3]]));
+        let error = io::Error::from_raw_os_error(number);
+        Err(if stage == STAGE_IDENTITY {
+            NotStarted::NoIdentity(error)
+        } else {
+            NotStarted::NotExecuted(error)
+        })
     }
 }
 
-/// A child that executes its command. Dropping this kills the child, if it still runs, and reaps it.
-#[derive(Debug)]
-pub struct Running {
-    pid: Pid,
-    reaped: bool,
+/// What failed in the child, as it tells.
+const STAGE_IDENTITY: i32 = 1;
+const STAGE_EXECUTE: i32 = 2;
+
+/// What a child becomes, made before the fork.
+struct Command<'a> {
+    /// A null-terminated list of C strings.
+    argv: Vec<*const libc::c_char>,
+    /// Such a list; `None`: the environment of this process.
+    environment: Option<Vec<*const libc::c_char>>,
+    keep: Option<BorrowedFd<'a>>,
+    ids: Option<Ids>,
 }
 
-impl Running {
-    /// The child's process id.
-    pub fn pid(&self) -> u32 {
-        self.pid.as_raw() as u32
-    }
-
-    /// How it ended, or `None` while it runs.
-    ///
-    /// # Errors
-    /// Of `waitpid`: `ECHILD` where the child was reaped elsewhere.
-    pub fn try_wait(&mut self) -> io::Result<Option<Ended>> {
-        // Not `nix::sys::wait::waitpid`: it fails on a child that a real-time signal ended.
-        let mut status = 0;
-        // SAFETY: our own child, and a valid place for the status.
-        match Errno::result(unsafe { libc::waitpid(self.pid.as_raw(), &raw mut status, libc::WNOHANG) })? {
-            0 => Ok(None),
-            _ => {
-                self.reaped = true;
-                Ok(Some(if libc::WIFSIGNALED(status) {
-                    Ended::Signaled(libc::WTERMSIG(status))
-                } else {
-                    Ended::Exited(libc::WEXITSTATUS(status))
-                }))
-            }
-        }
-    }
-
-    /// Lets the child go on alone: it is neither killed nor reaped.
-    pub fn leave(mut self) {
-        self.reaped = true;
-    }
-
-    /// Sends it a signal, by number; nothing after [`Running::try_wait`] has told of its end, as its id may be reused
-    /// then.
-    pub fn signal(&self, number: i32) {
-        if let Ok(known) = Signal::try_from(number)
-            && !self.reaped
-        {
-            // It fails only where the child has changed its user: then it cannot be stopped from here.
-            let _ = kill(self.pid, known);
-        }
-    }
+struct Ids {
+    uid: Uid,
+    gid: Gid,
+    groups: Vec<Gid>,
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        if !self.reaped {
-            self.signal(libc::SIGKILL);
-            // SIGKILL cannot be ignored, so this returns.
-            let _ = waitpid(self.pid, None);
-        }
-    }
+fn pointers(words: &[CString]) -> Vec<*const libc::c_char> {
+    words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// An environment as C has it. A variable with a zero byte cannot be there.
+fn variables(environment: Vec<(OsString, OsString)>) -> Vec<CString> {
+    let one = |(key, value): (OsString, OsString)| {
+        let mut text = key.into_vec();
+        text.push(b'=');
+        text.extend(value.into_vec());
+        CString::new(text).ok()
+    };
+    environment.into_iter().filter_map(one).collect()
 }
 
 /// The child's half of [`Held::spawn`]: waits at the gate, takes the identity, executes.
 ///
 /// # Safety
-/// To be called in a forked child only. `argv` is a null-terminated list of C strings.
-unsafe fn become_command(
-    gate: &OwnedFd,
-    sink: &OwnedFd,
-    failure: &OwnedFd,
-    argv: &[*const libc::c_char],
-    identity: Option<Identity>,
-    keep: Option<BorrowedFd<'_>>,
-) -> ! {
+/// To be called in a forked child only. The lists of `command` end with null and have C strings in them.
+unsafe fn become_command(gate: &OwnedFd, sink: &OwnedFd, failure: &OwnedFd, command: &Command<'_>) -> ! {
     // tee(2) waits for the gate like a read, but is no call that iotrace traces: the wait is ours, not
     // the command's. 0 is end of file: iotrace is gone, or gave up.
     // SAFETY: two open pipes.
@@ -198,30 +157,40 @@ unsafe fn become_command(
             unsafe { libc::_exit(0) }
         }
     }
-    let taken = identity.map_or(Ok(()), take);
-    let failed = taken.err().unwrap_or_else(|| {
-        if let Some(fd) = keep {
-            // A descriptor that is closed all the same shows in the command.
-            let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()));
+    let (stage, failed) = match command.ids.as_ref().map_or(Ok(()), take) {
+        Err(error) => (STAGE_IDENTITY, error),
+        Ok(()) => {
+            if let Some(fd) = command.keep {
+                // A descriptor that is closed all the same shows in the command.
+                let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()));
+            }
+            inherited::restore();
+            signals::give_back();
+            // SAFETY: the lists are as the caller promises.
+            unsafe {
+                match &command.environment {
+                    Some(environment) => {
+                        libc::execvpe(command.argv[0], command.argv.as_ptr(), environment.as_ptr())
+                    }
+                    None => libc::execvp(command.argv[0], command.argv.as_ptr()),
+                };
+            }
+            (STAGE_EXECUTE, Errno::last())
         }
-        // SAFETY: Rust ignores SIGPIPE and a command expects the default; `argv` is as the caller promises.
-        unsafe {
-            let _ = signal(Signal::SIGPIPE, SigHandler::SigDfl);
-            libc::execvp(argv[0], argv.as_ptr());
-        }
-        Errno::last()
-    });
-    let _ = write(failure, &(failed as i32).to_ne_bytes());
+    };
+    let mut told = [0; 8];
+    told[..4].copy_from_slice(&stage.to_ne_bytes());
+    told[4..].copy_from_slice(&(failed as i32).to_ne_bytes());
+    let _ = write(failure, &told);
     // SAFETY: ends this process and nothing else.
     unsafe { libc::_exit(127) }
 }
 
 /// Becomes another user for good: the groups first, as only root may change them.
-fn take(who: Identity) -> nix::Result<()> {
-    let gid = Gid::from_raw(who.gid);
-    setgroups(&[gid])?;
-    setgid(gid)?;
-    setuid(Uid::from_raw(who.uid))
+fn take(who: &Ids) -> nix::Result<()> {
+    setgroups(&who.groups)?;
+    setgid(who.gid)?;
+    setuid(who.uid)
 }
 
 /// A close-on-exec pipe: reading end, writing end.
@@ -243,9 +212,10 @@ fn read_some(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use nix::sys::wait::WaitStatus;
+    use nix::sys::wait::{WaitStatus, waitpid};
 
     use super::*;
+    use crate::host::running::Ended;
 
     fn wait(mut running: Running) -> Ended {
         loop {
@@ -270,7 +240,7 @@ mod tests {
         drop(keep);
         let comm = std::fs::read_to_string(format!("/proc/{}/comm", held.pid())).unwrap();
         assert_ne!(comm.trim(), "sh", "not executed before the release");
-        assert_eq!(wait(held.release().unwrap()), Ended::Exited(0));
+        assert_eq!(wait(held.release(Whose::Ours).unwrap()), Ended::Exited(0));
         let mut text = [0; 8];
         let got = read_some(&out, &mut text).unwrap();
         assert_eq!(&text[..got], b"ran");
@@ -278,16 +248,60 @@ mod tests {
 
     #[test]
     fn status_and_signal_are_told_apart() {
-        assert_eq!(wait(spawn(&["sh", "-c", "exit 3"]).release().unwrap()), Ended::Exited(3));
-        assert_eq!(wait(spawn(&["sh", "-c", "kill -TERM $$"]).release().unwrap()), Ended::Signaled(15));
+        assert_eq!(wait(spawn(&["sh", "-c", "exit 3"]).release(Whose::Ours).unwrap()), Ended::Exited(3));
+        assert_eq!(
+            wait(spawn(&["sh", "-c", "kill -TERM $$"]).release(Whose::Ours).unwrap()),
+            Ended::Signaled(15)
+        );
     }
 
     #[test]
     fn a_command_that_cannot_run_says_why() {
-        let error = spawn(&["/nowhere/at/all"]).release().unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
-        let error = spawn(&["/etc/passwd"]).release().unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        let kind = |words: &[&str]| match spawn(words).release(Whose::Ours).unwrap_err() {
+            NotStarted::NotExecuted(error) => error.kind(),
+            other => panic!("{other}"),
+        };
+        assert_eq!(kind(&["/nowhere/at/all"]), io::ErrorKind::NotFound);
+        assert_eq!(kind(&["/etc/passwd"]), io::ErrorKind::PermissionDenied);
+        assert_eq!(kind(&["/tmp"]), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn a_command_that_was_killed_while_it_waited_does_not_begin() {
+        let held = spawn(&["true"]);
+        nix::sys::signal::kill(held.pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        while std::fs::read_to_string(format!("/proc/{}/stat", held.pid))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+        {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert!(matches!(held.release(Whose::Users), Err(NotStarted::Killed)));
+    }
+
+    /// What the user's shell would give: all groups, the variables, and what iotrace's own start has not changed.
+    #[test]
+    fn a_command_gets_the_identity_and_environment_of_its_user() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let mut who = Identity::of_command(Some(OsStr::new("nobody"))).unwrap().unwrap();
+        who.groups = vec![who.gid, 4, 27];
+        let (out, keep) = pipe().unwrap();
+        let script = "echo $(id -u) $(id -g) $(id -G) $HOME $USER $LOGNAME $SHELL; \
+                      grep -E 'SigBlk|NoNewPrivs|CapEff' /proc/self/status";
+        let script = format!("exec >&{}; {script}", keep.as_raw_fd());
+        let words = ["sh", "-c", &script].map(OsStr::new);
+        let held = Held::spawn(&words, Some(&who), Some(&keep)).unwrap();
+        drop(keep);
+        assert_eq!(wait(held.release(Whose::Ours).unwrap()), Ended::Exited(0));
+        let mut text = String::new();
+        io::Read::read_to_string(&mut std::fs::File::from(out), &mut text).unwrap();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!(words[..5], ["65534", "65534", "65534", "4", "27"], "{text}");
+        assert_eq!(words[6..8], ["nobody", "nobody"], "{text}");
+        let of = |key: &str| words[words.iter().position(|word| *word == key).unwrap() + 1];
+        assert_eq!((of("CapEff:"), of("NoNewPrivs:")), ("0000000000000000", "0"), "{text}");
+        assert_eq!(u64::from_str_radix(of("SigBlk:"), 16).unwrap(), 0, "{text}");
     }
 
     #[test]

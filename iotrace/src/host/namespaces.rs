@@ -76,7 +76,10 @@ fn monotonic_offset(offsets: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::host::fixed;
 
     #[test]
     fn an_offset_has_seconds_and_nanoseconds() {
@@ -98,5 +101,15 @@ mod tests {
     fn this_process_knows_its_namespaces() {
         assert!(inode("self", "net").is_some() && inode("0", "net").is_none());
         assert_eq!(proc_trouble(), None);
+    }
+
+    proptest! {
+        #![proptest_config(fixed())]
+
+        #[test]
+        fn any_text_has_an_offset_or_none(text in ".{0,60}", number in any::<i64>()) {
+            let _ = (monotonic_offset(&text), is_own(&text));
+            let _ = monotonic_offset(&format!("monotonic {number} {number} {text}"));
+        }
     }
 }

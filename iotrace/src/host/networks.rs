@@ -24,8 +24,15 @@ impl Networks {
     /// Notes a process, for sockets of its namespace that are announced after it has ended.
     pub fn know(&mut self, pid: u32) {
         if let Some(inode) = namespaces::inode(&pid.to_string(), "net") {
-            self.homes.insert(inode as u32, pid);
+            self.lives_in(inode as u32, pid);
         }
+    }
+
+    fn lives_in(&mut self, namespace: u32, pid: u32) {
+        if self.homes.len() >= MOST && !self.homes.contains_key(&namespace) {
+            self.homes.clear();
+        }
+        self.homes.insert(namespace, pid);
     }
 
     /// How often the sockets of a namespace were looked at so far.
@@ -47,9 +54,10 @@ impl Networks {
         self.look(file.head.reserved, &users(file), Sockets::look_at_listeners)
     }
 
-    /// Looks anew at the paths of AF_UNIX sockets in the namespace of a socket; whether that is possible.
-    pub fn look_at_paths(&mut self, file: &FileRecord) -> bool {
-        self.look(file.head.reserved, &users(file), Sockets::look_at_paths)
+    /// Looks anew at the paths of AF_UNIX sockets, `wanted` by their inodes, in the namespace of one of them.
+    pub fn look_at_paths(&mut self, file: &FileRecord, wanted: &HashSet<u64>) {
+        let look = |sockets: &mut Sockets, home: &Home| sockets.look_at_paths(home, wanted);
+        self.look(file.head.reserved, &users(file), look);
     }
 
     /// Whether somebody listened on the local port of a socket, in its namespace, when that was looked at; `None`: it was
@@ -73,7 +81,7 @@ impl Networks {
         self.spaces.iter().flat_map(ports).collect()
     }
 
-    fn look(&mut self, namespace: u32, users: &[u32], at: fn(&mut Sockets, &Home)) -> bool {
+    fn look(&mut self, namespace: u32, users: &[u32], at: impl FnOnce(&mut Sockets, &Home)) -> bool {
         let Some(home) = self.home(namespace, users) else { return false };
         if self.spaces.len() >= MOST && !self.spaces.contains_key(&namespace) {
             self.spaces.clear();
@@ -92,7 +100,7 @@ impl Networks {
         let known = self.homes.get(&namespace).copied();
         let mut all = users.iter().copied().chain(known);
         let (user, home) = all.find_map(|user| Some((user, Home::of(user, namespace)?)))?;
-        self.homes.insert(namespace, user);
+        self.lives_in(namespace, user);
         Some(home)
     }
 }
@@ -118,7 +126,8 @@ mod tests {
         let mut networks = Networks::default();
         let mut file = FileRecord::default();
         file.head.reserved = u32::MAX;
-        assert!(!networks.look_at_listeners(&file) && !networks.look_at_paths(&file));
+        networks.look_at_paths(&file, &HashSet::from([7]));
+        assert!(!networks.look_at_listeners(&file));
         assert_eq!((networks.listens(&file), networks.path(&file), networks.looks()), (None, None, 0));
     }
 

@@ -1,12 +1,19 @@
-//! What `/proc` tells of processes and threads: which exist, and their names.
+//! What `/proc` tells of processes and threads: which exist, and their names. Its files are bytes: a process chooses its
+//! name, and any byte but zero may be in it.
 
 use std::fs;
+use std::path::Path;
 use std::sync::OnceLock;
 
-use iotrace_core::domain::syscall;
+use iotrace_core::domain::{name, syscall};
 use iotrace_ebpf::arch::native::{RESTART_NUMBER, RESTARTED};
 
+use super::bounded;
 use super::kallsyms;
+
+/// Most that is read of a file of a process, bytes. The longest, `status`, has the groups of a process: up to 65,536
+/// (`NGROUPS_MAX`) of up to 11 bytes each.
+const MOST: u64 = 1 << 20;
 
 /// Ids of all processes that `/proc` shows.
 pub fn processes() -> Vec<u32> {
@@ -20,9 +27,22 @@ pub fn threads(pid: u32) -> Vec<u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The name of a thread (`/proc/TID/comm`, at most 15 bytes); `None` when it is gone.
+/// The name of a thread (`/proc/TID/comm`, at most 15 bytes; a worker of a kernel thread has more); `None` when it is
+/// gone.
+pub fn comm_bytes(tid: u32) -> Option<Vec<u8>> {
+    let mut name = read(&format!("/proc/{tid}/comm"))?;
+    // The kernel adds one newline (`comm_show`, `fs/proc/base.c`); others belong to the name.
+    name.pop_if(|last| *last == b'\n');
+    Some(name)
+}
+
+/// The name of a thread as text, see [`name::of`]; `None` when it is gone.
 pub fn comm(tid: u32) -> Option<String> {
-    fs::read_to_string(format!("/proc/{tid}/comm")).ok().map(|name| name.trim_end().to_owned())
+    comm_bytes(tid).map(|bytes| name::of(&bytes))
+}
+
+fn read(path: &str) -> Option<Vec<u8>> {
+    bounded::read(Path::new(path), MOST).ok()
 }
 
 /// Id of the process that a thread belongs to; `None` when it is gone.
@@ -58,18 +78,27 @@ pub fn parent(pid: u32) -> Option<u32> {
     stat(pid, 4)?.parse().ok()
 }
 
-/// A field of `/proc/PID/stat` by its number in proc_pid_stat(5), from 3 on: the second may have blanks in it.
+/// A field of `/proc/PID/stat` by its number in proc_pid_stat(5), from 3 on.
 fn stat(pid: u32, number: usize) -> Option<String> {
-    // A name is any bytes.
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    let (_, rest) = text.rsplit_once(')')?;
-    rest.split_whitespace().nth(number - 3).map(str::to_owned)
+    field(&read(&format!("/proc/{pid}/stat"))?, number)
+}
+
+/// The second field is the name, in parentheses, and may have blanks and parentheses in it; none of the others has.
+fn field(stat: &[u8], number: usize) -> Option<String> {
+    let end = stat.iter().rposition(|&byte| byte == b')')?;
+    let rest = str::from_utf8(&stat[end + 1..]).ok()?;
+    rest.split_ascii_whitespace().nth(number.checked_sub(3)?).map(str::to_owned)
 }
 
 fn status(pid: u32, key: &str) -> Option<String> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned())
+    value(&read(&format!("/proc/{pid}/status"))?, key)
+}
+
+/// The value of a line of `/proc/PID/status`. The first line is the name, in which the kernel escapes newlines
+/// (`proc_task_name`, `fs/proc/array.c`): it cannot pass for another line.
+fn value(status: &[u8], key: &str) -> Option<String> {
+    let value = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(key.as_bytes()))?;
+    str::from_utf8(value).ok().map(|text| text.trim().to_owned())
 }
 
 /// What a thread was found to do.
@@ -108,14 +137,17 @@ pub fn doing(pid: u32, tid: u32) -> Option<Doing> {
 
 /// The syscall a thread sleeps in, by `/proc/TID/syscall`; `None` while it runs, or outside one.
 pub fn sleeping_in(pid: u32, tid: u32) -> Option<u32> {
-    let nr = syscall_of(&fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?)?;
+    let text = |file: &str| {
+        let bytes = read(&format!("/proc/{pid}/task/{tid}/{file}")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let nr = syscall_of(&text("syscall"))?;
     if nr != RESTART_NUMBER {
         return Some(nr);
     }
     // An interrupted call goes on, and names of the functions that it is in have that of the call in them. `stack` needs
     // privileges; `wchan` is always 0 before 5.16 (`get_wchan`, `arch/x86/kernel/process.c`, followed frame pointers).
-    let of = |file: &str| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{file}")).unwrap_or_default();
-    let waits = of("stack") + &of("wchan");
+    let waits = text("stack") + &text("wchan");
     let (_, name) = RESTARTED.iter().find(|(_, name)| waits.contains(name))?;
     syscall::named(name).first().copied()
 }
@@ -144,7 +176,11 @@ pub fn restarts() -> &'static [(&'static str, u64)] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::host::fixed;
 
     #[test]
     fn this_process_is_there_and_not_gone() {
@@ -153,6 +189,37 @@ mod tests {
         assert_eq!(process_of(me), Some(me));
         assert!(!is_gone(me) && is_gone(u32::MAX));
         assert!(comm(me).is_some() && comm(u32::MAX).is_none());
+    }
+
+    #[test]
+    fn a_name_of_any_bytes_hides_nothing_and_forges_nothing() {
+        let name = b"a) R 1 1 \n\xf0\x9f\x98";
+        let stat = [b"7 (", &name[..], b") S 5 7 7 0 -1 4194560 0 0 0 0 1 2 0 0 20 0 1 0 99 0"].concat();
+        assert_eq!((field(&stat, 3).as_deref(), field(&stat, 4).as_deref()), (Some("S"), Some("5")));
+        assert_eq!(field(&stat, 22).as_deref(), Some("99"));
+        assert_eq!(
+            (field(&stat, 0), field(&stat, 99), field(b"7 (", 3), field(b"", 3)),
+            (None, None, None, None)
+        );
+        let status = b"Name:\t\xf0\x9f\x98\\nTgid:\t1\nState:\tS (sleeping)\nTgid:\t7\n";
+        assert_eq!((value(status, "Tgid:").as_deref(), value(status, "NSpid:")), (Some("7"), None));
+    }
+
+    #[test]
+    fn a_thread_whose_name_is_not_text_is_there() {
+        // In a thread of its own: the name of this one is that of the test.
+        let named = std::thread::spawn(|| {
+            let name = c"\xf0\x9f\x98\x80\xf0\x9f\x98 \n".as_ptr();
+            // SAFETY: the name ends with a zero, and this thread alone gets it.
+            assert_eq!(unsafe { libc::prctl(libc::PR_SET_NAME, name) }, 0);
+            // SAFETY: a plain call.
+            let tid = unsafe { libc::gettid() } as u32;
+            (comm_bytes(tid), comm(tid), process_of(tid), is_gone(tid), parent(tid).is_some())
+        });
+        let (bytes, text, process, gone, parent) = named.join().unwrap();
+        assert_eq!(bytes.as_deref(), Some(&b"\xf0\x9f\x98\x80\xf0\x9f\x98 \n"[..]));
+        assert_eq!(text.as_deref(), Some("😀\\xf0\\x9f\\x98 \n"));
+        assert_eq!((process, gone, parent), (Some(std::process::id()), false, true));
     }
 
     #[test]
@@ -170,5 +237,19 @@ mod tests {
         let parent = std::os::unix::process::parent_id();
         assert_eq!(super::parent(me), Some(parent));
         assert!(birth(me) >= birth(parent) && birth(u32::MAX).is_none());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_000, ..fixed() })]
+
+        #[test]
+        fn any_file_of_a_process_is_read_without_a_panic(name in vec(any::<u8>(), 0..64), rest in vec(any::<u8>(), 0..64)) {
+            let stat = [b"7 (", &name[..], b") S 5 7 7 0 -1"].concat();
+            prop_assert_eq!(field(&stat, 4), Some("5".to_owned()), "whatever the name is");
+            let _ = (field(&name, 4), value(&rest, "Tgid:"), syscall_of(&String::from_utf8_lossy(&rest)));
+            let escaped: Vec<u8> = name.iter().map(|&byte| if byte == b'\n' { b'n' } else { byte }).collect();
+            let status = [b"Name:\t", &escaped[..], b"\nTgid:\t7\n"].concat();
+            prop_assert_eq!(value(&status, "Tgid:"), Some("7".to_owned()));
+        }
     }
 }

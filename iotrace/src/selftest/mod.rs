@@ -160,7 +160,7 @@ pub fn judge(observed: &Observed) -> Vec<Check> {
 
 /// Whether a check is skipped though this kernel is new enough for it.
 fn excuse(check: &Check, kernel: (u32, u32)) -> bool {
-    let since = check.since.as_deref().and_then(crate::host::check::version);
+    let since = check.since.as_deref().and_then(crate::host::kernel::version);
     since.is_some_and(|since| kernel >= since)
 }
 

@@ -16,8 +16,8 @@ pub struct Asked {
     pub pids: Vec<u32>,
     /// Single threads.
     pub tids: Vec<u32>,
-    /// Threads of this name.
-    pub comm: Option<String>,
+    /// Threads of this name, which is bytes.
+    pub comm: Option<Vec<u8>>,
     /// Threads in this cgroup and below it.
     pub cgroup: Option<PathBuf>,
     /// The whole system.
@@ -32,6 +32,10 @@ pub struct Asked {
     pub wait_all: bool,
     /// The command to start and observe, with its arguments; empty: none.
     pub command: Vec<OsString>,
+    /// The user whom the command runs as; `None`: the one behind sudo, or as iotrace does.
+    pub user: Option<OsString>,
+    /// Whether a file is written at the end.
+    pub writes_file: bool,
     /// Stop after this time.
     pub duration: Option<Duration>,
     /// Give a result at this interval.

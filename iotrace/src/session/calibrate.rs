@@ -15,7 +15,7 @@ use crate::bpf::loader::Observer;
 use crate::bpf::probes::Group;
 use crate::bpf::settings::{Settings, Wish};
 use crate::workload::{empty_call_ns, empty_calls_ns, pin};
-use iotrace_core::domain::Tier;
+use iotrace_core::domain::{ProbeId, Tier};
 use iotrace_core::records::journal::Journal;
 use iotrace_core::samples::stats;
 use iotrace_core::summary::CopyFloors;
@@ -46,6 +46,14 @@ const SAMPLES: usize = 6;
 /// Where the first samples take longer than this, the machine is emulated or has no time: there are fewer of them then.
 const QUICK: Duration = Duration::from_millis(40);
 
+/// Probes that tell nothing of these calls, which begin and end as they should; the verifier is long at them.
+const UNNEEDED: [ProbeId; 4] = [
+    ProbeId::SchedProcessExit,
+    ProbeId::SchedProcessExitAgain,
+    ProbeId::SignalDeliver,
+    ProbeId::PageFaultKernel,
+];
+
 /// Measures with tracepoints of its own attached, and detaches them.
 pub fn measure(btf: &Btf) -> Calibration {
     measure_by(btf, &[], Wish::Tracepoint)
@@ -59,7 +67,12 @@ pub fn measure_by(btf: &Btf, hooks: &[Group], tier: Wish) -> Calibration {
     let mut bare = vec![Samples::take()];
     let quick = began.elapsed() < QUICK;
     let groups = [&[Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix], hooks].concat();
-    let settings = Settings { ring_bytes: 1 << 20, tier, ..Settings::records(std::process::id(), groups) };
+    let settings = Settings {
+        ring_bytes: 1 << 20,
+        tier,
+        unneeded: &UNNEEDED,
+        ..Settings::records(std::process::id(), groups)
+    };
     let Ok(mut observer) = Observer::attach(btf, &settings) else { return Calibration::default() };
     let exact = observer.tier() == Tier::Exact;
     let mut floor = |reads: fn() -> io::Result<()>| floor(&mut observer, reads);

@@ -20,6 +20,12 @@ pub enum Failure {
     /// The command is not executable: exit code 126.
     #[error("{0}")]
     NotExecutable(String),
+    /// The command was left while it ran, as the user asked three times to end: 128 + SIGINT.
+    #[error("{0}")]
+    Left(String),
+    /// A result was not written, which has been said already: exit code 1.
+    #[error("a result was not written")]
+    Told,
     /// Interrupted before anything was measured: 128 + SIGINT.
     #[error("interrupted before anything was measured")]
     Interrupted,
@@ -33,18 +39,24 @@ impl Failure {
     pub fn code(&self) -> u8 {
         match self {
             Failure::Usage(_) => 2,
-            Failure::Failed(_) => 1,
+            Failure::Failed(_) | Failure::Told => 1,
             Failure::NotTraced(_) => 125,
             Failure::NotFound(_) => 127,
             Failure::NotExecutable(_) => 126,
-            Failure::Interrupted => 130,
+            Failure::Left(_) | Failure::Interrupted => 130,
             Failure::Incomplete => 3,
         }
     }
 
     /// A failure of the machine, with what was being done.
-    pub fn while_doing(what: &str) -> impl FnOnce(std::io::Error) -> Self + '_ {
+    pub fn while_doing<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Self + '_ {
         move |error| Failure::Failed(format!("{what}: {error}"))
+    }
+}
+
+impl From<crate::host::identity::Refused> for Failure {
+    fn from(refused: crate::host::identity::Refused) -> Self {
+        Failure::Usage(refused.to_string())
     }
 }
 

@@ -3,15 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-use iotrace_core::domain::{ProbeId, Tier, syscall};
+use iotrace_core::domain::{Tier, syscall};
 use iotrace_core::records::record::Record;
-use iotrace_core::rows::batch::{Batch, Closes, Closing, Counts, Facts, FileName, Look, Since, ThreadName};
+use iotrace_core::rows::batch::{Batch, Closes, Closing, Counts, FileName, Look, Since, ThreadName};
 use iotrace_core::rows::complete::Target;
 use iotrace_core::rows::ledger::{Ledger, Opening};
 use iotrace_core::rows::living::Living;
 use iotrace_core::rows::open::Open;
 use iotrace_core::summary::{Overhead, Warning};
-use iotrace_ebpf::abi::{FileRecord, LifeKey, Stat, WakeKey, place};
+use iotrace_ebpf::abi::{FileRecord, LIVES_ROOM, LifeKey, Stat, WakeKey, place};
 
 use crate::bpf::attach::LoadError;
 use crate::bpf::btf::Btf;
@@ -31,6 +31,8 @@ use crate::session::whom;
 /// Sums of errors and of wake-ups that make the kernel's room for them scarce.
 const ERRORS: usize = 256;
 const WAKES: usize = 1024;
+/// Sums of time that do so.
+const LIVES: usize = LIVES_ROOM as usize / 4;
 
 /// The probes of a trace, attached.
 pub struct Live {
@@ -60,6 +62,8 @@ pub struct Live {
     pace: Option<Pace>,
     /// Numbers of the syscalls that are traced.
     traced: Vec<u32>,
+    /// What the user is to know from the start.
+    warnings: Vec<Warning>,
 }
 
 impl Live {
@@ -123,7 +127,13 @@ impl Live {
             by_number,
             pace,
             traced: syscall::all().filter(|one| asked.traces(one)).map(|one| one.nr).collect(),
+            warnings: Vec::new(),
         })
+    }
+
+    /// Adds a warning to those that the result begins with.
+    pub fn warn(&mut self, code: &str, text: String) {
+        self.warnings.push(Warning { code: code.to_owned(), text });
     }
 
     /// Processes of the target that have not ended, by their first threads.
@@ -137,7 +147,7 @@ impl Live {
 
     /// What is known before the first batch.
     pub fn opening(&self, asked: &Asked) -> Opening {
-        let mut warnings: Vec<Warning> = Vec::new();
+        let mut warnings = self.warnings.clone();
         let mut warn = |code: &str, text: String| warnings.push(Warning { code: code.to_owned(), text });
         for missing in self.observer.missing() {
             warn("probe_missing", missing.to_string());
@@ -145,7 +155,7 @@ impl Live {
         if self.members_of.is_some() {
             warn(
                 "cgroup_by_members",
-                "this kernel or this cgroup hierarchy does not tell a thread's cgroup: its members at the start and \
+                "this kernel does not tell a thread's cgroup: its members at the start and \
                  their children are traced, who joins later is not"
                     .to_owned(),
             );
@@ -239,7 +249,13 @@ impl Live {
         let rows = batch.sums.iter().flat_map(|sums| sums.rows.keys().map(|row| row.tgid));
         let lives = batch.sums.iter().flat_map(|sums| sums.lives.keys().map(|life| life.tgid));
         let processes: HashSet<u32> = threads.values().copied().chain(rows).chain(lives).collect();
-        self.look_at_leaders(processes, |pid| threads.contains_key(&pid), ledger, &mut batch.facts);
+        looks::at_leaders(
+            &self.observer,
+            processes,
+            |pid| threads.contains_key(&pid),
+            ledger,
+            &mut batch.facts,
+        );
         if files.is_empty() {
             return;
         }
@@ -257,36 +273,16 @@ impl Live {
         batch.facts.files.extend(files.iter().zip(names).map(name));
     }
 
-    /// Looks what processes are called: by their first threads, which need not have made a call, unless these have `told`
-    /// their names.
-    fn look_at_leaders(
-        &self,
-        processes: HashSet<u32>,
-        told: impl Fn(u32) -> bool,
-        ledger: &Ledger,
-        facts: &mut Facts,
-    ) {
-        let known = &ledger.names().threads;
-        let is_new = |pid: &u32| !told(*pid) && !known.contains_key(pid);
-        let mut leaders: HashSet<u32> = processes.into_iter().filter(is_new).collect();
-        if !self.observer.has(ProbeId::TaskRename) {
-            // Nobody tells of new names: they are looked at again while the thread is there.
-            leaders.extend(known.values().filter(|thread| thread.called).map(|thread| thread.pid));
-        }
-        for pid in leaders {
-            facts.threads.extend(proc::comm(pid).map(|name| ThreadName { tid: pid, pid, name }));
-        }
-    }
-
     /// Takes processes that have ended out of the kernel, where the room is bounded. Only then are all sums read before
     /// a result needs them: with many rows that takes milliseconds.
     fn retire(&mut self, batch: &mut Batch, ledger: &Ledger, wakes: usize) {
         let rows = self.observer.rows_made() as usize;
-        let crowded = rows >= self.rows / 4 || wakes >= WAKES || self.observer.errors_taken() >= ERRORS;
-        if !crowded {
+        let lives = self.observer.lives_taken().len();
+        let full = wakes >= WAKES || self.observer.errors_taken() >= ERRORS || lives >= LIVES;
+        if rows < self.rows / 4 && !full {
             return;
         }
-        let known: HashSet<u32> = self.observer.rows_taken().iter().map(|key| key.tgid).collect();
+        let known = self.observer.with_sums();
         let ended: HashSet<u32> = known.into_iter().filter(|&pid| proc::has_ended(pid)).collect();
         if ended.is_empty() {
             return;
@@ -340,7 +336,6 @@ impl Live {
             counts: Counts {
                 rows_full: self.observer.count(Stat::RowsFull),
                 threads_full: self.observer.count(Stat::TasksFull),
-                switches_unseen: self.observer.count(Stat::SwitchUnseen),
                 joined_late: self.joined_late.len() as u64,
             },
             overhead: Overhead {
@@ -379,8 +374,7 @@ impl Source for Live {
         }
         if want == Want::Sums {
             self.retire(&mut batch, ledger, wakes.len());
-            let gone = ledger.threads_to_check(&wakers).into_iter().filter(|&tid| proc::is_gone(tid));
-            batch.facts.ended_threads = gone.collect();
+            batch.facts.ended_threads = looks::gone(&self.observer, ledger.threads_to_check(&wakers));
         }
         batch.closing = want.closes().map(|of| self.closing(of, open));
         batch.at = monotonic_ns();

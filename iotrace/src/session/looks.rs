@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use iotrace_core::domain::ProbeId;
 use iotrace_core::rows::batch::{Batch, Facts, ThreadName};
 use iotrace_core::rows::ledger::Ledger;
 
@@ -36,4 +37,38 @@ pub fn at_threads(wakers: &HashSet<u32>, ledger: &Ledger, facts: &mut Facts) {
             facts.threads.push(ThreadName { tid, pid, name });
         }
     }
+}
+
+/// Looks what processes are called: by their first threads, which need not have made a call, unless these have `told`
+/// their names.
+pub fn at_leaders(
+    observer: &Observer,
+    processes: HashSet<u32>,
+    told: impl Fn(u32) -> bool,
+    ledger: &Ledger,
+    facts: &mut Facts,
+) {
+    let known = &ledger.names().threads;
+    let is_new = |pid: &u32| !told(*pid) && !known.contains_key(pid);
+    let mut leaders: HashSet<u32> = processes.into_iter().filter(is_new).collect();
+    if !observer.has(ProbeId::TaskRename) {
+        // Nobody tells of new names: they are looked at again while the thread is there.
+        leaders.extend(known.values().filter(|thread| thread.called).map(|thread| thread.pid));
+    }
+    for pid in leaders {
+        facts.threads.extend(proc::comm(pid).map(|name| ThreadName { tid: pid, pid, name }));
+    }
+}
+
+/// Those of these threads and processes that have ended; a process that the kernel has sums of is still shown.
+pub fn gone(observer: &Observer, threads: Vec<(u32, u32)>) -> Vec<u32> {
+    if threads.is_empty() {
+        return Vec::new();
+    }
+    let with_sums = observer.with_sums();
+    let is_gone = |&(tid, pid): &(u32, u32)| match tid == pid {
+        true => !with_sums.contains(&pid) && proc::has_ended(pid),
+        false => proc::is_gone(tid),
+    };
+    threads.into_iter().filter(is_gone).map(|(tid, _)| tid).collect()
 }

@@ -5,8 +5,10 @@
 
 pub mod asked;
 pub mod calibrate;
+pub mod command;
 pub mod error;
 pub mod interrupts;
+pub mod limits;
 pub mod live;
 mod looks;
 pub mod pace;

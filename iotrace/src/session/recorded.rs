@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 
 use iotrace_core::domain::model::{Model, Transport};
 use iotrace_core::domain::spec::{Log, Report, Spec};
-use iotrace_core::domain::{ProbeId, Tier, syscall};
+use iotrace_core::domain::{ProbeId, Tier, name, syscall};
 use iotrace_core::messages::signals::SIGIO;
 use iotrace_core::records::journal::Journal;
 
@@ -13,11 +13,13 @@ use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::bpf::probes::Group;
 use crate::bpf::settings::{Settings, Wish};
-use crate::host::launch::{Held, Identity, pipe};
+use crate::host::identity::Identity;
+use crate::host::launch::{Held, pipe};
+use crate::host::running::Whose;
 use crate::session::error::Failure;
 use crate::session::interrupts;
 use crate::session::tape::Items;
-use crate::session::watch::{self, End};
+use crate::session::watch::{self, End, Limits};
 use crate::workload;
 
 /// One workload that was run and recorded.
@@ -69,7 +71,8 @@ pub fn record(
     let [workload, option, fd, spec_option, json] =
         ["workload", "--control", &fd, "--spec", &json].map(OsStr::new);
     let argv = [program, workload, option, fd, spec_option, json];
-    let held = Held::spawn(&argv, Identity::behind_sudo(), Some(&keep))
+    let identity = Identity::of_command(None)?;
+    let held = Held::spawn(&argv, identity.as_ref(), Some(&keep))
         .map_err(Failure::while_doing("starting the workload"))?;
     drop(keep);
     let settings = Settings {
@@ -85,12 +88,24 @@ pub fn record(
     if interrupts::interrupted() {
         return Ok(None);
     }
-    let mut running = held.release().map_err(Failure::while_doing("executing the workload"))?;
-    let watched = watch::watch(&mut observer, &mut running, control, workload::patience(spec), items)
+    let mut running = held.release(Whose::Ours).map_err(Failure::while_doing("executing the workload"))?;
+    let limits = Limits {
+        patience: workload::patience(spec),
+        report_bytes: spec.report_bytes(),
+        records: spec.records(),
+    };
+    let watched = watch::watch(&mut observer, &mut running, control, limits, items)
         .map_err(Failure::while_doing("watching the workload"))?;
     match watched.end {
         End::Interrupted => return Ok(None),
         End::Stalled => return Err(Failure::Failed(workload::stalled(spec).text)),
+        End::Endless => {
+            return Err(Failure::Failed(format!(
+                "the account of the {} workload is longer than it can be ({} bytes), so nothing of it is believed: \
+                 something else than iotrace wrote it. The workload was ended",
+                spec.model, limits.report_bytes
+            )));
+        }
         End::Finished => {}
     }
     match serde_json::from_slice(&watched.report) {
@@ -99,8 +114,15 @@ pub fn record(
             journal.exact = observer.tier() == Tier::Exact;
             Ok(Some(Recorded { log: *log, journal, observer }))
         }
-        Ok(Report::Failed(failure)) => Err(Failure::Failed(failure.text)),
-        Err(_) => Err(Failure::Failed(format!("the {} workload died without a word", spec.model))),
+        Ok(Report::Failed(failure)) => Err(Failure::Failed(name::in_a_sentence(failure.text.as_bytes()))),
+        Err(_) if watched.report.is_empty() => {
+            Err(Failure::Failed(format!("the {} workload died without a word", spec.model)))
+        }
+        Err(error) => Err(Failure::Failed(format!(
+            "the account of the {} workload cannot be read: {error}. Its {} bytes are not what iotrace writes",
+            spec.model,
+            watched.report.len()
+        ))),
     }
 }
 

@@ -41,7 +41,7 @@ pub struct AskedRun {
 /// Runs the workloads and hands the result to `sink`. Says whether it is complete.
 ///
 /// # Errors
-/// Where no workload could be run, or the sink fails.
+/// Where no workload could be run.
 pub fn run(asked: &AskedRun, sink: &mut impl Sink) -> Result<bool, Failure> {
     interrupts::catch().map_err(Failure::while_doing("catching Ctrl-C"))?;
     let started = Instant::now();
@@ -49,7 +49,9 @@ pub fn run(asked: &AskedRun, sink: &mut impl Sink) -> Result<bool, Failure> {
     let baseline = workload::empty_call_ns().ok();
     let mut run = Running { asked, btf: &btf, baseline, tape: Tape::begin(asked.tape.as_deref())? };
     let host = check::host(Tier::Tracepoint);
-    run.tape.put(|| Block::Run(host.clone()))?;
+    if let Err(failure) = run.tape.put(|| Block::Run(host.clone())) {
+        sink.failed(&failure.to_string());
+    }
     let (mut outcome, mut end) = (Outcome::default(), RunEnd::default());
     let mut warn = |code: &str, text: String| end.warnings.push(Warning { code: code.to_owned(), text });
     for spec in &asked.specs {
@@ -77,9 +79,11 @@ pub fn run(asked: &AskedRun, sink: &mut impl Sink) -> Result<bool, Failure> {
     end.per_switch_ns = calibrate::measure(&btf).per_switch_ns;
     end.elapsed_ns = started.elapsed().as_nanos() as u64;
     end.iotrace_cpu_ns = clock::own_cpu_ns();
-    run.tape.put(|| Block::Ended(Box::new(end.clone())))?;
+    if let Err(failure) = run.tape.put(|| Block::Ended(Box::new(end.clone()))) {
+        sink.failed(&failure.to_string());
+    }
     let document = outcome.document(host, &end);
-    sink.end(&document)?;
+    sink.end(&document);
     Ok(document.complete)
 }
 
@@ -118,7 +122,7 @@ impl Running<'_> {
         };
         let mut items = Items::on(&mut self.tape);
         let recorded = record(&recording, attached, &mut items)?;
-        items.done()?;
+        let kept = items.done();
         let Some(Recorded { log, journal, observer }) = recorded else { return Ok(End::Interrupted) };
         let missing = |missing: &Missing| MissingProbe {
             name: missing.probe.name().to_owned(),
@@ -133,7 +137,9 @@ impl Running<'_> {
             per_other_call_ns,
             log,
         };
-        self.tape.put(|| Block::Workload(Box::new(ended.clone())))?;
+        if let Err(failure) = kept.and_then(|()| self.tape.put(|| Block::Workload(Box::new(ended.clone())))) {
+            sink.failed(&failure.to_string());
+        }
         outcome.take(&ended, journal);
         Ok(End::Finished)
     }

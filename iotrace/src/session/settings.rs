@@ -36,6 +36,7 @@ pub fn of_trace(asked: &Asked, whom: &Whom) -> Settings {
         rows: rows(asked) as u32,
         tier: asked.tier,
         without: asked.without.clone(),
+        unneeded: &[],
         fault: Fault::default(),
     }
 }

@@ -3,7 +3,6 @@
 use iotrace_core::summary::Document;
 
 use crate::bpf::exact::Refused;
-use crate::session::error::Failure;
 
 /// Takes the results of an observation as they come.
 pub trait Sink {
@@ -16,17 +15,17 @@ pub trait Sink {
     /// The probes are attached.
     fn begin(&mut self, begun: &Begun<'_>);
 
-    /// An interval is over.
-    ///
-    /// # Errors
-    /// Of writing it; the observation ends then.
-    fn interval(&mut self, document: &Document) -> Result<(), Failure>;
+    /// An interval is over. What cannot be written is told by [`Sink::wanted`], and does not end the observation.
+    fn interval(&mut self, document: &Document);
+
+    /// Whether somebody still gets results. If not, there is no reason to go on observing.
+    fn wanted(&self) -> bool;
+
+    /// Something that was to be kept beside the results could not be.
+    fn failed(&mut self, text: &str);
 
     /// The observation is over, and this is all of it.
-    ///
-    /// # Errors
-    /// Of writing it.
-    fn end(&mut self, document: &Document) -> Result<(), Failure>;
+    fn end(&mut self, document: &Document);
 }
 
 /// What is known when the probes are attached.

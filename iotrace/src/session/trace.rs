@@ -1,7 +1,6 @@
 //! A trace: attaches the probes, feeds what they and the host tell to the ledger, hands its results on.
 
 use std::ffi::OsStr;
-use std::io;
 use std::time::{Duration, Instant};
 
 use iotrace_core::rows::batch::{Batch, Closes, Closing};
@@ -11,10 +10,16 @@ use iotrace_core::summary::Document;
 
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
-use crate::bpf::settings::Whom;
-use crate::host::launch::{Ended, Held, Identity, Running};
+use crate::bpf::settings::{Per, Whom};
+use crate::host::identity::Identity;
+use crate::host::launch::Held;
+use crate::host::privileges::{self, Work};
+use crate::host::proc;
+use crate::host::running::Ended;
+use crate::host::stderr::say;
 use crate::session::asked::Asked;
 use crate::session::calibrate;
+use crate::session::command;
 use crate::session::error::Failure;
 use crate::session::live::Live;
 use crate::session::settings::{self, HOOKS};
@@ -35,7 +40,7 @@ pub struct Traced {
 /// Traces what was asked for, and hands the results to `sink`.
 ///
 /// # Errors
-/// Where a target does not exist, nothing can be attached, the command cannot be executed, or the sink fails.
+/// Where a target does not exist, nothing can be attached, or the command cannot be executed.
 pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Traced, Failure> {
     let began = Instant::now();
     let held = hold(asked, &mut whom)?;
@@ -54,20 +59,49 @@ pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Trac
     }
     observer.set_floors(calibration.floors);
     calibration.of_others();
-    let live = Live::new(asked, observer, &btf, whom, calibration, settings::rows(asked), pid)?;
+    let mut live = Live::new(asked, observer, &btf, whom, calibration, settings::rows(asked), pid)?;
     // Some megabytes that nobody asks again.
     drop(btf);
+    give_up(asked, &mut live);
     let about = live.about();
     let mut trace = Trace::new(asked, live, sink)?;
     if asked.interval.is_some() {
         trace.get(Want::Begin)?;
     }
     trace.begun(&about, began.elapsed());
-    let command = held.map(|held| release(held, asked)).transpose()?;
-    let until = Until { duration: asked.duration, command, wait_all: asked.wait_all };
-    let ended = until::trace(until, asked.interval, &mut trace)?;
-    let complete = trace.finish(asked.interval.is_some())?;
-    Ok(Traced { ended, complete })
+    let command = held.map(|held| command::release(held, &asked.command)).transpose()?;
+    let mut until = Until { duration: asked.duration, command, wait_all: asked.wait_all };
+    let watched = until::trace(&mut until, asked.interval, &mut trace);
+    // What was seen is handed on whatever happened, and the probes are off then.
+    let finished = trace.finish(asked.interval.is_some());
+    let over = watched.as_ref().ok().copied();
+    let outcome = watched.and(finished);
+    let (Some(_), Err(failure)) = (&asked.command.first(), &outcome) else {
+        let complete = outcome?;
+        return Ok(Traced { ended: command::after(over, until.command, sink)?, complete });
+    };
+    // The command has nothing to do with it: its status is ours all the same.
+    say(&format!("iotrace: {failure}"));
+    let ended = command::after(over, until.command, sink)?;
+    Ok(Traced { ended: ended.or(Some(Ended::Exited(i32::from(failure.code())))), complete: false })
+}
+
+/// From here on iotrace reads what others wrote, and needs less than for attaching.
+fn give_up(asked: &Asked, live: &mut Live) {
+    // `/proc/kallsyms` hides its addresses from whoever has given up CAP_SYSLOG.
+    proc::restarts();
+    let work = Work {
+        command: !asked.command.is_empty(),
+        descriptors: asked.per == Per::Fd,
+        urgency: asked.longest,
+        file: asked.writes_file || asked.tape.is_some(),
+    };
+    if let Some(warning) = privileges::lacking(work) {
+        live.warn("privileges", warning);
+    }
+    if let Err(kept) = privileges::give_up(work) {
+        live.warn("privileges_kept", kept.to_string());
+    }
 }
 
 fn hold(asked: &Asked, whom: &mut Whom) -> Result<Option<Held>, Failure> {
@@ -75,21 +109,12 @@ fn hold(asked: &Asked, whom: &mut Whom) -> Result<Option<Held>, Failure> {
         return Ok(None);
     }
     let words: Vec<&OsStr> = asked.command.iter().map(std::ffi::OsString::as_os_str).collect();
-    let held = Held::spawn(&words, Identity::behind_sudo(), None)
-        .map_err(Failure::while_doing("starting the command"))?;
+    let identity = Identity::of_command(asked.user.as_deref())?;
+    let held =
+        Held::spawn(&words, identity.as_ref(), None).map_err(Failure::while_doing("starting the command"))?;
     whom.tgids.push(held.pid());
     whom.follow |= !asked.no_follow;
     Ok(Some(held))
-}
-
-fn release(held: Held, asked: &Asked) -> Result<Running, Failure> {
-    let name = asked.command[0].to_string_lossy().into_owned();
-    held.release().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            Failure::NotFound(format!("{name}: command not found; nothing was traced"))
-        }
-        _ => Failure::NotExecutable(format!("{name} cannot be executed: {error}; nothing was traced")),
-    })
 }
 
 /// Attaches; where the kernel cannot tell a thread's cgroup (5.10 has no such helper for tracing programs),
@@ -117,9 +142,9 @@ struct Trace<'a, S: Sink> {
 impl<'a, S: Sink> Trace<'a, S> {
     fn new(asked: &Asked, source: Live, sink: &'a mut S) -> Result<Self, Failure> {
         let opening = source.opening(asked);
-        let mut tape = Tape::begin(asked.tape.as_deref())?;
-        tape.put(|| Block::Trace(opening.clone()))?;
-        let mut trace = Self { source, ledger: Ledger::new(opening), tape, sink, looks: 0 };
+        let tape = Tape::begin(asked.tape.as_deref())?;
+        let mut trace = Self { source, ledger: Ledger::new(opening.clone()), tape, sink, looks: 0 };
+        trace.keep(|| Block::Trace(opening));
         // The names that threads have now, before the probes tell of newer ones.
         trace.get(Want::Records)?;
         Ok(trace)
@@ -138,7 +163,7 @@ impl<'a, S: Sink> Trace<'a, S> {
 
     fn take(&mut self, batch: Batch) -> Result<Option<Document>, Failure> {
         if self.tape.is_kept() {
-            self.tape.put(|| Block::Batch(Box::new(batch.clone())))?;
+            self.keep(|| Block::Batch(Box::new(batch.clone())));
         }
         Ok(self.ledger.take(batch))
     }
@@ -146,6 +171,13 @@ impl<'a, S: Sink> Trace<'a, S> {
     fn get(&mut self, want: Want) -> Result<Option<Document>, Failure> {
         let batch = self.source.batch(want, &self.ledger);
         self.take(batch)
+    }
+
+    /// Keeps a block on the tape. Where that fails the tape ends, and the trace goes on.
+    fn keep(&mut self, block: impl FnOnce() -> Block) {
+        if let Err(failure) = self.tape.put(block) {
+            self.sink.failed(&failure.to_string());
+        }
     }
 
     /// Hands on the whole; where there were intervals, first the rest of the last one, of the same sums: only then do
@@ -156,14 +188,16 @@ impl<'a, S: Sink> Trace<'a, S> {
             let closing = last.closing.clone().map(|closing| Closing { of: Closes::Whole, ..closing });
             let again = Batch { at: last.at, closing, ..Batch::default() };
             if let Some(document) = self.take(last)? {
-                self.sink.interval(&document)?;
+                self.sink.interval(&document);
             }
             self.take(again)?
         } else {
             self.get(Want::Whole)?
         };
         let document = whole.ok_or_else(|| Failure::Failed("the trace gave no result".to_owned()))?;
-        self.sink.end(&document)?;
+        // Probes cost others time, and a slow reader of the result is no reason for that.
+        drop(self.source);
+        self.sink.end(&document);
         Ok(document.complete)
     }
 }
@@ -199,9 +233,13 @@ impl<S: Sink> Watcher for Trace<'_, S> {
     }
 
     fn interval(&mut self) -> Result<(), Failure> {
-        match self.get(Want::Interval)? {
-            Some(document) => self.sink.interval(&document),
-            None => Ok(()),
+        if let Some(document) = self.get(Want::Interval)? {
+            self.sink.interval(&document);
         }
+        Ok(())
+    }
+
+    fn wanted(&self) -> bool {
+        self.sink.wanted()
     }
 }

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 
-use crate::host::launch::{Ended, Running};
+use crate::host::running::{Ended, Running};
+use crate::session::command::{self, Over};
 use crate::session::error::Failure;
 use crate::session::interrupts;
 
 /// How often the ring is drained and the targets are looked at. Sums are kept in the kernel; the ring
 /// carries only names.
-const LOOK: Duration = Duration::from_millis(20);
+pub const LOOK: Duration = Duration::from_millis(20);
 
 /// When to stop.
 pub struct Until {
@@ -39,52 +40,50 @@ pub trait Watcher {
     /// An interval is over.
     ///
     /// # Errors
-    /// Of handing on its result.
+    /// Of making its result.
     fn interval(&mut self) -> Result<(), Failure>;
+
+    /// Whether somebody still gets results.
+    fn wanted(&self) -> bool;
 }
 
-/// Watches until it is over. Returns how the command ended, if there was one and it did.
+/// Watches until it is over. Whatever comes of it, a command that goes on is still in `until`.
 ///
 /// # Errors
 /// Of the runtime's set-up, and of the watcher.
 pub fn trace(
-    mut until: Until,
+    until: &mut Until,
     interval: Option<Duration>,
     watcher: &mut impl Watcher,
-) -> Result<Option<Ended>, Failure> {
+) -> Result<Over, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::while_doing("starting to watch"))?;
-    runtime.block_on(tracing(&mut until, interval, watcher))
+    runtime.block_on(tracing(until, interval, watcher))
 }
 
 async fn tracing(
     until: &mut Until,
     interval: Option<Duration>,
     watcher: &mut impl Watcher,
-) -> Result<Option<Ended>, Failure> {
+) -> Result<Over, Failure> {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let started = Instant::now();
     let mut last = started;
-    let mut asked = false;
-    let mut ended = None;
+    let mut ended: Option<Ended> = None;
+    let over = |ended: Option<Ended>| ended.map_or(Over::Target, Over::Command);
     loop {
         look.tick().await;
         if ended.is_some() && interrupts::count() > 0 {
-            return Ok(ended);
+            return Ok(over(ended));
         }
         // A command gets the terminal's Ctrl-C, too, and what was sent to us alone is passed on: it decides how it
-        // ends. The second time is meant.
+        // ends. The second time tracing ends, and the command goes on (`session/command.rs`).
         match (interrupts::count(), &until.command) {
             (0, _) => {}
-            (1, Some(command)) if !asked => {
-                asked = true;
-                if let Some(number) = interrupts::sent() {
-                    command.signal(number);
-                }
-            }
-            (1, Some(_)) => {}
-            _ => return Ok(None),
+            (1, Some(command)) => command::pass_on(command),
+            (_, Some(_)) => return Ok(Over::Again),
+            (_, None) => return Ok(Over::Target),
         }
         let left = watcher.look()?;
         if let Some(command) = &mut until.command
@@ -92,20 +91,20 @@ async fn tracing(
         {
             watcher.command_ended(until.wait_all)?;
             if !until.wait_all {
-                return Ok(Some(how));
+                until.command = None;
+                return Ok(Over::Command(how));
             }
             until.command = None;
             ended = Some(how);
         }
         if until.command.is_none() && !left {
-            return Ok(ended);
+            return Ok(over(ended));
+        }
+        if !watcher.wanted() {
+            return Ok(ended.map_or(Over::Unwanted, Over::Command));
         }
         if until.duration.is_some_and(|limit| started.elapsed() >= limit) {
-            // Tracing is over; the command is not ours to end.
-            if let Some(command) = until.command.take() {
-                command.leave();
-            }
-            return Ok(ended);
+            return Ok(ended.map_or(Over::Time, Over::Command));
         }
         if interval.is_some_and(|every| last.elapsed() >= every) {
             last = Instant::now();

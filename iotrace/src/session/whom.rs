@@ -5,18 +5,25 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
+
 use crate::bpf::btf::Btf;
 use crate::bpf::loader::Observer;
 use crate::bpf::settings::Whom;
-use crate::host::proc;
+use crate::host::{bounded, proc, stderr};
 use crate::session::asked::Asked;
 use crate::session::error::Failure;
+use crate::session::limits;
+
+/// Most that is read of `cgroup.procs`, bytes: as many processes as there can be (`PID_MAX_LIMIT`), 8 bytes each.
+const MEMBERS: u64 = 32 << 20;
 
 /// Checks what was asked for against what is there.
 ///
 /// # Errors
-/// No target at all, or one that does not exist, with what to do about it.
+/// No target at all, more than there is room for, or one that does not exist, with what to do about it.
 pub fn resolve(asked: &Asked) -> Result<Whom, Failure> {
+    limits::check(asked)?;
     let nobody = asked.pids.is_empty()
         && asked.tids.is_empty()
         && asked.comm.is_none()
@@ -50,15 +57,7 @@ pub fn resolve(asked: &Asked) -> Result<Whom, Failure> {
         ..Whom::default()
     };
     if let Some(path) = &asked.cgroup {
-        match unified(path)? {
-            Some(cgroup) => whom.cgroup = Some(cgroup),
-            // A hierarchy of the first version is not known to the helper that tells a thread's cgroup:
-            // its members of now are taken, and their children.
-            None => {
-                whom.tgids.extend(members_below(path)?);
-                whom.follow = true;
-            }
-        }
+        whom.cgroup = Some(unified(path)?);
     }
     Ok(whom)
 }
@@ -85,22 +84,35 @@ fn elsewhere(pid: u32) -> String {
     }
 }
 
-/// Id and depth of a cgroup of the unified hierarchy; `None` for one of the first version.
-fn unified(path: &Path) -> Result<Option<(u64, u32)>, Failure> {
+/// Id and depth of a cgroup of the unified hierarchy. One of the first version is refused: the helper that tells a
+/// thread's cgroup knows the unified hierarchy only (`bpf_get_current_ancestor_cgroup_id`), and a list of its members
+/// would miss who joins, and have iotrace itself in it.
+fn unified(path: &Path) -> Result<(u64, u32), Failure> {
     let path = directory(path)?;
-    if !path.join("cgroup.procs").exists() {
-        return Err(Failure::Failed(format!(
-            "{} is no cgroup (it has no cgroup.procs). Give a path below the cgroup mount, such as /sys/fs/cgroup/NAME",
-            path.display()
-        )));
-    }
-    // The first version's hierarchies have no cgroup.controllers, cgroups(7).
-    let Some(root) = path.ancestors().take_while(|up| up.join("cgroup.controllers").exists()).last() else {
-        return Ok(None);
-    };
-    let level = path.components().count() - root.components().count();
+    let kind = statfs(&path).map_err(Failure::while_doing("looking at the cgroup"))?.filesystem_type();
+    is_unified(&path, kind)?;
+    // Each cgroup of the hierarchy has that file, its root too.
+    let root = path.ancestors().take_while(|up| up.join("cgroup.controllers").exists()).last();
+    let level = path.components().count() - root.unwrap_or(&path).components().count();
     let id = fs::metadata(&path).map_err(Failure::while_doing("looking at the cgroup"))?.ino();
-    Ok(Some((id, level as u32)))
+    Ok((id, level as u32))
+}
+
+/// Whether a directory is a cgroup of the unified hierarchy, by its file system: anybody can make files that are called
+/// like those of a cgroup.
+fn is_unified(path: &Path, kind: FsType) -> Result<(), Failure> {
+    let shown = path.display();
+    match kind {
+        CGROUP2_SUPER_MAGIC => Ok(()),
+        CGROUP_SUPER_MAGIC => Err(Failure::Usage(format!(
+            "--cgroup: {shown} is of a hierarchy of cgroups version 1, and the kernel tells probes the cgroups of \
+             version 2 only. Give a path below the mount of type cgroup2 (`findmnt -t cgroup2` shows it), or the \
+             processes that are there now: -f -p $(paste -sd, {shown}/cgroup.procs)"
+        ))),
+        _ => Err(Failure::Failed(format!(
+            "{shown} is no cgroup. Give a path below the cgroup mount, such as /sys/fs/cgroup/NAME"
+        ))),
+    }
 }
 
 /// The directory of a cgroup: as given, or below one of the usual mounts.
@@ -112,15 +124,19 @@ fn directory(path: &Path) -> Result<PathBuf, Failure> {
     found.ok_or_else(|| {
         Failure::Failed(format!(
             "there is no cgroup {}; `ls /sys/fs/cgroup` lists those that are there",
-            path.display()
+            stderr::shown(path)
         ))
     })
 }
 
 fn members(path: &Path) -> Result<Vec<u32>, Failure> {
     let procs = directory(path)?.join("cgroup.procs");
-    let text = fs::read_to_string(&procs).map_err(Failure::while_doing("reading the cgroup's processes"))?;
-    Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+    let bytes =
+        bounded::read(&procs, MEMBERS).map_err(Failure::while_doing("reading the cgroup's processes"))?;
+    // iotrace may be in it: it never observes itself.
+    let own = std::process::id();
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid != own).collect())
 }
 
 /// Processes in a cgroup or below it.
@@ -201,7 +217,7 @@ fn descendants(roots: &HashSet<u32>) -> HashSet<u32> {
 /// Whether a thread of a process that [`present`] gives belongs to the target itself: with a name, only threads of that
 /// name do.
 pub fn is_meant(whom: &Whom, pid: u32, tid: u32) -> bool {
-    let named = |name: &String| is_called(tid, name);
+    let named = |name: &Vec<u8>| is_called(tid, name);
     whom.all
         || whom.tgids.contains(&pid)
         || whom.tids.contains(&tid)
@@ -210,8 +226,8 @@ pub fn is_meant(whom: &Whom, pid: u32, tid: u32) -> bool {
 }
 
 /// Whether a thread has this name, of which the kernel keeps 15 bytes.
-fn is_called(tid: u32, name: &str) -> bool {
-    proc::comm(tid).is_some_and(|comm| comm.as_bytes() == &name.as_bytes()[..name.len().min(15)])
+fn is_called(tid: u32, name: &[u8]) -> bool {
+    proc::comm_bytes(tid).is_some_and(|comm| comm == name[..name.len().min(15)])
 }
 
 /// Processes of the target that are there now.
@@ -235,4 +251,31 @@ pub fn present(whom: &Whom, cgroup: Option<&Path>) -> Vec<u32> {
     pids.sort_unstable();
     pids.dedup();
     pids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_unified_hierarchy_has_cgroups_for_probes() {
+        let path = Path::new("/sys/fs/cgroup/cpu/x");
+        let code = |kind| is_unified(path, kind).err().map(|failure| (failure.code(), failure.to_string()));
+        assert_eq!(code(CGROUP2_SUPER_MAGIC), None);
+        let (first, text) = code(CGROUP_SUPER_MAGIC).unwrap();
+        assert!(first == 2 && text.contains("version 1") && text.contains("cgroup.procs"), "{text}");
+        let (other, text) = code(nix::sys::statfs::TMPFS_MAGIC).unwrap();
+        assert!(other == 1 && text.contains("is no cgroup"), "{text}");
+    }
+
+    /// The members are taken where the kernel does not tell a thread's cgroup, and iotrace may be one of them.
+    #[test]
+    fn iotrace_is_no_member_of_what_it_observes() {
+        let path = std::env::temp_dir().join(format!("iotrace-members-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("cgroup.procs"), format!("1\n{}\n7\n", std::process::id())).unwrap();
+        let found = members_below(&path).unwrap();
+        fs::remove_dir_all(&path).unwrap();
+        assert_eq!(found, [1, 7]);
+    }
 }

@@ -163,6 +163,7 @@ fn arm(ring: &mut IoUring, fd: RawFd, index: usize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::stderr::say;
     use crate::study::crowd::Crowd;
 
     #[test]
@@ -172,7 +173,7 @@ mod tests {
             let mut asker = match Asker::new(way, &crowd.fds(70)) {
                 Ok(asker) => asker,
                 Err(error) if way == "io-uring" => {
-                    eprintln!("no io_uring here: {error}");
+                    say(&format!("no io_uring here: {error}"));
                     continue;
                 }
                 Err(error) => panic!("{way}: {error}"),

@@ -1,11 +1,12 @@
 //! What every study works with: the options, the rounds, the probes, and the warnings and losses so far.
 
 use std::fs;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use super::observe::Watching;
 use super::{Experiment, limits};
 use crate::bpf::probes::Group;
+use crate::host::stderr;
 use crate::session::error::Failure;
 use crate::session::interrupts;
 use iotrace_core::domain::Loss;
@@ -191,14 +192,13 @@ impl Lab {
     /// Shows `text` as the progress line on a terminal.
     pub fn show(&self, text: &str) {
         if self.progress {
-            // A progress line that cannot be written is no reason to stop.
-            let _ = write!(std::io::stderr(), "\r\x1b[K{}: {text} ...", self.name);
+            stderr::progress(&format!("{}: {text} ...", self.name));
         }
     }
 
     fn clear(&self) {
         if self.progress {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
+            stderr::progress("");
         }
     }
 }

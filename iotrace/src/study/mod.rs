@@ -88,6 +88,9 @@ pub fn named(name: &str) -> Result<&'static Experiment, Failure> {
     })
 }
 
+/// Most repeats: with 10,000 a study takes a day.
+const MOST_REPEATS: u32 = 10_000;
+
 /// Refuses options that make no sense for the study.
 ///
 /// # Errors
@@ -96,6 +99,11 @@ pub fn check(experiment: &Experiment, options: &Options) -> Result<(), Failure> 
     let name = experiment.name;
     if options.repeats == Some(0) {
         return Err(Failure::Usage("0 repeats measure nothing: use at least 1".to_owned()));
+    }
+    if let Some(repeats) = options.repeats
+        && repeats > MOST_REPEATS
+    {
+        return Err(Failure::Usage(format!("{repeats} repeats are too many: use at most {MOST_REPEATS}")));
     }
     for arm in &options.arms {
         if experiment.arms.is_empty() {

@@ -14,6 +14,7 @@ use iotrace_core::domain::spec::Failure;
 use iotrace_core::domain::spec::UNIT_STEPS;
 
 use crate::host::clock::{monotonic_ns, shown_here};
+use crate::host::cpus;
 
 /// Why a loop stopped early. It is `Copy` and allocates nothing, so that a signal handler can make one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,17 +140,10 @@ pub fn add_flags(fd: RawFd, flags: libc::c_int) -> Result<(), Stop> {
 /// Two CPUs that this process may run on: `own` (`None`: the current one), and another. `None` if it may run on one
 /// CPU only.
 pub fn two_cpus(own: Option<usize>) -> Option<(usize, u32)> {
-    // SAFETY: a zeroed set is a valid place for the answer; CPU_ISSET stays inside it.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) != 0 {
-            return None;
-        }
-        let own = own.or_else(|| usize::try_from(libc::sched_getcpu()).ok())?;
-        let other =
-            (0..8 * size_of::<libc::cpu_set_t>()).find(|&cpu| cpu != own && libc::CPU_ISSET(cpu, &set))?;
-        Some((own, other as u32))
-    }
+    // SAFETY: no arguments.
+    let own = own.or_else(|| usize::try_from(unsafe { libc::sched_getcpu() }).ok())?;
+    let other = cpus::allowed().into_iter().find(|&cpu| cpu != own)?;
+    Some((own, other as u32))
 }
 
 /// Keeps the calling thread on CPU `cpu`, sched_setaffinity(2).
@@ -157,13 +151,7 @@ pub fn two_cpus(own: Option<usize>) -> Option<(usize, u32)> {
 /// # Errors
 /// errno of the call: the CPU is offline, or the process may not use it.
 pub fn pin(cpu: usize) -> Result<(), i32> {
-    // SAFETY: a zeroed set is empty, and `cpu` is one that the kernel named.
-    let done = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
-    };
-    if done == 0 { Ok(()) } else { Err(errno()) }
+    cpus::pin(cpu).map_err(|error| error.raw_os_error().unwrap_or(libc::EINVAL))
 }
 
 /// Does `units` units of the application's own work: pure arithmetic, no call, no memory.

@@ -4,6 +4,7 @@
 
 mod programs;
 #[path = "../support/trace.rs"]
+#[expect(dead_code, reason = "what starts a trace and checks its result is for all suites")]
 mod trace;
 
 use std::fs;

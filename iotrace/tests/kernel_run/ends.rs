@@ -251,7 +251,7 @@ fn the_workload_and_the_file_belong_to_the_user_behind_sudo() {
     fs::create_dir(&directory).expect("a fresh directory");
     let file = directory.join("result.json");
     let mut command = long("select");
-    command.env("SUDO_UID", "65534").env("SUDO_GID", "65534").arg("-o").arg(&file);
+    command.env("SUDO_UID", "65534").env("SUDO_GID", "65534").env("SUDO_USER", "nobody").arg("-o").arg(&file);
     let running = Running::start(&mut command, 1);
     let owner = |pid: u32| fs::metadata(format!("/proc/{pid}")).expect("it runs").uid();
     // Having changed its user, a process belongs to root until it executes; it sends, so it has.

@@ -16,7 +16,7 @@ mod refusals;
 mod scaling;
 mod triggers;
 
-use iotrace::host::check::version;
+use iotrace::host::kernel::version;
 use iotrace_core::summary::{Document, Study};
 
 /// Whether this is an emulated machine: twenty times as slow, and one CPU for everybody.

@@ -32,7 +32,7 @@ fn pids(document: &Document) -> Vec<u32> {
 fn names_cgroups_and_processes_are_a_union_and_nobody_else() {
     let (by_pid, by_name) = (chatter(c"by-pid", 10), chatter(c"by-name", 20));
     let (by_cgroup, nobody) = (chatter(c"by-cgroup", 30), chatter(c"nobody", 40));
-    let cgroup = Cgroup::new(true);
+    let cgroup = Cgroup::new();
     let below = cgroup.below();
     below.take(by_cgroup.pid);
     let (pid, path) = (by_pid.pid.to_string(), cgroup.path.to_string_lossy().into_owned());
@@ -49,28 +49,6 @@ fn names_cgroups_and_processes_are_a_union_and_nobody_else() {
     }
     assert_eq!(process(&document, by_name.pid).comm, "by-name");
     drop(by_cgroup);
-}
-
-/// A hierarchy of the first version: whoever is in it when tracing begins, and their children. VMs have
-/// only the second one.
-#[test]
-#[ignore = "needs root"]
-fn a_cgroup_of_the_first_version_is_its_members_and_their_children() {
-    let mounts = fs::read_to_string("/proc/mounts").expect("/proc is mounted");
-    if !mounts.contains(" cgroup ") {
-        // Nothing to make one in: then the second version is all there is, and tested above.
-        assert!(mounts.contains(" cgroup2 "), "{mounts}");
-        return;
-    }
-    let cgroup = Cgroup::new(false);
-    let (inside, outside) = (chatter(c"inside", 10), chatter(c"outside", 20));
-    cgroup.take(inside.pid);
-    let trace = Trace::start(&["--cgroup", &cgroup.path.to_string_lossy()]);
-    inside.run();
-    outside.run();
-    let document = trace.stop();
-    assert_eq!(pids(&document), [inside.pid as u32]);
-    drop(inside);
 }
 
 #[test]
@@ -155,14 +133,11 @@ struct Cgroup {
 }
 
 impl Cgroup {
-    fn new(unified: bool) -> Self {
+    fn new() -> Self {
         let mounts = fs::read_to_string("/proc/mounts").expect("/proc is mounted");
-        let wanted = if unified { "cgroup2" } else { "cgroup" };
-        let mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|fields| {
-            // A cpuset of the first version takes nobody before it was given CPUs.
-            fields.get(2) == Some(&wanted) && fields.get(3).is_some_and(|options| !options.contains("cpuset"))
-        });
-        let mount = mount.unwrap_or_else(|| panic!("{wanted} is mounted")).swap_remove(1).to_owned();
+        let mut lines = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let mount = lines.find(|fields| fields.get(2) == Some(&"cgroup2"));
+        let mount = mount.expect("cgroup2 is mounted").swap_remove(1).to_owned();
         Self::at(PathBuf::from(mount).join(format!("iotrace-test-{}", std::process::id())))
     }
 

@@ -97,7 +97,7 @@ fn a_wait_that_times_out_is_no_poll_and_nobody_woke_it() {
 #[ignore = "needs root"]
 fn an_io_uring_wait_times_out_with_an_error_and_a_success_is_no_timeout() {
     /// `IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG`
-    const WAIT: u32 = 1 | 8;
+    const WAIT: usize = 1 | 8;
     let child = Child::fork(|page| {
         let mut parameters = [0u32; 30];
         // SAFETY: `struct io_uring_params` has 120 bytes.
@@ -107,14 +107,14 @@ fn an_io_uring_wait_times_out_with_an_error_and_a_success_is_no_timeout() {
         let limit = libc::timespec { tv_sec: 0, tv_nsec: MS * 1_000_000 };
         // `struct io_uring_getevents_arg`: no signals, and the address of the time.
         let wait = [0u64, 0, (&raw const limit) as u64];
+        let enter = |least: usize, flags: usize, argument: *const u64, bytes: usize| {
+            // SAFETY: the argument has as many bytes. Each word is passed whole: the kernel takes a size of 64 bits.
+            unsafe { libc::syscall(libc::SYS_io_uring_enter, ring, 0usize, least, flags, argument, bytes) }
+        };
         for _ in 0..TIMES {
-            // SAFETY: 24 bytes of arguments.
-            unsafe {
-                let timed_out = libc::syscall(libc::SYS_io_uring_enter, ring, 0, 1, WAIT, wait.as_ptr(), 24);
-                assert_eq!(timed_out, -1);
-                assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::ETIME));
-                assert_eq!(libc::syscall(libc::SYS_io_uring_enter, ring, 0, 0, 1, 0, 0), 0);
-            }
+            assert_eq!(enter(1, WAIT, wait.as_ptr(), size_of_val(&wait)), -1);
+            assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::ETIME));
+            assert_eq!(enter(0, 1, std::ptr::null(), 0), 0);
         }
     });
     let trace = Trace::of(&[child.pid], &[]);

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,8 @@ pub struct Trace {
     stdout: JoinHandle<String>,
     stderr: JoinHandle<String>,
     attached: Receiver<()>,
+    /// Its stderr so far.
+    said: Arc<Mutex<String>>,
 }
 
 impl Trace {
@@ -105,19 +108,21 @@ impl Trace {
             out.read_to_end(&mut bytes).expect("a pipe can be read");
             String::from_utf8_lossy(&bytes).into_owned()
         });
+        let said = Arc::new(Mutex::new(String::new()));
+        let heard = said.clone();
         let stderr = std::thread::spawn(move || {
-            let mut text = String::new();
             for line in BufReader::new(err).lines().map_while(Result::ok) {
                 if line.starts_with("attached in") {
                     // Nobody may be waiting.
                     let _ = say.send(());
                 }
-                text += &line;
+                let mut text = heard.lock().expect("nobody panics there");
+                *text += &line;
                 text.push('\n');
             }
-            text
+            heard.lock().expect("nobody panics there").clone()
         });
-        Self { child, stdout, stderr, attached }
+        Self { child, stdout, stderr, attached, said }
     }
 
     /// iotrace's own process id.
@@ -154,6 +159,33 @@ impl Trace {
         let outcome = self.end();
         assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
         outcome.document()
+    }
+
+    /// Sends it a signal when it has handled the one that was sent before: of two at once the kernel keeps one.
+    pub fn signal_when_handled(&self, signal: i32) {
+        let asked = Instant::now();
+        let pending = || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+            status.lines().any(|line| {
+                let set = line.strip_prefix("ShdPnd:").or_else(|| line.strip_prefix("SigPnd:"));
+                set.is_some_and(|set| u64::from_str_radix(set.trim(), 16).is_ok_and(|set| set != 0))
+            })
+        };
+        while pending() {
+            assert!(asked.elapsed() < PATIENCE, "the first signal was not taken");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.signal(signal);
+    }
+
+    /// Sends it a signal when it has said something on stderr.
+    pub fn signal_when_said(&self, words: &str, signal: i32) {
+        let asked = Instant::now();
+        while !self.said.lock().expect("nobody panics there").contains(words) {
+            assert!(asked.elapsed() < PATIENCE, "it did not say {words}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.signal(signal);
     }
 
     /// Sends it a signal.

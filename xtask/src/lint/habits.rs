@@ -9,6 +9,10 @@ const NEAR: usize = 3;
 /// Directories of somebody's machine; in two parts, so that this file does not break its own rule.
 const MACHINE_PATHS: [&str; 3] = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/")];
 
+/// The only file that writes to stderr, and how others would.
+const STDERR: &str = "iotrace/src/host/stderr.rs";
+const PRINTING: [&str; 4] = ["eprintln!(", "eprint!(", "dbg!(", "(io::stderr()"];
+
 /// Checks one Rust file.
 pub fn check(file: &str, source: &Source<'_>, report: &mut impl FnMut(usize, String)) {
     if source.lines.len() > MAX_LINES {
@@ -22,6 +26,12 @@ pub fn check(file: &str, source: &Source<'_>, report: &mut impl FnMut(usize, Str
         }
         if dense.contains("[allow(") || (dense.contains("cfg_attr(") && dense.contains(",allow(")) {
             report("a bare allow: #[expect(lint, reason = \"...\")] goes away with its cause");
+        }
+        if PRINTING.iter().any(|word| dense.contains(word))
+            && file.starts_with("iotrace/src/")
+            && file != STDERR
+        {
+            report("stderr is written by host/stderr.rs alone: names of others must not steer the terminal");
         }
         if dense.contains("#[ignore]") {
             report("#[ignore] without a reason");
@@ -124,6 +134,14 @@ mod tests {
         assert_eq!(found("iotrace/tests/kernel_x.rs", "#[ignore = \"needs root\"]"), [""; 0]);
         assert_eq!(found("iotrace/tests/kernel_x.rs", "#[ignore]").len(), 1);
         assert_eq!(found("iotrace/tests/cli.rs", "#[ignore = \"needs root\"]").len(), 1);
+    }
+
+    #[test]
+    fn stderr_has_one_door() {
+        assert_eq!(found("iotrace/src/cmd/x.rs", "eprintln!(\"{name}\");").len(), 1);
+        assert_eq!(found("iotrace/src/cmd/x.rs", "let _ = writeln!(io::stderr(), \"x\");").len(), 1);
+        assert_eq!(found("iotrace/src/host/stderr.rs", "let _ = writeln!(io::stderr(), \"x\");"), [""; 0]);
+        assert_eq!(found("xtask/src/x.rs", "eprintln!(\"x\");"), [""; 0]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the figures miss. All zero but `in_flight_*`: complete.
+/// What the figures miss. All zero but `in_flight_*` and `switches_unseen`: complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Loss {
     /// Records that found the ring buffer full.
@@ -22,6 +22,10 @@ pub struct Loss {
     pub in_flight_start: u64,
     /// Calls that were open when tracing ended.
     pub in_flight_stop: u64,
+    /// Switches to traced threads that the kernel did not show: no call is missing, but `runq` is too long by what the
+    /// threads worked until they were seen again.
+    #[serde(default)]
+    pub switches_unseen: u64,
 }
 
 impl Loss {
@@ -34,6 +38,7 @@ impl Loss {
         not_decoded: 0,
         in_flight_start: 0,
         in_flight_stop: 0,
+        switches_unseen: 0,
     };
 
     /// What is missing from both of two results; what was not counted in one of them is not known of both.
@@ -50,6 +55,7 @@ impl Loss {
             not_decoded: self.not_decoded + more.not_decoded,
             in_flight_start: self.in_flight_start + more.in_flight_start,
             in_flight_stop: self.in_flight_stop + more.in_flight_stop,
+            switches_unseen: self.switches_unseen + more.switches_unseen,
         }
     }
 
@@ -75,6 +81,7 @@ impl Loss {
             recursion_misses: misses.map(|(now, then)| now.saturating_sub(then)),
             unmatched: self.unmatched.saturating_sub(before.unmatched),
             not_decoded: self.not_decoded.saturating_sub(before.not_decoded),
+            switches_unseen: self.switches_unseen.saturating_sub(before.switches_unseen),
             ..self
         }
     }

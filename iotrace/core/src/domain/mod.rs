@@ -5,6 +5,7 @@ pub mod dist;
 mod fd;
 mod loss;
 pub mod model;
+pub mod name;
 mod probe;
 mod ready;
 mod role;

@@ -76,6 +76,25 @@ impl Spec {
         self.calibration + self.warmup + self.messages
     }
 
+    /// Most records that are kept of this workload: many times those that it makes. One that makes more is not the one that
+    /// was started.
+    pub fn records(&self) -> usize {
+        const REST: u64 = 1 << 20;
+        const MESSAGE: u64 = 64;
+        self.total_messages().saturating_mul(MESSAGE).saturating_add(REST) as usize
+    }
+
+    /// Most bytes that a [`Report`] of this workload has. A number has up to 20 digits, and a message six of them with
+    /// their names.
+    pub fn report_bytes(&self) -> usize {
+        const REST: u64 = 1 << 20;
+        const MESSAGE: u64 = 256;
+        const CONNECTION: u64 = 256;
+        let messages = self.total_messages().saturating_mul(MESSAGE);
+        let connections = u64::from(self.connections) * CONNECTION;
+        messages.saturating_add(connections).saturating_add(REST) as usize
+    }
+
     /// Bytes of message `index` (counted over all messages).
     pub fn size_of(&self, index: u64) -> u64 {
         if index < self.calibration { 1 } else { self.size }

@@ -13,8 +13,8 @@ use iotrace_ebpf::abi::{
 use iotrace_ebpf::book::{self, Recorded, Sums};
 
 use crate::domain::dist::Histogram;
-use crate::domain::syscall;
 use crate::domain::{Role, ThreadRole};
+use crate::domain::{name, syscall};
 use crate::records::record::Record;
 
 /// Largest gap between two polls of one stretch, ns, time without the CPU not counted. In a longer gap the thread did
@@ -69,10 +69,9 @@ fn is_poll(call: &CallRecord) -> bool {
     }
 }
 
-/// The name of a thread, as text.
+/// The name of a thread as text, see [`name::of`].
 pub fn name(task: &TaskRecord) -> String {
-    let name = task.comm.split(|&byte| byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(name).into_owned()
+    name::of(task.comm.split(|&byte| byte == 0).next().unwrap_or_default())
 }
 
 /// All that was recorded.
@@ -100,13 +99,30 @@ pub struct Journal {
     pub beside: Vec<CopyRecord>,
     /// Whether function hooks marked the copies.
     pub exact: bool,
-    /// Number of items that could not be decoded.
+    /// Number of items that could not be decoded, or are more than are kept.
     pub unknown: u64,
+    /// Most records that are kept; 0: any number.
+    most: usize,
+    /// Number of records that are kept.
+    kept: usize,
     /// Index of the last entry of each thread in `calls`, to extend a stretch.
     last: HashMap<u32, usize>,
 }
 
 impl Journal {
+    /// One that keeps so many records, and counts what is more as unknown: whoever is observed decides how many it makes.
+    pub fn of_at_most(most: usize) -> Self {
+        Self { most, ..Self::default() }
+    }
+
+    /// Whether there is room for one more record, which is counted as kept then.
+    fn keeps(&mut self) -> bool {
+        let has_room = self.most == 0 || self.kept < self.most;
+        self.kept += usize::from(has_room);
+        self.unknown += u64::from(!has_room);
+        has_room
+    }
+
     /// Takes one ring buffer item.
     pub fn take(&mut self, item: &[u8]) {
         match Record::parse(item) {
@@ -117,6 +133,9 @@ impl Journal {
 
     /// Takes one record.
     pub fn add(&mut self, record: Record) {
+        if !matches!(record, Record::Call(_)) && !self.keeps() {
+            return;
+        }
         match record {
             Record::Call(call) => self.add_call(call),
             Record::Copy(copy) => self.copies.push(copy),
@@ -140,6 +159,9 @@ impl Journal {
             && continues(entry, &call)
         {
             extend(entry, &call);
+            return;
+        }
+        if !self.keeps() {
             return;
         }
         self.last.insert(call.head.tid, self.calls.len());
@@ -231,6 +253,23 @@ mod tests {
         assert_eq!(stretch.polls.as_ref().unwrap().latency.count(), 1000);
         assert_eq!(stretch.polls.as_ref().unwrap().latency.sum(), stretch.call.parts.total);
         assert_eq!((stretch.enter(), stretch.exit()), (1000, 1000 + 999 * 300 + 200));
+    }
+
+    #[test]
+    fn a_name_that_is_not_text_keeps_its_bytes() {
+        let mut task = TaskRecord::default();
+        task.comm[..5].copy_from_slice(b"a\xff\xfe\0b");
+        assert_eq!(name(&task), "a\\xff\\xfe");
+    }
+
+    #[test]
+    fn more_than_is_kept_is_counted() {
+        let mut journal = Journal::of_at_most(2);
+        journal.add(Record::Ready(ReadyRecord::default()));
+        for n in 0..10 {
+            journal.add(call(1_000 * n, 1_000 * n + 200, 64));
+        }
+        assert_eq!((journal.ready.len(), journal.calls.len(), journal.unknown), (1, 1, 9));
     }
 
     #[test]

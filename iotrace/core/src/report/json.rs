@@ -1,4 +1,5 @@
-//! A document as JSON.
+//! A document as JSON. What a terminal must not get as it is, JSON allows in its strings; here it is escaped, since
+//! people look at JSON on terminals. Whoever parses it gets the name as it was.
 
 use std::io::{self, Write};
 
@@ -6,6 +7,7 @@ use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
+use crate::domain::name::is_harmless;
 use crate::summary::Document;
 
 /// Writes the document, indented, and a newline.
@@ -22,8 +24,30 @@ pub fn pretty(document: &Document, out: &mut dyn Write) -> io::Result<()> {
 /// # Errors
 /// `out` could not be written.
 pub fn line(document: &Document, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, document)?;
+    document.serialize(&mut Serializer::with_formatter(&mut *out, Compact))?;
     writeln!(out)
+}
+
+/// Writes a part of a string that JSON takes as it is.
+fn fragment<W: ?Sized + Write>(out: &mut W, text: &str) -> io::Result<()> {
+    let mut plain = 0;
+    for (at, c) in text.char_indices().filter(|(_, c)| !is_harmless(*c)) {
+        out.write_all(&text.as_bytes()[plain..at])?;
+        for half in c.encode_utf16(&mut [0; 2]) {
+            write!(out, "\\u{half:04x}")?;
+        }
+        plain = at + c.len_utf8();
+    }
+    out.write_all(&text.as_bytes()[plain..])
+}
+
+/// Everything on one line.
+struct Compact;
+
+impl Formatter for Compact {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, text: &str) -> io::Result<()> {
+        fragment(out, text)
+    }
 }
 
 /// Indents objects, also those in arrays, and keeps numbers in arrays on one line. With the usual indentation each
@@ -45,6 +69,10 @@ impl Indent {
 }
 
 impl Formatter for Indent {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, text: &str) -> io::Result<()> {
+        fragment(out, text)
+    }
+
     fn begin_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
         self.depth += 1;
         self.arrays.push(false);
@@ -94,5 +122,26 @@ impl Formatter for Indent {
         }
         self.empty = false;
         out.write_all(b"}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_terminal_is_steered_by_json_and_a_parser_gets_the_name() {
+        let name = "a\u{9b}2J \u{202e}\u{2028} \u{e0041} \u{7f} \u{200b} \x1b \"q\" é 日本";
+        let mut document = crate::report::sample::document(Vec::new());
+        document.warn("name", name.to_owned());
+        for write in [pretty, line] {
+            let mut out = Vec::new();
+            write(&document, &mut out).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.chars().all(|c| c == '\n' || is_harmless(c)), "{text}");
+            assert!(text.contains(r"a\u009b2J \u202e\u2028 \udb40\udc41 \u007f \u200b \u001b"), "{text}");
+            let read: Document = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, document);
+        }
     }
 }

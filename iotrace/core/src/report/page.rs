@@ -1,5 +1,5 @@
-//! The lines of a report before they are written. No line is wider than the page, and control characters are replaced,
-//! so that the name of a file or a process cannot steer the terminal.
+//! The lines of a report before they are written. No line is wider than the page, and what a name of a file or a process
+//! has in it to steer the terminal, or to look like another, is replaced ([`harmless`]).
 
 use std::io::{self, Write};
 
@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::MAX_WIDTH;
 use super::paint::{Style, paint};
+use crate::domain::name::harmless;
 
 /// Columns of the narrowest page: wrapped text would be unreadable on a narrower one.
 const MIN_WIDTH: usize = 60;
@@ -30,8 +31,7 @@ impl Page {
 
     /// Adds one line.
     pub fn line(&mut self, style: Style, text: impl AsRef<str>) {
-        let text: String = text.as_ref().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-        self.lines.push((style, clip(text.trim_end(), MAX_WIDTH)));
+        self.lines.push((style, clip(text.as_ref().trim_end(), MAX_WIDTH)));
     }
 
     /// Adds an empty line.
@@ -92,9 +92,9 @@ fn pieces(word: &str, room: usize) -> Vec<String> {
 }
 
 /// Columns that the text takes in a terminal (Unicode Standard Annex #11): East Asian wide characters and emoji take
-/// two, combining characters none.
+/// two, combining characters none. What is replaced on the page takes one.
 pub fn columns(text: &str) -> usize {
-    UnicodeWidthStr::width(text)
+    UnicodeWidthStr::width(&*harmless(text))
 }
 
 /// The longest beginning of the text that takes at most `width` columns.
@@ -105,12 +105,13 @@ fn prefix(text: &str, width: usize) -> &str {
     &text[..end]
 }
 
-/// The text, cut to at most `width` columns; `…` marks a cut.
+/// The text, harmless, cut to at most `width` columns; `…` marks a cut.
 pub fn clip(text: &str, width: usize) -> String {
-    if columns(text) <= width {
-        text.to_owned()
+    let text = harmless(text);
+    if columns(&text) <= width {
+        text.into_owned()
     } else {
-        format!("{}…", prefix(text, width.saturating_sub(1)))
+        format!("{}…", prefix(&text, width.saturating_sub(1)))
     }
 }
 
@@ -134,7 +135,11 @@ mod tests {
 
     #[test]
     fn wide_and_combining_characters_take_the_columns_of_a_terminal() {
-        assert_eq!((columns("日本"), columns("e\u{301}"), columns("👩‍🔬"), columns("☁\u{fe0f}")), (4, 1, 2, 2));
+        assert_eq!(
+            (columns("日本"), columns("e\u{301}"), columns("👩🔬"), columns("☁\u{fe0f}")),
+            (4, 1, 4, 2)
+        );
+        assert_eq!(columns("👩\u{200d}🔬"), 5, "a joiner is replaced");
         assert_eq!(clip("日本語", 4), "日…");
         assert_eq!(fit("e\u{301}t", 3), "e\u{301}t ");
         assert_eq!(pieces("日本語", 3), ["日", "本", "語"]);
@@ -145,7 +150,8 @@ mod tests {
     fn a_name_cannot_steer_the_terminal() {
         let mut page = Page::new(100);
         page.line(Style::Plain, "fd \x1b[2J\n/tmp");
-        assert_eq!(page.lines[0].1, "fd ?[2J?/tmp");
+        page.line(Style::Plain, "gpj.\u{202e}exe \u{200b} \u{2028} \u{9b}2J");
+        assert_eq!([&page.lines[0].1, &page.lines[1].1], ["fd ?[2J?/tmp", "gpj.?exe ? ? ?2J"]);
     }
 
     #[test]

@@ -148,8 +148,6 @@ pub struct Counts {
     pub rows_full: u64,
     /// Threads that found no room.
     pub threads_full: u64,
-    /// Switches to traced threads that were not seen.
-    pub switches_unseen: u64,
     /// Processes that joined the cgroup later and are not traced, see [`crate::rows::complete`].
     #[serde(default)]
     pub joined_late: u64,
@@ -162,7 +160,6 @@ impl Counts {
         Self {
             rows_full: self.rows_full.saturating_sub(before.rows_full),
             threads_full: self.threads_full.saturating_sub(before.threads_full),
-            switches_unseen: self.switches_unseen.saturating_sub(before.switches_unseen),
             joined_late: self.joined_late.saturating_sub(before.joined_late),
         }
     }

@@ -8,14 +8,16 @@ use crate::records::record::Record;
 use crate::rows::batch::{Batch, Closes, Closing, Counts, Facts, ThreadName};
 use crate::rows::complete::{self, Evidence};
 use crate::rows::diagnosis;
-pub use crate::rows::left::{left_behind, listed};
-use crate::rows::names::{Names, Thread};
+use crate::rows::names::{self, Names, Thread};
 pub use crate::rows::opening::{Opening, WallClock};
+use crate::rows::others::{self, OTHERS};
 use crate::rows::processes::{InFlightCalls, processes};
-use crate::rows::retired::Retired;
+use crate::rows::retired::{Retired, StandIn};
+use crate::rows::sentences;
+pub use crate::rows::sentences::{left_behind, listed};
 use crate::rows::sums::Snapshot;
 use crate::rows::time;
-use crate::summary::{Document, Interval, Overhead, Process, Warning};
+use crate::summary::{Document, Interval, Overhead, Process};
 
 /// Names of threads that are kept, whether they have ended or not.
 const NAMES: usize = 8192;
@@ -90,15 +92,17 @@ impl Ledger {
         &self.names
     }
 
-    /// Threads whose names are kept only while they live, where there are many of them by now. Those of `wakers` are
-    /// kept.
-    pub fn threads_to_check(&self, wakers: &HashSet<u32>) -> Vec<u32> {
+    /// Threads and their processes whose names are kept only while they live, where there are many of them by now. Those
+    /// of `wakers` are kept, and first threads of processes that have rows here.
+    pub fn threads_to_check(&self, wakers: &HashSet<u32>) -> Vec<(u32, u32)> {
         if self.names.threads.len() < self.most_names {
             return Vec::new();
         }
-        let threads = self.names.threads.iter();
-        let droppable = threads.filter(|(tid, thread)| **tid != thread.pid && !wakers.contains(tid));
-        droppable.map(|(tid, _)| *tid).collect()
+        let with_rows = self.retired.processes();
+        let is_needed =
+            |tid: u32, pid: u32| wakers.contains(&tid) || (tid == pid && with_rows.contains(&pid));
+        let threads = self.names.threads.iter().map(|(tid, thread)| (*tid, thread.pid));
+        threads.filter(|(tid, pid)| !is_needed(*tid, *pid)).collect()
     }
 
     /// Takes a batch; with a closing one, gives the result that it closes.
@@ -142,7 +146,9 @@ impl Ledger {
     fn name(&mut self, tid: u32, pid: u32, name: String, called: bool) {
         let before = self.names.threads.get(&tid).filter(|thread| thread.pid == pid);
         let called = called || before.is_some_and(|thread| thread.called);
-        self.names.threads.insert(tid, Thread { name, pid, called });
+        if self.names.threads.len() < names::THREADS || self.names.threads.contains_key(&tid) {
+            self.names.threads.insert(tid, Thread { name, pid, called });
+        }
     }
 
     fn take_names(&mut self, facts: &Facts) {
@@ -186,12 +192,20 @@ impl Ledger {
         }
     }
 
-    /// Drops the names of threads that have ended; they are still counted.
+    /// Drops the names of threads that have ended; they are still counted, unless their process has ended without a row.
     fn drop_names(&mut self, facts: &Facts) {
+        let mut gone = Vec::new();
         for tid in &facts.ended_threads {
-            if let Some(Thread { pid, called: true, .. }) = self.names.threads.remove(tid) {
+            let Some(Thread { pid, called, .. }) = self.names.threads.remove(tid) else { continue };
+            if *tid == pid {
+                gone.push(pid);
+            } else if called {
                 *self.names.ended_threads.entry(pid).or_default() += 1;
             }
+        }
+        for pid in gone {
+            self.names.ended_threads.remove(&pid);
+            self.names.triggers.remove(&pid);
         }
         if !facts.ended_threads.is_empty() {
             self.most_names = (self.names.threads.len() * 2).max(NAMES);
@@ -267,6 +281,25 @@ impl Ledger {
         }
     }
 
+    /// The processes of a result, the least active merged where there are more than it lists.
+    fn processes(&self, sums: &Snapshot, mut open: InFlightCalls) -> Vec<Process> {
+        let longest = self.names.longest.processes();
+        let mut surplus = others::surplus(sums, &longest, others::PROCESSES, others::ROWS);
+        surplus.extend(open.surplus(sums, others::PROCESSES));
+        if surplus.is_empty() {
+            return processes(sums, &self.names, &open);
+        }
+        let (mut sums, mut names) = (sums.clone(), self.names.clone());
+        let stood_for = surplus.iter().map(|pid| names.stand_ins.get(pid).map_or(1, |entry| entry.processes));
+        let more: u64 = stood_for.sum();
+        let entry = names.stand_ins.entry(OTHERS).or_insert_with(StandIn::others);
+        entry.processes += more;
+        let into = surplus.into_iter().map(|pid| (pid, OTHERS)).collect();
+        sums.rename(&into);
+        open.rename(&into);
+        processes(&sums, &names, &open)
+    }
+
     fn document(&self, stretch: &Stretch, at: u64, closing: &Closing, booked: bool) -> Document {
         let open = InFlightCalls {
             open: closing.open.clone(),
@@ -275,7 +308,7 @@ impl Ledger {
             now: at,
             started: self.opening.started,
         };
-        let mut processes = processes(&stretch.sums, &self.names, &open);
+        let mut processes = self.processes(&stretch.sums, open.clone());
         let whole = time::of_all(&processes);
         for process in &mut processes {
             process.diagnosis = diagnosis::of_process(process, stretch.elapsed_ns);
@@ -290,7 +323,14 @@ impl Ledger {
         document.processes = processes;
         document.time = whole;
         document.warnings = self.opening.warnings.clone();
-        document.warnings.extend(self.warnings(&document, &stretch.counts));
+        let full = self.names.threads.len() >= names::THREADS;
+        document.warnings.extend(sentences::warnings(
+            &document,
+            &stretch.counts,
+            stretch.sums.switches(),
+            &self.left_behind,
+            full,
+        ));
         let missing: Vec<ProbeId> =
             self.opening.missing.iter().filter_map(|name| ProbeId::by_name(name)).collect();
         let evidence = Evidence {
@@ -305,78 +345,9 @@ impl Ledger {
             document.warn(reason.code, reason.text);
         }
         if stretch.sums.rows.is_empty() {
-            document.warn("nothing_seen", self.why_nothing(&open));
+            document.warn("nothing_seen", sentences::why_nothing(&self.opening, &open));
         }
         document
-    }
-
-    fn warnings(&self, document: &Document, counts: &Counts) -> Vec<Warning> {
-        let mut warnings = Vec::new();
-        let mut warn = |code: &str, text: String| warnings.push(Warning { code: code.to_owned(), text });
-        if counts.rows_full > 0 {
-            warn("rows_full", "calls found no row to be counted in: give more with --rows".to_owned());
-        }
-        if counts.threads_full > 0 {
-            warn(
-                "threads_full",
-                "more threads at once than there is room for (about 36,000): the calls of some are not counted"
-                    .to_owned(),
-            );
-        }
-        if counts.switches_unseen > 0 {
-            warn(
-                "switches_unseen",
-                format!(
-                    "the kernel did not show {} switches to traced threads: runq is too long by their work",
-                    counts.switches_unseen
-                ),
-            );
-        }
-        if document.loss.not_decoded > 0 {
-            warn(
-                "not_decoded",
-                format!(
-                    "{} calls are in no row, or in one without their descriptor and flags: they were made by the x32 ABI, \
-                     whose calls are not traced, or kept their arguments where they could not be read",
-                    document.loss.not_decoded
-                ),
-            );
-        }
-        if !self.left_behind.is_empty() {
-            warn("left_behind", left_behind(&self.left_behind));
-        }
-        if document.loss.recursion_misses.is_none() {
-            warn(
-                "recursion_misses_not_counted",
-                "this kernel does not count skipped probe runs (since 5.12)".to_owned(),
-            );
-        }
-        let cost = &document.overhead;
-        if [cost.per_call_ns, cost.per_switch_ns, cost.per_other_call_ns].contains(&None) {
-            warn("overhead_not_measured", "the cost of observing could not be measured here".to_owned());
-        }
-        warnings
-    }
-
-    fn why_nothing(&self, open: &InFlightCalls) -> String {
-        let waiting = open.before.len();
-        if waiting > 0 {
-            let who = match waiting {
-                1 => "1 thread has been in one since before tracing began and still is".to_owned(),
-                _ => format!("{waiting} threads have been in one since before tracing began and still are"),
-            };
-            return format!("no traced call returned: {who} (see in_flight)");
-        }
-        if !open.open.is_empty() {
-            return "no traced call returned: those that began have not ended (see in_flight)".to_owned();
-        }
-        if self.opening.initial.is_empty() && !self.opening.with_command {
-            return "no thread matched the target while it was traced".to_owned();
-        }
-        if self.opening.selective {
-            return "no call passed -e and --min".to_owned();
-        }
-        "the target entered no traced call (it computes, sleeps, or waits on a lock)".to_owned()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The longest calls of a trace, one by one: what its timeline shows.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use iotrace_ebpf::abi::traits::{REQUESTS, enter_by_index};
 use iotrace_ebpf::abi::{CallRecord, WakeKey, errno};
@@ -115,6 +115,11 @@ impl Longest {
             woken => (woken, call.last_in.max(woken)),
         };
         self.looks.iter().any(|look| look.from <= to && from <= look.to)
+    }
+
+    /// The processes that made them.
+    pub fn processes(&self) -> HashSet<u32> {
+        self.calls.values().map(|(pid, _)| *pid).collect()
     }
 
     /// The longest calls of one process, in order of time.

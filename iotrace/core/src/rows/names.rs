@@ -6,6 +6,9 @@ use crate::domain::{Fd, Triggers, WaitsFor};
 use crate::rows::longest::Longest;
 use crate::rows::retired::StandIn;
 
+/// Most threads whose names are kept; of more, the numbers are shown. The probes have room for some 36,000 at a time.
+pub const THREADS: usize = 1 << 17;
+
 /// A thread that was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thread {

@@ -10,6 +10,7 @@ use crate::rows::batch::Since;
 use crate::rows::fold::{self, Line};
 pub use crate::rows::in_flight::InFlightCalls;
 use crate::rows::names::Names;
+use crate::rows::others::OTHERS;
 use crate::rows::recognise;
 use crate::rows::replies;
 use crate::rows::row::{self, Facts};
@@ -49,10 +50,12 @@ fn process(
     let ways = ways.map(|(key, &times)| ((syscall::name(u32::from(key.nr)), key.way), times)).collect();
     let stand_in = names.stand_ins.get(&pid);
     let triggers = names.triggers.get(&pid).copied().unwrap_or_default();
+    let in_flight = in_flight(pid, open);
     Process {
         pid: if stand_in.is_some() { 0 } else { pid },
         comm: stand_in.map_or_else(|| names.process(pid), |entry| entry.name.clone()),
         processes: stand_in.map_or(1, |entry| entry.processes),
+        others: pid == OTHERS,
         threads: names.threads.values().filter(|thread| thread.pid == pid && thread.called).count() as u64
             + names.ended_threads.get(&pid).copied().unwrap_or(0),
         models: recognise::models(&calls, &ways, triggers),
@@ -65,7 +68,8 @@ fn process(
         rows_left_out: 0,
         operations: None,
         wakers: wakers(pid, snapshot, names),
-        in_flight: in_flight(pid, open),
+        in_flight_left_out: (in_flight.len() as u64).saturating_sub(IN_FLIGHT as u64),
+        in_flight: in_flight.into_iter().take(IN_FLIGHT).collect(),
         longest: names.longest.of(pid),
     }
 }
@@ -117,6 +121,8 @@ fn by_activity<T>(items: &mut [T], calls: impl Fn(&T) -> &[Call]) {
     });
 }
 
+/// Largest number of calls in flight that are listed for a process; more are counted.
+const IN_FLIGHT: usize = 100;
 /// Largest number of wakers shown for a process.
 const WAKERS: usize = 8;
 

@@ -1,6 +1,6 @@
 //! Sums of the kernel as plain data, and what happened between two readings.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use iotrace_ebpf::abi::{
@@ -32,6 +32,17 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// How often threads left the CPU in the calls of all rows: asleep, or preempted.
+    pub fn switches(&self) -> u64 {
+        self.rows.values().map(|row| row.sleeps + row.disks + row.locks + row.preempts).sum()
+    }
+
+    /// Processes, and entries that stand for several, that have sums of calls or of time.
+    pub fn processes(&self) -> HashSet<u32> {
+        let rows = self.rows.keys().map(|key| key.tgid);
+        rows.chain(self.lives.keys().map(|key| key.tgid)).collect()
+    }
+
     /// What happened since `before`. A row without a call may have the time of one that is open, see
     /// [`crate::rows::open`].
     pub fn since(&self, before: &Snapshot) -> Snapshot {
@@ -69,80 +80,84 @@ fn lives_since<K: Copy + Eq + Hash>(
     now.iter().map(delta).filter(|(_, sum)| *sum != LifeSum::default()).collect()
 }
 
-/// Counts by coarse bucket, of a row on all CPUs together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Coarse(Box<[u64; AGG_BUCKETS]>);
-
-impl Default for Coarse {
-    fn default() -> Self {
-        Self(Box::new([0; AGG_BUCKETS]))
-    }
-}
+/// Counts by coarse bucket, of a row on all CPUs together: index and count of each bucket that is not empty, in order.
+/// There may be thousands of rows, and most have values in few buckets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coarse(Vec<(u16, u64)>);
 
 impl Distribution for Coarse {
     fn count(&mut self, value: u64) {
-        self.0[coarse(value)] += 1;
+        self.add_to(coarse(value), 1);
     }
 }
 
 impl Coarse {
+    fn add_to(&mut self, bucket: usize, count: u64) {
+        let bucket = bucket as u16;
+        match self.0.binary_search_by_key(&bucket, |(index, _)| *index) {
+            Ok(place) => self.0[place].1 = self.0[place].1.saturating_add(count),
+            Err(place) => self.0.insert(place, (bucket, count)),
+        }
+    }
+
     /// Index and count of each bucket that is not empty.
     pub fn filled(&self) -> Vec<(u16, u64)> {
-        let buckets = (0u16..).zip(self.0.iter().copied());
-        buckets.filter(|(_, count)| *count > 0).collect()
+        self.0.clone()
     }
 
     /// The same from such a list; indices beyond the last bucket are left out.
     pub fn of(filled: &[(u16, u64)]) -> Self {
         let mut buckets = Self::default();
-        for (index, count) in filled {
-            if let Some(bucket) = buckets.0.get_mut(usize::from(*index)) {
-                *bucket = *count;
+        for (index, count) in filled.iter().filter(|(_, count)| *count > 0) {
+            if usize::from(*index) < AGG_BUCKETS {
+                buckets.add_to(usize::from(*index), *count);
             }
         }
         buckets
     }
 
     fn add(&mut self, cpu: &Buckets) {
-        for (sum, count) in self.0.iter_mut().zip(cpu) {
-            *sum += u64::from(*count);
+        for (bucket, count) in cpu.iter().enumerate().filter(|(_, count)| **count > 0) {
+            self.add_to(bucket, u64::from(*count));
         }
     }
 
     /// Adds finer counts. No fine bucket has parts in two coarse ones, so this is what counting the values makes.
     fn add_fine(&mut self, fine: &Histogram) {
         for (value, count) in fine.lower_edges() {
-            self.0[coarse(value)] += count;
+            self.add_to(coarse(value), count);
         }
     }
 
     fn merge(&mut self, other: &Coarse) {
-        for (sum, count) in self.0.iter_mut().zip(other.0.iter()) {
-            *sum += count;
+        for (bucket, count) in &other.0 {
+            self.add_to(usize::from(*bucket), *count);
         }
     }
 
     fn subtract(&mut self, before: &Coarse) {
-        for (now, then) in self.0.iter_mut().zip(before.0.iter()) {
-            *now = now.saturating_sub(*then);
+        for (bucket, count) in &mut self.0 {
+            let then = before.0.binary_search_by_key(bucket, |(index, _)| *index);
+            *count = count.saturating_sub(then.map_or(0, |place| before.0[place].1));
         }
+        self.0.retain(|(_, count)| *count > 0);
     }
 
     /// Number of values.
     pub fn total(&self) -> u64 {
-        self.0.iter().sum()
+        self.0.iter().map(|(_, count)| count).fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// The distribution; its extremes are edges of buckets, `sum_ns` is the exact sum.
     pub fn dist(&self, sum_ns: u64) -> Dist {
-        let filled = || self.0.iter().enumerate().filter(|(_, count)| **count > 0);
+        let filled = || self.0.iter().map(|(index, count)| (usize::from(*index), *count));
         let count = self.total();
         let quantile = |fraction: f64| {
             let rank = ((count as f64 * fraction).ceil() as u64).max(1);
             let mut seen = 0;
             filled()
                 .find(|(_, bucket)| {
-                    seen += **bucket;
+                    seen = bucket.saturating_add(seen);
                     seen >= rank
                 })
                 .map_or(0, |(index, _)| middle(index))
@@ -156,7 +171,7 @@ impl Coarse {
             p99_ns: quantile(0.99),
             max_ns: filled().next_back().map_or(0, |(index, _)| upper(index)),
             error: COARSE_ERROR,
-            buckets: filled().map(|(index, count)| (coarse_upper(index), *count)).collect(),
+            buckets: filled().map(|(index, count)| (coarse_upper(index), count)).collect(),
         }
     }
 }

@@ -124,6 +124,11 @@ impl<W: Write> Writer<W> {
         Ok(Self { out })
     }
 
+    /// What is written to.
+    pub fn get_ref(&self) -> &W {
+        &self.out
+    }
+
     /// Writes a block and flushes it: what is lost with this process is what came after it.
     ///
     /// # Errors

@@ -14,6 +14,10 @@ pub struct Process {
     pub comm: String,
     /// Number of processes that this entry stands for: 1, or all processes of this name that ended, if there were many.
     pub processes: u64,
+    /// Whether the entry stands for processes of several names: the least active ones, where there are more processes or
+    /// rows than a result lists.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub others: bool,
     /// Number of threads that made a traced call.
     pub threads: u64,
     /// Where all the time of its threads went; `null`: a recording of an older version does not tell.
@@ -42,8 +46,11 @@ pub struct Process {
     pub models: Vec<ModelUse>,
     /// The threads that ended its sleeps in traced calls, the most frequent first.
     pub wakers: Vec<Waker>,
-    /// Calls that had not returned when tracing ended, the longest first.
+    /// Calls that had not returned when tracing ended, the longest first; at most 100.
     pub in_flight: Vec<InFlight>,
+    /// Number of calls that had not returned and are not in `in_flight`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub in_flight_left_out: u64,
     /// With `--timeline`: those of the longest calls of the trace that this process made, in order of time. Longest is by
     /// the time that is not idle: without the wait for the next event or request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 
 use super::page::columns;
 use super::study::{conditions, is_in_table};
+use crate::domain::name::harmless;
 use crate::summary::{Document, Measure, Study};
 
 /// Width of the picture in CSS pixels.
@@ -111,17 +112,29 @@ fn title(measure: &Measure) -> String {
     format!("{}: {}", measure.name, measure.title)
 }
 
+/// Text for an element or an attribute of XML.
 fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in harmless(text).chars() {
         match c {
             '&' => safe.push_str("&amp;"),
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
             '"' => safe.push_str("&quot;"),
-            c if c.is_control() => safe.push('?'),
+            '\'' => safe.push_str("&apos;"),
             c => safe.push(c),
         }
     }
     safe
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_name_is_text_and_no_markup() {
+        assert_eq!(
+            super::escape("<a b='\"'>&\u{fffe}\u{202e}\0\x1b"),
+            "&lt;a b=&apos;&quot;&apos;&gt;&amp;????"
+        );
+    }
 }

@@ -2,6 +2,8 @@
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 
+use crate::domain::name::harmless;
+
 /// A column of a table.
 pub struct Column {
     /// The heading; empty where the first row is the heading.
@@ -29,7 +31,8 @@ pub fn grid(columns: &[Column], gap: u16, rows: Vec<Vec<String>>) -> Vec<String>
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns.iter().map(|column| column.heading));
-    table.add_rows(rows);
+    // Before the columns are laid out: a name must not break a line, nor be wider than it is thought to be.
+    table.add_rows(rows.iter().map(|row| row.iter().map(|cell| harmless(cell))));
     for (column, &Column { width, is_number, .. }) in table.column_iter_mut().zip(columns) {
         column
             .set_padding((0, gap))

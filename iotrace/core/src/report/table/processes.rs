@@ -28,7 +28,7 @@ pub fn draw(processes: &[Process], unit: Unit, page: &mut Page) {
             rows(process, unit, page);
         }
         wakers(process, page);
-        in_flight(&process.in_flight, unit, page);
+        in_flight(process, unit, page);
     }
     if processes.iter().any(|process| !process.calls.is_empty()) {
         legend(page);
@@ -37,6 +37,7 @@ pub fn draw(processes: &[Process], unit: Unit, page: &mut Page) {
 
 fn head(process: &Process, page: &mut Page) {
     let who = match process.pid {
+        0 if process.others => format!("{} processes of several names", count(process.processes)),
         0 if process.processes == 1 => "one process that ended".to_owned(),
         0 => format!("{} processes that ended", count(process.processes)),
         pid => format!("process {pid}"),
@@ -87,7 +88,8 @@ fn wakers(process: &Process, page: &mut Page) {
     page.wrap(Style::Plain, "   woken by: ", &all.join("; "));
 }
 
-fn in_flight(calls: &[InFlight], unit: Unit, page: &mut Page) {
+fn in_flight(process: &Process, unit: Unit, page: &mut Page) {
+    let calls: &[InFlight] = &process.in_flight;
     if calls.is_empty() {
         return;
     }
@@ -103,8 +105,9 @@ fn in_flight(calls: &[InFlight], unit: Unit, page: &mut Page) {
             format!("thread {} in {}, {age}{since}", call.tid, call.syscall)
         })
         .collect();
-    if calls.len() > IN_FLIGHT {
-        all.push(format!("{} more", count((calls.len() - IN_FLIGHT) as u64)));
+    let more = calls.len().saturating_sub(IN_FLIGHT) as u64 + process.in_flight_left_out;
+    if more > 0 {
+        all.push(format!("{} more", count(more)));
     }
     page.wrap(Style::Plain, "   still open: ", &all.join("; "));
 }
