@@ -12,6 +12,7 @@ use iotrace_ebpf::span::Parts;
 use crate::file;
 use crate::life;
 use crate::maps::{ERRORS, FOLD_AT, MIN_NS, NEW_ROW, PER, PER_KIB, ROWS, ROWS_MADE, WAKES, count};
+use crate::memory::{again, pass};
 use crate::task::Task;
 use crate::transfers;
 
@@ -70,27 +71,6 @@ pub fn add(task: &mut Task, closed: &Closed) {
         woken(&call);
     }
     transfers::read_by(task, closed.ret, closed.exit, calls);
-}
-
-/// Writes a value to the state of the thread and reads it back: what the verifier knew of it, it does not know any
-/// longer. Else it follows what comes next once for each way by which the value came about, and these multiply: a
-/// program of 3,500 instructions took 300,000 steps to verify.
-#[inline(always)]
-pub fn pass(task: &Task, place: usize, value: u64) -> u64 {
-    let place = core::ptr::from_ref(&task.scratch[place]).cast_mut();
-    // SAFETY: the thread's own state, which no other program uses at this moment; nothing holds a reference into
-    // `scratch`.
-    unsafe {
-        place.write_volatile(value);
-        place.read_volatile()
-    }
-}
-
-/// Reads a field of the thread's state from memory, for the reason of [`pass`].
-#[inline(always)]
-pub fn again<T: Copy>(field: &T) -> T {
-    // SAFETY: a reference is a valid place.
-    unsafe { core::ptr::from_ref(field).read_volatile() }
 }
 
 /// [`pass`] for what a call shows of its copy.

@@ -7,8 +7,7 @@ use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::kernel::{family, protocol};
 use iotrace_ebpf::abi::{
-    Field, LifeKey, LifeSum, PeerKey, Stat, TAKEN_FROM_NS, TakenKey, WAKE_OUTSIDE, WakeKey, context, is_held,
-    per, place, sinks,
+    Field, LifeKey, LifeSum, PeerKey, Stat, TAKEN_FROM_NS, TakenKey, context, is_held, per, place, sinks,
 };
 use iotrace_ebpf::arch::native;
 use iotrace_ebpf::span::{Off, Parts, Rest};
@@ -16,7 +15,7 @@ use iotrace_ebpf::thread::Task;
 
 use crate::ids;
 use crate::maps::{COMPAT, LIVES, PEERS, PER, REGS, TAKEN, WAKES, count, sinks_to};
-use crate::memory::{arg, field_of, peek, read};
+use crate::memory::{again, arg, field_of, peek, read};
 
 /// `JOBCTL_TRAP_FREEZE` in `task_struct.jobctl` (`include/linux/sched/jobctl.h`): a thread that sleeps with it is frozen
 /// with its cgroup (`do_freezer_trap`, `kernel/signal.c`).
@@ -30,16 +29,16 @@ pub fn is_kept() -> bool {
 
 /// Adds to a sum of a thread.
 #[inline(always)]
-fn book(task: &Task, what: u32, place: u32, ns: u64) {
+fn book(task: &Task, what: u32, place: u32, ns: u64, times: u64) {
     let tid = if PER.load() == per::THREAD { task.tid } else { 0 };
     let key = LifeKey { tgid: task.tgid, tid, what, place };
     match LIVES.get_ptr_mut(key) {
         // SAFETY: the value belongs to this CPU.
         Some(sum) => unsafe {
             (*sum).ns += ns;
-            (*sum).times += 1;
+            (*sum).times += times;
         },
-        None if LIVES.insert(key, LifeSum { ns, times: 1 }, 0).is_err() => count(Stat::RowsFull),
+        None if LIVES.insert(key, LifeSum { ns, times }, 0).is_err() => count(Stat::RowsFull),
         None => {}
     }
 }
@@ -52,10 +51,7 @@ pub fn is_frozen(ctx: &BtfTracePointContext) -> bool {
 
 /// Notes what a thread leaves the CPU for, outside traced calls.
 #[inline(always)]
-pub fn leaves(task: &mut Task, ctx: &BtfTracePointContext, why: Off) {
-    if why == Off::Stopped {
-        return; // what was interrupted goes on afterwards, perhaps by a number that does not tell
-    }
+pub fn leaves(task: &mut Task, ctx: &BtfTracePointContext) {
     let nr = number(ctx);
     if nr != native::RESTART_NUMBER || task.what == 0 {
         task.what = nr;
@@ -66,7 +62,23 @@ pub fn leaves(task: &mut Task, ctx: &BtfTracePointContext, why: Off) {
 /// a syscall it is in they tell, too: see [`LifeKey::FAULT`].
 #[inline(always)]
 fn number(ctx: &BtfTracePointContext) -> u32 {
-    let nr = register(ctx, native::NUMBER_OFFSET) as u32;
+    if REGS.load() != 0 {
+        let task: *const u8 = ctx.arg(1);
+        // SAFETY: the verifier knows the argument by its type.
+        let regs = unsafe { bpf_task_pt_regs(task.cast_mut().cast()) } as *const u8;
+        // SAFETY: the verifier checks the load against BTF.
+        told_by(ctx, |offset| unsafe { regs.add(offset).cast::<u64>().read() })
+    } else {
+        let stack: u64 = read(arg(ctx, 1), Field::TaskStack);
+        let regs = stack + native::STACK_BYTES - native::REGISTERS_BYTES;
+        told_by(ctx, |offset| peek(regs + offset as u64))
+    }
+}
+
+/// The same, given the registers with which the thread entered the kernel.
+#[inline(always)]
+fn told_by(ctx: &BtfTracePointContext, register: impl Fn(usize) -> u64) -> u32 {
+    let nr = register(native::NUMBER_OFFSET) as u32;
     if nr == LifeKey::FAULT {
         return nr;
     }
@@ -75,87 +87,105 @@ fn number(ctx: &BtfTracePointContext) -> u32 {
     }
     if nr == native::FUTEX {
         let [_, operation, expected, _] = native::ARGUMENT_OFFSETS;
-        if is_held(register(ctx, operation), register(ctx, expected) as u32) {
+        if is_held(register(operation), register(expected) as u32) {
             return nr | LifeKey::HELD;
         }
     }
     nr
 }
 
-/// A register with which the thread that leaves the CPU entered the kernel.
+/// Accounts for the time that a thread was off the CPU, argument 2 of `sched_switch`. Of most switches in a call there is
+/// nothing to note beyond the call.
 #[inline(always)]
-fn register(ctx: &BtfTracePointContext, offset: usize) -> u64 {
-    if REGS.load() != 0 {
-        let task: *const u8 = ctx.arg(1);
-        // SAFETY: the verifier knows both pointers by their types, and checks the load against BTF.
-        unsafe {
-            let regs = bpf_task_pt_regs(task.cast_mut().cast()) as *const u8;
-            regs.add(offset).cast::<u64>().read()
-        }
-    } else {
-        let stack: u64 = read(arg(ctx, 1), Field::TaskStack);
-        peek(stack + native::STACK_BYTES - native::REGISTERS_BYTES + offset as u64)
-    }
-}
-
-/// Accounts for the time that a thread was off the CPU; `taker` is the process that had the CPU last.
-#[inline(always)]
-pub fn rested(task: &mut Task, rest: Rest, taker: u32) {
-    if rest.waited >= TAKEN_FROM_NS {
-        taken(task, rest, taker);
-    }
-    let stopped = rest.off == Off::Stopped as u32;
-    if task.span.is_open() && !stopped {
+pub fn rested(ctx: &BtfTracePointContext, task: &mut Task, rest: Rest) {
+    if task.span.is_open() && rest.waited < TAKEN_FROM_NS && rest.off != Off::Stopped as u32 {
         return;
     }
-    if !task.span.is_open() {
-        task.outside_runq += rest.waited;
-    }
-    if rest.slept != 0 {
-        if stopped {
-            book(task, LifeKey::NONE, place::STOPPED, rest.slept)
-        } else {
-            slept(task, rest)
-        };
-    }
+    // Through memory, as in `memory::pass`: the verifier knows more of it on each way here.
+    task.rest = rest;
+    settled(ctx, task);
 }
 
-/// A sleep outside traced calls is over.
-#[inline(always)]
-fn slept(task: &Task, rest: Rest) {
-    let at = match rest.off {
-        off if off == Off::Disk as u32 => place::DISK,
-        off if off == Off::Lock as u32 => place::LOCK,
-        _ => place::WAIT,
-    };
-    book(task, task.what, at, rest.slept);
-    let nr = task.what & !LifeKey::HELD;
-    if native::LOCKS.contains(&nr) && task.wake.at != 0 {
-        let waker = if context::is_interrupt(task.wake.context) { 0 } else { task.wake.tid };
-        let key = WakeKey { tgid: task.tgid, nr: task.what | WAKE_OUTSIDE, waker, by_socket: 0 };
-        match WAKES.get_ptr_mut(key) {
-            // SAFETY: the value belongs to this CPU.
-            Some(times) => unsafe { *times += 1 },
-            // Full: the sleeps themselves are counted, only their sources stay unknown.
-            None => drop(WAKES.insert(key, 1, 0)),
+#[inline(never)]
+fn settled(ctx: &BtfTracePointContext, task: &mut Task) -> i32 {
+    let (waited, off) = (again(&task.rest.waited), again(&task.rest.off));
+    let (open, stopped) = (task.span.is_open(), off == Off::Stopped as u32);
+    if waited >= TAKEN_FROM_NS {
+        taken(task, waited, off, process_of(ctx, 1));
+    }
+    if !open {
+        task.outside_runq += again(&task.rest.waited);
+    }
+    let slept = again(&task.rest.slept);
+    if slept != 0 && (stopped || !open) {
+        let (what, at) = match off {
+            off if off == Off::Stopped as u32 => (LifeKey::NONE, place::STOPPED),
+            off if off == Off::Disk as u32 => (task.what, place::DISK),
+            off if off == Off::Lock as u32 => (task.what, place::LOCK),
+            _ => (task.what, place::WAIT),
+        };
+        if what != task.slept_in || at != task.slept_at {
+            sum_up(task);
+            hand_on(task);
+            (task.slept_in, task.slept_at) = (what, at);
+        }
+        task.slept_ns += slept;
+        task.slept_times += 1;
+        if !stopped && native::LOCKS.contains(&(task.what & !LifeKey::HELD)) && task.wake.at != 0 {
+            let waker = if context::is_interrupt(task.wake.context) { 0 } else { task.wake.tid };
+            if waker != task.woken_by || what != task.woken_in {
+                hand_on(task);
+                (task.woken_by, task.woken_in) = (waker, what);
+            }
+            task.woken_times += 1;
         }
     }
+    0
+}
+
+/// Adds the last sleeps outside traced calls to the sums.
+#[inline(never)]
+fn sum_up(task: &mut Task) -> i32 {
+    if task.slept_times != 0 {
+        task.slept_booked += 1;
+        book(task, task.slept_in, task.slept_at, task.slept_ns, u64::from(task.slept_times));
+        task.slept_ns = 0;
+        task.slept_times = 0;
+    }
+    0
+}
+
+/// Adds the last ends of waits for a lock, which one thread brought about, to the wake-ups.
+#[inline(never)]
+fn hand_on(task: &mut Task) -> i32 {
+    let times = u64::from(task.woken_times);
+    if times != 0 {
+        let key = task.woken_key();
+        match WAKES.get_ptr_mut(key) {
+            // SAFETY: the value belongs to this CPU.
+            Some(sum) => unsafe { *sum += times },
+            // Full: the sleeps themselves are counted, only their sources stay unknown.
+            None => drop(WAKES.insert(key, times, 0)),
+        }
+        task.woken_times = 0;
+    }
+    0
 }
 
 /// Notes who had the CPU while a thread was runnable: the process that got it when the thread lost it, and the one that
 /// had it last, half of the time each where these are two. Nobody had it where the CPU was idle until then: it took that
 /// long to get there, or the thread was not allowed to run.
 #[inline(always)]
-fn taken(task: &Task, rest: Rest, taker: u32) {
+fn taken(task: &Task, waited: u64, off: u32, taker: u32) {
     if taker == 0 {
         return;
     }
-    let lost_to = if rest.off == Off::Preempted as u32 { task.taker } else { 0 };
+    let lost_to = if off == Off::Preempted as u32 { task.taker } else { 0 };
     if lost_to != 0 && lost_to != taker {
-        took(task.tgid, lost_to, rest.waited / 2);
-        took(task.tgid, taker, rest.waited - rest.waited / 2);
+        took(task.tgid, lost_to, waited / 2);
+        took(task.tgid, taker, waited - waited / 2);
     } else {
-        took(task.tgid, taker, rest.waited);
+        took(task.tgid, taker, waited);
     }
 }
 
@@ -229,7 +259,7 @@ pub fn short(task: &Task, parts: &Parts) -> i32 {
     ];
     for (place, ns) in all {
         if ns != 0 {
-            book(task, LifeKey::SHORT, place, ns);
+            book(task, LifeKey::SHORT, place, ns, 1);
         }
     }
     0
@@ -237,21 +267,23 @@ pub fn short(task: &Task, parts: &Parts) -> i32 {
 
 /// A thread ends at `now`.
 #[inline(never)]
-pub fn ended(task: &Task, now: u64) -> i32 {
+pub fn ended(task: &mut Task, now: u64) -> i32 {
     if task.begun == 0 {
         return 0;
     }
-    book(task, LifeKey::NONE, place::OBSERVED, now.saturating_sub(task.begun));
+    book(task, LifeKey::NONE, place::OBSERVED, now.saturating_sub(task.begun), 1);
+    sum_up(task);
+    hand_on(task);
     if task.outside_runq != 0 {
-        book(task, LifeKey::NONE, place::RUNQ, task.outside_runq);
+        book(task, LifeKey::NONE, place::RUNQ, task.outside_runq, 1);
     }
-    if task.span.is_open() {
+    if task.span.is_open() && task.restarting == 0 {
         // No row has its time.
         for (place, ns) in
             [(place::WAIT, task.span.wait), (place::LOCK, task.span.lock), (place::DISK, task.span.disk)]
         {
             if ns != 0 {
-                book(task, LifeKey::SHORT, place, ns);
+                book(task, LifeKey::SHORT, place, ns, 1);
             }
         }
     }

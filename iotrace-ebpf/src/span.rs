@@ -22,7 +22,7 @@ pub enum Off {
     Disk = 4,
     /// It is stopped, traced or frozen.
     Stopped = 5,
-    /// Not known: it was there before it was observed, and nothing has happened to it since.
+    /// Not known, it was there before it was observed: if it is seen to run next, it ran all the time.
     Unknown = 6,
 }
 
@@ -63,6 +63,11 @@ pub fn zero(field: &mut u64) {
 
 /// How long a thread was off the CPU, ns, and what for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+#[repr(C)]
 pub struct Rest {
     /// Asleep, or stopped.
     pub slept: u64,
@@ -70,6 +75,8 @@ pub struct Rest {
     pub waited: u64,
     /// Why it left the CPU ([`Off`] as a number).
     pub off: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 /// A copy between two marks. Times are `CLOCK_MONOTONIC` in ns.
@@ -241,13 +248,11 @@ impl Span {
     /// time: then the sleep is exact and the time on the run queue too long. Returns whether the switch-in was missed.
     #[inline(always)]
     pub fn runs(&mut self, now: u64, waking: u64) -> bool {
-        if self.off == Off::Unknown as u32 {
-            self.off = Off::Running as u32; // it was running when it was seen first
-        }
-        let unseen = self.off != Off::Running as u32;
+        let unseen = ![Off::Running as u32, Off::Unknown as u32].contains(&self.off);
         if unseen {
             self.switch_in(now, waking);
         }
+        self.off = Off::Running as u32;
         unseen
     }
 
@@ -271,7 +276,7 @@ impl Span {
         // and all of the time away was waiting for a CPU.
         let preempted = off == Off::Preempted as u32;
         let slept = if !preempted && waking > out && waking <= now { waking - out } else { 0 };
-        let rest = Rest { slept, waited: away - slept, off };
+        let rest = Rest { slept, waited: away - slept, off, reserved: 0 };
         if self.enter == 0 {
             self.idle_runq += away - slept;
             self.idle_sleep += slept;

@@ -57,15 +57,14 @@ impl Target {
     /// Its state; a thread that is seen for the first time gets one.
     #[inline(always)]
     pub fn introduced(&mut self) -> Option<&'static mut Task> {
-        match self.task.take() {
-            Some(task) => {
-                if task.announced == 0 {
-                    greet(task, self.pid_tgid);
-                }
-                Some(task)
-            }
-            None => introduce(self.pid_tgid),
+        let task = match self.task.take() {
+            Some(task) => task,
+            None => introduce(self.pid_tgid)?,
+        };
+        if task.announced == 0 {
+            greet(task, self.pid_tgid);
         }
+        Some(task)
     }
 }
 
@@ -126,7 +125,7 @@ fn in_cgroup() -> bool {
     ancestor != 0 && ancestor == TARGET_CGROUP.load()
 }
 
-/// Makes a state for a thread of the target, and sends its name to user space.
+/// Makes a state for a thread of the target.
 #[inline(never)]
 fn introduce(pid_tgid: u64) -> Option<&'static mut Task> {
     let shown = ids::current(pid_tgid);
@@ -137,7 +136,6 @@ fn introduce(pid_tgid: u64) -> Option<&'static mut Task> {
     task.tid = shown as u32;
     task.tgid = (shown >> 32) as u32;
     task.begun = if life::is_kept() { now() } else { 0 };
-    greet(task, pid_tgid);
     Some(task)
 }
 

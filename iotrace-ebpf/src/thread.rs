@@ -1,7 +1,7 @@
 //! What the probes keep of a thread of the target, from its first traced event to its end.
 
-use crate::abi::{Head, Kind, Wake};
-use crate::span::Span;
+use crate::abi::{Head, Kind, WAKE_OUTSIDE, Wake, WakeKey};
+use crate::span::{Rest, Span};
 
 /// Sets of places for threads; a power of two.
 pub const SETS: u32 = 8192;
@@ -74,6 +74,11 @@ pub struct Task {
     pub begun: u64,
     /// Runnable and not running outside traced calls since then, ns.
     pub outside_runq: u64,
+    /// Its last time off the CPU, where that is to be accounted for.
+    pub rest: Rest,
+    /// Sleeps outside traced calls in `slept_in` that are in no sum yet, ns: those of one kind follow each other, and are
+    /// added to the sums together.
+    pub slept_ns: u64,
     /// What the call that ends returned, and what is worked out about it: see `aggregate.rs`.
     pub scratch: [u64; 6],
     /// Number of the open call.
@@ -115,6 +120,22 @@ pub struct Task {
     pub what: u32,
     /// The process that got the CPU when the thread lost it while runnable; 0: none did.
     pub taker: u32,
+    /// Number of sleeps in `slept_ns`.
+    pub slept_times: u32,
+    /// What they were in: a `LifeKey::what`.
+    pub slept_in: u32,
+    /// Their `LifeKey::place`.
+    pub slept_at: u32,
+    /// How often such sleeps were added to the sums.
+    pub slept_booked: u32,
+    /// Number of its waits for a lock that `woken_by` ended and that are in no sum yet.
+    pub woken_times: u32,
+    /// What these were in: a `LifeKey::what`.
+    pub woken_in: u32,
+    /// The thread that ended them; 0: a timer.
+    pub woken_by: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 /// Values of [`Task::before`].
@@ -155,6 +176,12 @@ impl Task {
     #[inline(always)]
     pub fn parked_key(&self, stack: u64) -> ParkedKey {
         ParkedKey { stack, tid: self.tid, reserved: 0 }
+    }
+
+    /// The key of `woken_times`.
+    #[inline(always)]
+    pub fn woken_key(&self) -> WakeKey {
+        WakeKey { tgid: self.tgid, nr: self.woken_in | WAKE_OUTSIDE, waker: self.woken_by, by_socket: 0 }
     }
 
     /// The open call's number, or `u32::MAX`.

@@ -10,14 +10,14 @@ use crate::aggregate::{self, Closed};
 use crate::ends;
 use crate::file;
 use crate::maps::sinks_to;
-use crate::memory::{peek_user, read};
+use crate::memory::{pass, peek_user, read};
 use crate::sink;
 use crate::task::{Task, now};
 
 /// Ends the open call of a thread, with what the program got from it.
 #[inline(always)]
 pub fn close(task: &mut Task, ret: i64, now: u64) {
-    let (ret, now) = (aggregate::pass(task, 0, ret as u64) as i64, aggregate::pass(task, 1, now));
+    let (ret, now) = (pass(task, 0, ret as u64) as i64, pass(task, 1, now));
     let span = &task.span;
     let (enter, last_in, woken) = (span.enter, span.last_in, span.woken);
     let parts = task.span.exit(now);

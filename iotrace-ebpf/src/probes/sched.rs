@@ -8,10 +8,9 @@ use iotrace_ebpf::abi::traits::{COMPLETION, DURABLE, PAST, READINESS, REQUESTS, 
 use iotrace_ebpf::abi::{self, Field, Stat, Wake, fault, mode, sinks};
 use iotrace_ebpf::span::Off;
 
-use super::close::close_now;
+use super::close::close;
 use super::fault::sleeping;
 use super::ready::woke;
-use crate::aggregate::again;
 use crate::context;
 use crate::ends;
 use crate::ids;
@@ -19,7 +18,7 @@ use crate::life;
 use crate::maps::{
     IOWAIT_MASK, LastReady, MODE, SOCKS, TARGET_TGID, TGIDS, TIDS, count, is_listed, list, sinks_to, waker,
 };
-use crate::memory::{arg, current_address, field_of, read, tid_of};
+use crate::memory::{again, arg, current_address, field_of, read, tid_of};
 use crate::task::{
     Task, announce, born, comm, current, find, is_ours, is_wanted_name, just_ready, mark, name, now, wanted,
 };
@@ -70,18 +69,18 @@ fn switch(ctx: &BtfTracePointContext, prev: u32, next: u32, why: Off) -> i32 {
         if task.span.runs(at, task.wake.at) {
             count(Stat::SwitchUnseen);
         }
-        let mut why = why;
+        task.span.switch_out(mark(fault::OUT, at), why);
+        // From here on the reason is read from memory, see `memory::pass`.
         if task.fault != 0 {
-            why = sleeping(ctx, task, why);
+            task.span.off = sleeping(ctx, task, why) as u32;
             task.fault = 0;
         }
         if life::is_kept() {
-            why = left(ctx, task, why);
+            left(ctx, task);
         }
-        if task.traits & PAST != 0 && why == Off::Wait && task.span.is_open() {
+        if task.traits & PAST != 0 && again(&task.span.off) == Off::Wait as u32 && task.span.is_open() {
             task.slept_on = ends::sleeping_on(task);
         }
-        task.span.switch_out(mark(fault::OUT, at), why);
     }
     if let Some(task) = scheduled(next) {
         if at == 0 {
@@ -90,7 +89,7 @@ fn switch(ctx: &BtfTracePointContext, prev: u32, next: u32, why: Off) -> i32 {
         let before = task.span.unwoken;
         let rest = task.span.switch_in(mark(fault::IN, at), task.wake.at);
         if life::is_kept() {
-            life::rested(task, rest, life::process_of(ctx, 1));
+            life::rested(ctx, task, rest);
         }
         if task.wake.sock != 0 && task.came == 0 {
             task.came = at;
@@ -102,28 +101,23 @@ fn switch(ctx: &BtfTracePointContext, prev: u32, next: u32, why: Off) -> i32 {
     0
 }
 
-/// What a thread leaves the CPU for, as far as its call and its registers tell more than its state.
+/// Notes what a thread leaves the CPU for, as far as its call and its registers tell more than its state.
 #[inline(always)]
-fn left(ctx: &BtfTracePointContext, task: &mut Task, why: Off) -> Off {
-    if why == Off::Preempted {
+fn left(ctx: &BtfTracePointContext, task: &mut Task) {
+    let why = again(&task.span.off);
+    if why == Off::Preempted as u32 {
         task.taker = life::process_of(ctx, 2);
-        return why;
+    } else if why == Off::Stopped as u32 || (why == Off::Wait as u32 && life::is_frozen(ctx)) {
+        // What was interrupted goes on afterwards, perhaps by a number that does not tell.
+        task.span.off = Off::Stopped as u32;
+    } else if !task.span.is_open() {
+        life::leaves(task, ctx);
+    } else if task.traits & WAITS != 0 {
+        task.span.off = Off::Lock as u32;
+    } else if task.traits & DURABLE != 0 {
+        // The commit of a journal sleeps without `in_iowait` (`jbd2_log_wait_commit`, `fs/jbd2/journal.c`).
+        task.span.off = Off::Disk as u32;
     }
-    let mut why = why;
-    if why == Off::Wait && life::is_frozen(ctx) {
-        why = Off::Stopped;
-    }
-    if !task.span.is_open() {
-        life::leaves(task, ctx, why);
-    } else if why != Off::Stopped {
-        if task.traits & WAITS != 0 {
-            why = Off::Lock;
-        } else if task.traits & DURABLE != 0 {
-            // The commit of a journal sleeps without `in_iowait` (`jbd2_log_wait_commit`, `fs/jbd2/journal.c`).
-            why = Off::Disk;
-        }
-    }
-    why
 }
 
 /// `(struct task_struct *p)`: emitted once a sleep, in the waker's context.
@@ -298,16 +292,18 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn forget(tid: u32) {
     if let Some(task) = find(tid) {
+        let at = now();
+        // First, as after the end of a call the verifier would follow it once for each way to get there.
+        if life::is_kept() {
+            life::ended(task, at);
+        }
         if task.span.is_open() {
             if task.restarting != 0 {
                 // A signal ends the thread in the call, whose end was seen.
-                close_now(task, -i64::from(task.restarting));
+                close(task, -i64::from(task.restarting), at);
             } else {
                 count(Stat::EndedInCall);
             }
-        }
-        if life::is_kept() {
-            life::ended(task, now());
         }
         threads::remove(tid);
     }

@@ -11,7 +11,7 @@ use iotrace_core::rows::ledger::{Ledger, Opening};
 use iotrace_core::rows::living::Living;
 use iotrace_core::rows::open::Open;
 use iotrace_core::summary::{Overhead, Warning};
-use iotrace_ebpf::abi::{FileRecord, LIVES_ROOM, LifeKey, Stat, WakeKey, place};
+use iotrace_ebpf::abi::{FileRecord, LIVES_ROOM, Stat, WakeKey};
 
 use crate::bpf::attach::LoadError;
 use crate::bpf::btf::Btf;
@@ -317,8 +317,7 @@ impl Live {
         }
         let still: HashSet<_> = now.living.iter().map(Living::moment).collect();
         for one in before.living.iter().filter(|one| !still.contains(&one.moment())) {
-            let runq = LifeKey { place: place::RUNQ, ..one.key };
-            for key in [one.key, runq].into_iter().chain(one.asleep.map(|sleep| sleep.key)) {
+            for key in one.keys() {
                 sums.lives.extend(self.observer.life(&key).map(|sum| (key, sum)));
             }
         }

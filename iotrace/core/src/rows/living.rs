@@ -1,6 +1,6 @@
 //! Threads that live when sums are read: what of their time is in no sum yet.
 
-use iotrace_ebpf::abi::{LifeKey, LifeSum, place};
+use iotrace_ebpf::abi::{LifeKey, LifeSum, WakeKey, place};
 use iotrace_ebpf::span::Off;
 use iotrace_ebpf::thread::Task;
 
@@ -19,6 +19,12 @@ pub struct Living {
     pub runq: u64,
     /// The sleep outside traced calls that it is in.
     pub asleep: Option<Asleep>,
+    /// Sleeps before that, which are in no sum yet, and the key of the sum that they will be added to.
+    pub slept: Option<(LifeKey, LifeSum)>,
+    /// Ends of waits for a lock that are in no sum yet, with the key of their count.
+    pub woken: Option<(WakeKey, u64)>,
+    /// How often such sleeps were added to sums.
+    pub booked: u32,
 }
 
 /// A sleep that has not ended.
@@ -46,6 +52,12 @@ impl Living {
             observed: now.saturating_sub(task.begun),
             runq: task.outside_runq,
             asleep: None,
+            slept: (task.slept_times > 0).then_some((
+                LifeKey { what: task.slept_in, place: task.slept_at, ..key },
+                LifeSum { ns: task.slept_ns, times: u64::from(task.slept_times) },
+            )),
+            woken: (task.woken_times > 0).then_some((task.woken_key(), u64::from(task.woken_times))),
+            booked: task.slept_booked,
         };
         let off = task.span.off;
         let stopped = off == Off::Stopped as u32;
@@ -78,9 +90,16 @@ impl Living {
         Some(living)
     }
 
-    /// What tells this thread, in this sleep, from another one or another sleep.
-    pub fn moment(&self) -> (LifeKey, u64, Option<u64>) {
-        (self.key, self.begun, self.asleep.map(|sleep| sleep.since))
+    /// What tells this thread, in this sleep and with these in no sum, from another one, another sleep and others in none.
+    pub fn moment(&self) -> (LifeKey, u64, Option<u64>, u32) {
+        (self.key, self.begun, self.asleep.map(|sleep| sleep.since), self.booked)
+    }
+
+    /// Keys of the sums that it adds to.
+    pub fn keys(&self) -> impl Iterator<Item = LifeKey> {
+        let runq = LifeKey { place: place::RUNQ, ..self.key };
+        let (asleep, slept) = (self.asleep.map(|sleep| sleep.key), self.slept.map(|(key, _)| key));
+        [self.key, runq].into_iter().chain(asleep).chain(slept)
     }
 }
 
@@ -91,6 +110,12 @@ impl Snapshot {
             self.lived(one.key, LifeSum { ns: one.observed, times: 1 });
             if one.runq > 0 {
                 self.lived(LifeKey { place: place::RUNQ, ..one.key }, LifeSum { ns: one.runq, times: 0 });
+            }
+            if let Some((key, sum)) = one.slept {
+                self.lived(key, sum);
+            }
+            if let Some((key, times)) = one.woken {
+                *self.wakes.entry(key).or_default() += times;
             }
             if let Some(sleep) = &one.asleep {
                 self.lived(sleep.key, LifeSum { ns: sleep.ns, times: 1 });
@@ -130,6 +155,18 @@ mod tests {
         let lost = sums(&thread(Off::Preempted, 400, 700));
         assert_eq!(ns(&lost, LifeKey::NONE, place::RUNQ), 600);
         assert_eq!(ns(&sums(&thread(Off::Stopped, 400, 0)), LifeKey::NONE, place::STOPPED), 600);
+    }
+
+    #[test]
+    fn sleeps_that_are_in_no_sum_yet_count() {
+        let mut task = thread(Off::Wait, 400, 0);
+        (task.slept_ns, task.slept_times, task.slept_in, task.slept_at) = (250, 3, 202, place::WAIT);
+        let both = sums(&task);
+        assert_eq!(ns(&both, 202, place::WAIT), 600 + 250);
+        let key = LifeKey { tgid: 7, tid: 0, what: 202, place: place::WAIT };
+        assert_eq!(both.lives[&key].times, 1 + 3);
+        (task.slept_in, task.slept_at) = (230, place::WAIT);
+        assert_eq!((ns(&sums(&task), 202, place::WAIT), ns(&sums(&task), 230, place::WAIT)), (600, 250));
     }
 
     #[test]
