@@ -20,6 +20,9 @@ pub struct OutputArgs {
     /// Unit of all times in the table
     #[arg(long, value_enum, default_value_t = Unit::Auto)]
     pub unit: Unit,
+    /// Of the table only what matters: where the time went, and what that means
+    #[arg(long)]
+    pub summary: bool,
     /// When to colour the table
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     pub color: Color,

@@ -151,5 +151,5 @@ fn options(args: &OutputArgs, to_stdout: bool) -> Options {
                 && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
         }
     };
-    Options { unit: args.unit, color, width: WIDTH }
+    Options { unit: args.unit, color, width: WIDTH, summary: args.summary }
 }

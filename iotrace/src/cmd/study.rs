@@ -102,6 +102,7 @@ fn output_args(args: &StudyArgs) -> OutputArgs {
         timeline: false,
         output: args.output.clone(),
         unit: Unit::Auto,
+        summary: false,
         color: args.color,
         quiet: args.quiet,
         verbose: false,

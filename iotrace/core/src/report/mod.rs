@@ -64,11 +64,13 @@ pub struct Options {
     /// Columns of the terminal. Text and bars use at most [`MAX_WIDTH`] of them; numbers are never
     /// cut for a narrower terminal.
     pub width: usize,
+    /// Of the table only what matters: where the time went, and what that means.
+    pub summary: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { unit: Unit::Auto, color: false, width: MAX_WIDTH }
+        Self { unit: Unit::Auto, color: false, width: MAX_WIDTH, summary: false }
     }
 }
 
@@ -83,7 +85,7 @@ pub fn render(format: Format, document: &Document, options: &Options, out: &mut 
     let mut page = Page::new(options.width);
     match format {
         Format::Json => return json::pretty(document, out),
-        Format::Table => table::draw(document, options.unit, &mut page),
+        Format::Table => table::draw(document, options.unit, options.summary, &mut page),
         Format::Timeline => timeline::draw(document, options.unit, &mut page),
     }
     page.write(options.color, out)

@@ -94,7 +94,7 @@ fn no_line_is_wider_than_the_page() {
         for format in [Format::Table, Format::Timeline] {
             for &unit in Unit::value_variants() {
                 for width in [0, 60, 80, 100, 1000] {
-                    let text = text(format, &document, Options { unit, width, color: false });
+                    let text = text(format, &document, Options { unit, width, color: false, summary: false });
                     let widest = text.lines().max_by_key(|line| columns(line)).unwrap_or_default();
                     assert!(columns(widest) <= MAX_WIDTH, "{format:?} {unit:?} {width}: {widest}");
                 }

@@ -17,6 +17,7 @@ use crate::rows::sentences;
 pub use crate::rows::sentences::{left_behind, listed};
 use crate::rows::sums::Snapshot;
 use crate::rows::time;
+use crate::rows::whole;
 use crate::summary::{Document, Interval, Overhead, Process};
 
 /// Names of threads that are kept, whether they have ended or not.
@@ -313,6 +314,7 @@ impl Ledger {
         for process in &mut processes {
             process.diagnosis = diagnosis::of_process(process, stretch.elapsed_ns);
         }
+        let diagnosis = whole::of_all(&processes);
         if let Some(top) = self.opening.top {
             processes.truncate(top);
             processes.iter_mut().for_each(|process| leave(process, top));
@@ -322,6 +324,7 @@ impl Ledger {
         document.interval = stretch.interval;
         document.processes = processes;
         document.time = whole;
+        document.diagnosis = diagnosis;
         document.warnings = self.opening.warnings.clone();
         let full = self.names.threads.len() >= names::THREADS;
         document.warnings.extend(sentences::warnings(

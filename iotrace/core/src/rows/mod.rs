@@ -27,3 +27,4 @@ mod snapshot;
 pub mod sums;
 pub mod tape;
 pub mod time;
+mod whole;

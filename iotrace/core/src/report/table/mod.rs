@@ -14,21 +14,26 @@ use super::units::Unit;
 use super::{closing, figure, header, study};
 use crate::summary::Document;
 
-/// Writes all parts of a document, and explanations for those that need them.
-pub fn draw(document: &Document, unit: Unit, page: &mut Page) {
+/// Writes all parts of a document, and explanations for those that need them; or, as a summary, only where the time went
+/// and what that means.
+pub fn draw(document: &Document, unit: Unit, summary: bool, page: &mut Page) {
     header::document(document, unit, page);
     for run in &document.runs {
         page.gap();
         header::run(run, page);
         phases::draw(run, unit, page);
+        if summary {
+            continue;
+        }
         page.gap();
         calls::draw(&run.calls, unit, page);
         page.gap();
         operations::draw(run, unit, page);
     }
-    processes::draw(&document.processes, unit, page);
+    time::of_all(document, unit, page);
+    processes::draw(&document.processes, unit, summary, page);
     checks::draw(&document.checks, unit, page);
-    if !document.runs.is_empty() {
+    if !document.runs.is_empty() && !summary {
         legend::draw(page);
     }
     if document.runs.len() > 1 {

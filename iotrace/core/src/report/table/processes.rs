@@ -13,12 +13,15 @@ const IN_FLIGHT: usize = 5;
 /// Most rows of calls that are shown of a process.
 const ROWS: usize = 60;
 
-/// Every process, and below them the meaning of the words.
-pub fn draw(processes: &[Process], unit: Unit, page: &mut Page) {
+/// Every process, and below them the meaning of the words; as a summary only its time and what that means.
+pub fn draw(processes: &[Process], unit: Unit, summary: bool, page: &mut Page) {
     for process in processes {
         page.gap();
         head(process, page);
         time::draw(process, unit, page);
+        if summary {
+            continue;
+        }
         for model in &process.models {
             let share = format!("   model: {} {:.0} %: ", model.model, model.share * 100.0);
             page.wrap(Style::Plain, &share, &model.evidence);
@@ -30,7 +33,7 @@ pub fn draw(processes: &[Process], unit: Unit, page: &mut Page) {
         wakers(process, page);
         in_flight(process, unit, page);
     }
-    if processes.iter().any(|process| !process.calls.is_empty()) {
+    if !summary && processes.iter().any(|process| !process.calls.is_empty()) {
         legend(page);
     }
 }

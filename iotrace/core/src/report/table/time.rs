@@ -4,7 +4,7 @@ use crate::report::bar::bar;
 use crate::report::page::Page;
 use crate::report::paint::Style;
 use crate::report::units::{Unit, percent};
-use crate::summary::{Process, ThreadTime, Time};
+use crate::summary::{Document, Process, ThreadTime, Time};
 
 /// The glyphs of the places: on a CPU, ready without one, asleep in calls, for a disk, for locks, and elsewhere.
 const PLACES: [char; 6] = ['█', '▒', '░', '▞', '▓', '·'];
@@ -24,6 +24,20 @@ pub fn draw(process: &Process, unit: Unit, page: &mut Page) {
     }
     for ThreadTime { tid, name, time } in process.thread_times.iter().take(THREADS) {
         line(&format!("{name} {tid}"), time, unit, page);
+    }
+}
+
+/// Writes the same of all processes together, where there are several.
+pub fn of_all(document: &Document, unit: Unit, page: &mut Page) {
+    if document.processes.len() < 2 || (document.diagnosis.is_empty() && document.time.is_none()) {
+        return;
+    }
+    page.gap();
+    for finding in &document.diagnosis {
+        page.wrap(Style::Plain, "   >> ", &finding.text);
+    }
+    if let Some(time) = &document.time {
+        line("time of all", time, unit, page);
     }
 }
 
