@@ -166,7 +166,7 @@ pub fn message_flags(traits: u32, arg2: u64, arg3: u64) -> u64 {
 #[inline(always)]
 pub fn timed_out(call: &impl Finished) -> bool {
     let (ret, traits) = (call.ret(), call.traits());
-    if call.sleeps() == 0 {
+    if call.waits() == 0 {
         return false;
     }
     match ret {
@@ -310,7 +310,7 @@ pub fn priced(call: &impl Finished, moved: &Moved, prices: impl FnOnce() -> Pric
 pub fn add<D: Distribution>(row: &mut Sums<D>, call: &impl Finished, moved: &Moved, copy_ns: u64) -> Outcome {
     row.calls += 1;
     row.sleeps += u64::from(call.sleeps());
-    row.slept_calls += u64::from(call.sleeps() + call.disks() > 0);
+    row.slept_calls += u64::from(call.waits() + call.disks() > 0);
     row.disks += u64::from(call.disks());
     row.locks += u64::from(call.locks());
     row.preempts += u64::from(call.preempts());
@@ -353,7 +353,7 @@ pub fn add<D: Distribution>(row: &mut Sums<D>, call: &impl Finished, moved: &Mov
     row.parts.runq += parts.runq;
     row.parts.copy += copy_ns;
     row.parts.work += parts.work + parts.copy - copy_ns;
-    row.phase1.count(parts.wait + parts.runq + if call.traits() & OUT == 0 { parts.disk } else { 0 });
+    row.phase1.count(call.phase1());
     row.latency.count(parts.total);
     if call.pickup() != 0 {
         row.pickups += 1;
