@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::host::launch::{Held, NotStarted};
 use crate::host::running::{Ended, Running, Whose};
-use crate::host::stderr::say;
+use crate::host::stderr::{say, shown};
 use crate::session::error::Failure;
 use crate::session::interrupts;
 use crate::session::sink::Sink;
@@ -94,11 +94,6 @@ fn interpreter(script: &Path) -> Option<String> {
     let line = start.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
     let word = line.trim_ascii().split(|&byte| byte == b' ' || byte == b'\t').next()?;
     Some(shown(OsStr::from_bytes(word)))
-}
-
-/// A name for a message: it may have any bytes.
-fn shown(name: &OsStr) -> String {
-    name.to_string_lossy().escape_debug().to_string()
 }
 
 /// Hands a command what a process sent to iotrace alone. What a terminal sends, both get.
