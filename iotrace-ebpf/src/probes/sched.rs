@@ -85,7 +85,8 @@ fn switch(ctx: &BtfTracePointContext, prev: u32, next: u32, why: Off) -> i32 {
         }
         let before = task.span.unwoken;
         task.span.switch_in(mark(fault::IN, at), task.wake.at);
-        if task.wake.sock != 0 && task.came == 0 {
+        // A wake-up of before the call tells of other data: then the thread was only preempted.
+        if task.wake.sock != 0 && task.came == 0 && task.wake.at >= task.span.enter {
             task.came = at;
         }
         if task.span.unwoken != before {
