@@ -98,7 +98,7 @@ fn interpreter(script: &Path) -> Option<String> {
 
 /// Hands a command what a process sent to iotrace alone. What a terminal sends, both get.
 pub fn pass_on(command: &Running) {
-    if let Some(number) = interrupts::take_sent() {
+    for number in interrupts::take_sent() {
         command.signal(number);
     }
 }
