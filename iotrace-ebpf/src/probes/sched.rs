@@ -91,7 +91,8 @@ fn switch(ctx: &BtfTracePointContext, prev: u32, next: u32, why: Off) -> i32 {
         if life::is_kept() {
             life::rested(ctx, task, rest);
         }
-        if task.wake.sock != 0 && task.came == 0 {
+        // A wake-up of before the call tells of other data: then the thread was only preempted.
+        if task.wake.sock != 0 && task.came == 0 && task.wake.at >= task.span.enter {
             task.came = at;
         }
         if task.span.unwoken != before {

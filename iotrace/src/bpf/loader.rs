@@ -24,7 +24,9 @@ use super::ids;
 use super::members::{fill, kernel_ids, mark};
 use super::probes::{Group, PROBES, Probe, Variant};
 use super::prog_info::{Size, recursion_misses, size};
-use super::settings::{Per, Settings, Wish, epoll_is_listed_in_file, iowait_mask, offsets, preempt_distance};
+use super::settings::{
+    A_DRAIN, Per, Settings, Wish, epoll_is_listed_in_file, iowait_mask, offsets, preempt_distance,
+};
 use crate::host::check;
 use crate::host::clock::monotonic_ns;
 use crate::host::proc;
@@ -123,17 +125,17 @@ impl Observer {
         Some(done)
     }
 
-    /// Calls `each` with the records that are in the ring buffer, up to [`super::settings::A_DRAIN`] bytes: whoever makes them faster than
-    /// they are read must not keep this from ending. Says whether there may be more.
+    /// Calls `each` with the records that are in the ring buffer, up to [`A_DRAIN`] bytes: whoever makes them faster
+    /// than they are read must not keep this from ending. Says whether there may be more.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> bool {
         let mut bytes = 0;
-        while bytes < super::settings::A_DRAIN
+        while bytes < A_DRAIN
             && let Some(item) = self.records.next()
         {
             bytes += item.len();
             each(&item);
         }
-        bytes >= super::settings::A_DRAIN
+        bytes >= A_DRAIN
     }
 
     /// Optional probes that are not attached.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::bpf::exact::Refused;
 use crate::cli::{Color, OutputArgs};
 use crate::cmd::targets::{Outputs, print};
+use crate::host::launch::OF_TAPE;
 use crate::host::stderr::say;
 use crate::session::error::Failure;
 use crate::session::sink::{Begun, Sink};
@@ -17,7 +18,7 @@ const WIDTH: usize = 100;
 
 /// Where the tape of an observation is kept: `IOTRACE_TAPE` names a file. Tests set it, to leave what a failure came of.
 pub fn tape() -> Option<PathBuf> {
-    std::env::var_os("IOTRACE_TAPE").filter(|path| !path.is_empty()).map(PathBuf::from)
+    std::env::var_os(OF_TAPE).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Prints the results of an observation as the options say.

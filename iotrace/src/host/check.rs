@@ -42,6 +42,12 @@ pub enum Missing {
          iotrace finds tracepoint arguments by it. Use a distribution kernel (Debian, Fedora, Ubuntu have it)"
     )]
     NoBtf,
+    /// `/sys` is not mounted.
+    #[error(
+        "/sys is not mounted: iotrace reads the kernel's types there ({VMLINUX}). Mount it: \
+         mount -t sysfs sysfs /sys"
+    )]
+    NoSys,
     /// Capabilities of a user namespace.
     #[error(
         "iotrace runs in a user namespace (a rootless container, unshare -r), whose root is none for the kernel: it \
@@ -103,7 +109,7 @@ pub fn prerequisites() -> Result<(), Missing> {
         return Err(Missing::Lockdown);
     }
     if !fs::exists(VMLINUX).unwrap_or(false) {
-        return Err(Missing::NoBtf);
+        return Err(if fs::exists("/sys/kernel").unwrap_or(false) { Missing::NoBtf } else { Missing::NoSys });
     }
     namespaces()
 }

@@ -7,6 +7,7 @@ use nix::unistd::geteuid;
 use thiserror::Error;
 
 use super::accounts::{self, Account};
+use super::stderr::shown;
 
 /// Variables that sudo adds, sudo(8): the user's own shell has none of them.
 const OF_SUDO: [&str; 6] = ["SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_COMMAND", "SUDO_HOME", "SUDO_TTY"];
@@ -179,11 +180,6 @@ impl Identity {
     pub fn name(&self) -> String {
         shown(&self.account.name)
     }
-}
-
-/// A value for a message: a variable may hold any bytes.
-fn shown(value: &OsStr) -> String {
-    value.to_string_lossy().escape_debug().to_string()
 }
 
 #[cfg(test)]

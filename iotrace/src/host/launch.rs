@@ -50,11 +50,15 @@ impl Held {
         // Whatever needs memory is made before the fork.
         let words: Vec<CString> =
             argv.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?;
-        let variables: Option<Vec<CString>> =
-            identity.map(|who| variables(who.environment(std::env::vars_os())));
+        // Another iotrace below would write over the tape.
+        let now = std::env::vars_os().filter(|(name, _)| name != OF_TAPE);
+        let variables = variables(match identity {
+            Some(who) => who.environment(now),
+            None => now.collect(),
+        });
         let command = Command {
             argv: pointers(&words),
-            environment: variables.as_deref().map(pointers),
+            environment: pointers(&variables),
             keep: keep.map(AsFd::as_fd),
             ids: identity.map(|who| Ids {
                 uid: Uid::from_raw(who.uid),
@@ -108,6 +112,9 @@ impl Held {
     }
 }
 
+/// The variable that names a tape (`session/tape.rs`).
+pub const OF_TAPE: &str = "IOTRACE_TAPE";
+
 /// What failed in the child, as it tells.
 const STAGE_IDENTITY: i32 = 1;
 const STAGE_EXECUTE: i32 = 2;
@@ -116,8 +123,8 @@ const STAGE_EXECUTE: i32 = 2;
 struct Command<'a> {
     /// A null-terminated list of C strings.
     argv: Vec<*const libc::c_char>,
-    /// Such a list; `None`: the environment of this process.
-    environment: Option<Vec<*const libc::c_char>>,
+    /// Such a list.
+    environment: Vec<*const libc::c_char>,
     keep: Option<BorrowedFd<'a>>,
     ids: Option<Ids>,
 }
@@ -168,12 +175,7 @@ unsafe fn become_command(gate: &OwnedFd, sink: &OwnedFd, failure: &OwnedFd, comm
             signals::give_back();
             // SAFETY: the lists are as the caller promises.
             unsafe {
-                match &command.environment {
-                    Some(environment) => {
-                        libc::execvpe(command.argv[0], command.argv.as_ptr(), environment.as_ptr())
-                    }
-                    None => libc::execvp(command.argv[0], command.argv.as_ptr()),
-                };
+                libc::execvpe(command.argv[0], command.argv.as_ptr(), command.environment.as_ptr());
             }
             (STAGE_EXECUTE, Errno::last())
         }

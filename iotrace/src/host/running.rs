@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use nix::errno::Errno;
 use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SigHandler, Signal, kill, raise, signal};
+use nix::sys::signal::{SigHandler, Signal, raise, signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
@@ -93,11 +93,10 @@ impl Running {
     /// Sends it a signal, by number; nothing after [`Running::try_wait`] has told of its end, as its id may be reused
     /// then.
     pub fn signal(&self, number: i32) {
-        if let Ok(known) = Signal::try_from(number)
-            && !self.reaped
-        {
-            // It fails only where the child has changed its user: then it cannot be stopped from here.
-            let _ = kill(self.pid, known);
+        if !self.reaped {
+            // SAFETY: a child that has not been waited for, so the number is still its own. It fails only where the
+            // child has changed its user: then it cannot be stopped from here. nix knows no real-time signals.
+            let _ = unsafe { libc::kill(self.pid.as_raw(), number) };
         }
     }
 }
@@ -117,6 +116,7 @@ mod tests {
     use std::ffi::OsStr;
     use std::time::Duration;
 
+    use nix::sys::signal::kill;
     use nix::unistd::{ForkResult, fork};
 
     use super::*;

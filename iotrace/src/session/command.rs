@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::host::launch::{Held, NotStarted};
 use crate::host::running::{Ended, Running, Whose};
-use crate::host::stderr::say;
+use crate::host::stderr::{say, shown};
 use crate::session::error::Failure;
 use crate::session::interrupts;
 use crate::session::sink::Sink;
@@ -96,14 +96,9 @@ fn interpreter(script: &Path) -> Option<String> {
     Some(shown(OsStr::from_bytes(word)))
 }
 
-/// A name for a message: it may have any bytes.
-fn shown(name: &OsStr) -> String {
-    name.to_string_lossy().escape_debug().to_string()
-}
-
 /// Hands a command what a process sent to iotrace alone. What a terminal sends, both get.
 pub fn pass_on(command: &Running) {
-    if let Some(number) = interrupts::take_sent() {
+    for number in interrupts::take_sent() {
         command.signal(number);
     }
 }

@@ -47,6 +47,9 @@ pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Trac
     let pid = held.as_ref().map(Held::pid);
     // After the fork: a command starts with the signals as they were.
     interrupts::catch().map_err(Failure::while_doing("catching Ctrl-C"))?;
+    if held.is_some() {
+        interrupts::relay().map_err(Failure::while_doing("catching signals for the command"))?;
+    }
     let births = whom::births(&whom);
     let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
     let mut calibration = calibrate::measure_by(&btf, &HOOKS, asked.tier);

@@ -79,9 +79,11 @@ async fn tracing(
         }
         // A command gets the terminal's Ctrl-C, too, and what was sent to us alone is passed on: it decides how it
         // ends. The second time tracing ends, and the command goes on (`session/command.rs`).
+        if let Some(command) = &until.command {
+            command::pass_on(command);
+        }
         match (interrupts::count(), &until.command) {
-            (0, _) => {}
-            (1, Some(command)) => command::pass_on(command),
+            (0, _) | (1, Some(_)) => {}
             (_, Some(_)) => return Ok(Over::Again),
             (_, None) => return Ok(Over::Target),
         }

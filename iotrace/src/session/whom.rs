@@ -101,7 +101,7 @@ fn unified(path: &Path) -> Result<(u64, u32), Failure> {
 /// Whether a directory is a cgroup of the unified hierarchy, by its file system: anybody can make files that are called
 /// like those of a cgroup.
 fn is_unified(path: &Path, kind: FsType) -> Result<(), Failure> {
-    let shown = path.display();
+    let shown = stderr::shown(path);
     match kind {
         CGROUP2_SUPER_MAGIC => Ok(()),
         CGROUP_SUPER_MAGIC => Err(Failure::Usage(format!(

@@ -79,7 +79,9 @@ pub fn run(spec: &Spec, out: OwnedFd) -> io::Result<()> {
 /// for each connection.
 pub fn patience(spec: &Spec) -> Duration {
     let messages = spec.total_messages();
-    let schedule = messages.saturating_mul(spec.interval_ns.saturating_add(1_000_000)).saturating_mul(2);
+    // A poller looks once more after each message, and is that much late.
+    let each = spec.interval_ns.saturating_add(spec.poll_interval_ns).saturating_add(1_000_000);
+    let schedule = messages.saturating_mul(each).saturating_mul(2);
     let bytes = spec.size.saturating_mul(messages).saturating_mul(20);
     let connections = u64::from(spec.connections) * 5_000_000;
     QUIET + Duration::from_nanos(schedule.saturating_add(bytes).saturating_add(connections))
@@ -90,7 +92,7 @@ pub fn stalled(spec: &Spec) -> Failure {
     failure(
         "stalled",
         format_args!(
-            "the {} workload over {} gave no report within {:?} and was killed: its sender may have been killed, \
+            "the {} workload over {} gave no report within {:.0?} and was killed: its sender may have been killed, \
              or the machine is overloaded; try fewer or smaller messages",
             spec.model,
             spec.transport,
@@ -223,6 +225,9 @@ mod tests {
         let least = patience(&spec());
         assert!(least >= QUIET);
         assert!(patience(&Spec { interval_ns: 1_000_000_000, ..spec() }) > least + Duration::from_secs(20));
+        assert!(
+            patience(&Spec { poll_interval_ns: 1_000_000_000, ..spec() }) > least + Duration::from_secs(20)
+        );
         assert!(patience(&Spec { size: u64::MAX, interval_ns: u64::MAX, ..spec() }) > least);
     }
 

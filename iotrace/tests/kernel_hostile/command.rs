@@ -81,6 +81,31 @@ fn a_reader_that_goes_away_does_not_cost_the_command() {
     assert_eq!(child.wait().expect("our own child").code(), Some(7), "the command's status");
 }
 
+/// What is sent to iotrace and meant for the command reaches it, and a tape is no business of an iotrace in it. The
+/// real-time signals stand for what only a program knows.
+#[test]
+#[ignore = "needs root"]
+fn signals_of_the_commands_own_reach_it() {
+    let (ready, tape, result) = (Mark::new("ready"), Mark::new("tape"), Mark::new("of-own"));
+    let script = "trap 'got=$got-usr1' USR1; trap '[ x$got = x-usr1 ] && exit 9; exit 8' RTMIN; \
+                  [ -z $IOTRACE_TAPE ] || exit 7; echo ready > $0; while :; do sleep 0.02; done";
+    let mut child = Command::new(binary())
+        .args(["trace", "--tier", "tracepoint", "--format", "json", "-o", &result.text()])
+        .args(["--", "bash", "-c", script, &ready.text()])
+        .env("IOTRACE_TAPE", &tape.0)
+        .spawn()
+        .expect("the binary starts");
+    assert_eq!(ready.line("the command runs"), "ready");
+    for signal in [libc::SIGUSR1, libc::SIGRTMIN()] {
+        // SAFETY: our own child, which has not been waited for.
+        assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    assert_eq!(child.wait().expect("our own child").code(), Some(9), "both signals came, in turn");
+    assert!(fs::metadata(&result.0).is_ok_and(|file| file.len() > 0), "the result");
+    assert!(fs::metadata(&tape.0).is_ok_and(|file| file.len() > 0), "the tape");
+}
+
 /// The second signal ends tracing, with the result; the third leaves the command. Meanwhile iotrace has few
 /// capabilities, and the command has those that it would have had.
 #[test]

@@ -249,6 +249,8 @@ fn a_killed_workload_is_an_error_with_its_reason() {
 fn the_workload_and_the_file_belong_to_the_user_behind_sudo() {
     let directory = std::env::temp_dir().join(format!("iotrace-ends-{}", std::process::id()));
     fs::create_dir(&directory).expect("a fresh directory");
+    // A file that the user could not have made is not theirs.
+    std::os::unix::fs::chown(&directory, Some(65_534), Some(65_534)).expect("root may");
     let file = directory.join("result.json");
     let mut command = long("select");
     command.env("SUDO_UID", "65534").env("SUDO_GID", "65534").env("SUDO_USER", "nobody").arg("-o").arg(&file);

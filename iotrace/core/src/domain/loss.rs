@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Loss {
     /// Records that found the ring buffer full.
     pub records: u64,
-    /// Threads or sockets that found no room in a map.
+    /// Calls that found no row, and threads or sockets that found no room in a map.
     pub map_full: u64,
     /// Probe runs the kernel skipped because the same probe was running on that CPU.
     /// `null` where this kernel does not count them (before 5.12).
@@ -63,7 +63,7 @@ impl Loss {
     pub fn missing(&self) -> [(u64, &'static str); 5] {
         [
             (self.records, "records because the ring buffer was full"),
-            (self.map_full, "threads or sockets because a map was full"),
+            (self.map_full, "calls, threads or sockets because a map was full"),
             (self.recursion_misses.unwrap_or(0), "probe runs that the kernel skipped"),
             (self.unmatched, "calls of which only the enter or only the exit was seen"),
             (self.not_decoded, "calls of another ABI, or with arguments that could not be read"),

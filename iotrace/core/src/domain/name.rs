@@ -73,10 +73,10 @@ pub fn is_harmless(c: char) -> bool {
         // Line and paragraph separators.
         | '\u{2028}' | '\u{2029}'
         // Seen by nobody: soft hyphen, joiners, fillers, marks of order, tags; Default_Ignorable_Code_Point, without the
-        // variation selectors of emoji.
+        // variation selectors of emoji, and with the pattern of Braille that has no dot.
         | '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
-        | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{2800}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
         | '\u{e0000}'..='\u{e0fff}'
         // No characters at all, and none of XML.
         | '\u{fffe}' | '\u{ffff}')
