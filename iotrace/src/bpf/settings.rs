@@ -6,7 +6,7 @@ use iotrace_ebpf::abi::{FIELDS, Field, MAX_SYSCALL, fault, mode, per, sinks};
 
 use super::btf::Btf;
 use super::probes::Group;
-use crate::host::kallsyms;
+use crate::host::kallsyms::{Places, Symbols};
 use iotrace_core::domain::{ProbeId, syscall};
 
 /// Most bytes of records that are taken out of the ring at a time: the largest ring of `trace`.
@@ -274,9 +274,14 @@ fn offset_of(btf: &Btf, (_, structure, paths): &(Field, &str, &[&str])) -> Optio
     paths.iter().find_map(|path| btf.offset_of(structure, path))
 }
 
-/// Where the probes' fields lie in the structures of the running kernel. Fields it does not have stay
+/// Where the probes' fields lie in the structures of the running kernel, looked up once. Fields it does not have stay
 /// 0: nothing that is loaded reads them.
 pub fn offsets(btf: &Btf) -> [u32; FIELDS] {
+    static FOUND: OnceLock<[u32; FIELDS]> = OnceLock::new();
+    *FOUND.get_or_init(|| look_up(btf))
+}
+
+fn look_up(btf: &Btf) -> [u32; FIELDS] {
     let mut offsets = [0; FIELDS];
     for path in PATHS {
         offsets[path.0 as usize] = offset_of(btf, path).unwrap_or(0);
@@ -308,7 +313,10 @@ pub fn preempt_distance(btf: &Btf) -> i64 {
     // Read once: it is long.
     static BY_SYMBOLS: OnceLock<Option<i64>> = OnceLock::new();
     let by_symbols = || {
-        let symbols = kallsyms::places(&["__preempt_count", "pcpu_hot", "runqueues"]);
+        let [count, hot, queues] = ["__preempt_count", "pcpu_hot", "runqueues"];
+        let has = |found: &Places, name| found.contains_key(name);
+        let enough = |found: &Places| has(found, queues) && (has(found, count) || has(found, hot));
+        let symbols = Symbols::open().places(&[count, hot, queues], enough);
         of(&|name| symbols.get(name).map(|&place| place as i64))
     };
     of(&described).or_else(|| *BY_SYMBOLS.get_or_init(by_symbols)).unwrap_or(0)

@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use iotrace_core::domain::{name, syscall};
 use iotrace_ebpf::arch::native::{RESTART_NUMBER, RESTARTED};
 
 use super::bounded;
-use super::kallsyms;
+use super::kallsyms::Symbols;
 
 /// Most that is read of a file of a process, bytes. The longest, `status`, has the groups of a process: up to 65,536
 /// (`NGROUPS_MAX`) of up to 11 bytes each.
@@ -164,12 +164,21 @@ fn syscall_of(line: &str) -> Option<u32> {
     number.parse().ok()
 }
 
+static SYMBOLS: Mutex<Option<Symbols>> = Mutex::new(None);
+
+/// Opens the kernel's symbols for [`restarts`], which few traces ask for: with privileges that are given up later.
+pub fn keep_symbols() {
+    *SYMBOLS.lock().unwrap_or_else(PoisonError::into_inner) = Some(Symbols::open());
+}
+
 /// Where the functions of [`RESTARTED`] are, by `/proc/kallsyms`; empty where it hides addresses. Read once: it is long.
 pub fn restarts() -> &'static [(&'static str, u64)] {
     static FOUND: OnceLock<Vec<(&str, u64)>> = OnceLock::new();
     FOUND.get_or_init(|| {
         let names: Vec<&str> = RESTARTED.iter().map(|(function, _)| *function).collect();
-        let places = kallsyms::places(&names);
+        let kept = SYMBOLS.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let symbols = kept.unwrap_or_else(Symbols::open);
+        let places = symbols.places(&names, |found| found.len() == names.len());
         names.into_iter().filter_map(|name| Some((name, *places.get(name)?))).collect()
     })
 }

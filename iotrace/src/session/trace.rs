@@ -91,8 +91,8 @@ pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Trac
 
 /// From here on iotrace reads what others wrote, and needs less than for attaching.
 fn give_up(asked: &Asked, live: &mut Live) {
-    // `/proc/kallsyms` hides its addresses from whoever has given up CAP_SYSLOG.
-    proc::restarts();
+    // `/proc/kallsyms` hides its addresses from whoever opens it without CAP_SYSLOG.
+    proc::keep_symbols();
     let work = Work {
         command: !asked.command.is_empty(),
         descriptors: asked.per == Per::Fd,

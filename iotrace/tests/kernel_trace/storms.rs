@@ -243,7 +243,6 @@ fn the_whole_system_under_load_is_complete_and_bounded() {
     };
     let children: Vec<Child> = (0..2).map(busy).collect();
     let trace = Trace::start(&["-a"]);
-    let own = trace.pid() as u32;
     children.iter().for_each(Child::go);
     std::thread::sleep(window / 4);
     let before = resident(trace.pid());
