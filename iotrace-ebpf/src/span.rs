@@ -350,10 +350,17 @@ impl Span {
     #[inline(always)]
     pub fn exit(&mut self, now: u64) -> Parts {
         self.copy_end(now);
+        let parts = self.parts(self.enter, now);
+        self.enter = 0;
+        parts
+    }
+
+    /// Where the time of a call went that began at `enter` and ended at `exit`, ns, and has no copy open.
+    #[inline(always)]
+    pub fn parts(&self, enter: u64, exit: u64) -> Parts {
         let claimed = self.wait + self.disk + self.lock + self.runq + self.copy;
         // Clocks of two CPUs may disagree by a few ns; the sum must not.
-        let total = now.saturating_sub(self.enter).max(claimed);
-        self.enter = 0;
+        let total = exit.saturating_sub(enter).max(claimed);
         Parts {
             total,
             wait: self.wait,

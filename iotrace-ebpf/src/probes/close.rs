@@ -12,11 +12,23 @@ use crate::file;
 use crate::maps::sinks_to;
 use crate::memory::{pass, peek_user, read};
 use crate::sink;
-use crate::task::{Task, now};
+use crate::task::{Task, find, now};
 
 /// Ends the open call of a thread, with what the program got from it.
 #[inline(always)]
 pub fn close(task: &mut Task, ret: i64, now: u64) {
+    let call = ended(task, ret, now);
+    if sinks_to(sinks::AGGREGATES) {
+        aggregate::add(task, &call);
+    }
+    if sinks_to(sinks::RECORDS) {
+        record(task, &call);
+    }
+}
+
+/// The open call of a thread as it ended; its span is closed then.
+#[inline(always)]
+fn ended(task: &mut Task, ret: i64, now: u64) -> Closed {
     let (ret, now) = (pass(task, 0, ret as u64) as i64, pass(task, 1, now));
     let span = &task.span;
     let (enter, last_in, woken) = (span.enter, span.last_in, span.woken);
@@ -25,13 +37,7 @@ pub fn close(task: &mut Task, ret: i64, now: u64) {
         truncated(task, ret as u64);
     }
     task.flags |= learned(task);
-    let call = Closed { enter, exit: now, ret, parts, last_in, woken };
-    if sinks_to(sinks::AGGREGATES) {
-        aggregate::add(task, &call);
-    }
-    if sinks_to(sinks::RECORDS) {
-        record(task, &call);
-    }
+    Closed { enter, exit: now, ret, parts, last_in, woken }
 }
 
 /// What else a call that ends was. Only one that slept for a disk, or moved pages past the process, is looked at more
@@ -54,10 +60,60 @@ fn learned_of_disk(task: &Task) -> u32 {
     if data && file::is_direct(file::of_descriptor(task.fd)) { call_flags::DIRECT } else { 0 }
 }
 
-/// Ends the open call at this moment.
+/// [`close`] where it is rare, in functions that the verifier follows once, by themselves, from numbers of which it knows
+/// nothing (global functions: `do_check_subprogs`, `kernel/bpf/verifier.c`), and not once for each way to get there.
+/// Finding the state of the thread again is the price.
 #[inline(always)]
-pub fn close_now(task: &mut Task, ret: i64) {
-    close(task, ret, now());
+pub fn close_rarely(task: &Task, ret: i64, now: u64) {
+    close_apart(u64::from(task.tid), ret as u64, now);
+}
+
+/// [`close_rarely`] at this moment.
+#[inline(always)]
+pub fn close_now(task: &Task, ret: i64) {
+    close_rarely(task, ret, now());
+}
+
+/// [`close`] by the id of the thread. Global, as the two below, by its name, which nothing else refers to.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn close_apart(tid: u64, ret: u64, now: u64) -> u64 {
+    let Some(task) = find(tid as u32) else { return 0 };
+    let call = ended(task, ret as i64, now);
+    if sinks_to(sinks::AGGREGATES) {
+        sum_apart(tid, call.enter, call.exit, ret);
+    }
+    if sinks_to(sinks::RECORDS) {
+        record_apart(tid, call.enter, call.exit, ret);
+    }
+    1
+}
+
+/// Adds a call to the sums whose span was closed just now.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sum_apart(tid: u64, enter: u64, exit: u64, ret: u64) -> u64 {
+    let Some(task) = find(tid as u32) else { return 0 };
+    let call = closed(task, enter, exit, ret);
+    aggregate::add(task, &call);
+    1
+}
+
+/// Sends the record of a call whose span was closed just now.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn record_apart(tid: u64, enter: u64, exit: u64, ret: u64) -> u64 {
+    let Some(task) = find(tid as u32) else { return 0 };
+    record(task, &closed(task, enter, exit, ret));
+    1
+}
+
+/// What [`ended`] told of a call, by what its closed span still has.
+#[inline(always)]
+fn closed(task: &Task, enter: u64, exit: u64, ret: u64) -> Closed {
+    let span = &task.span;
+    let parts = span.parts(enter, exit);
+    Closed { enter, exit, ret: ret as i64, parts, last_in: span.last_in, woken: span.woken }
 }
 
 /// Corrects the bytes of a receive with `MSG_TRUNC`, which returns more than it copied: on TCP it copies nothing and

@@ -8,7 +8,7 @@ use iotrace_ebpf::abi::traits::{COMPLETION, DURABLE, PAST, READINESS, REQUESTS, 
 use iotrace_ebpf::abi::{self, Field, Stat, Wake, fault, mode, sinks};
 use iotrace_ebpf::span::Off;
 
-use super::close::close;
+use super::close::close_rarely;
 use super::fault::sleeping;
 use super::ready::woke;
 use crate::context;
@@ -301,7 +301,7 @@ fn forget(tid: u32) {
         if task.span.is_open() {
             if task.restarting != 0 {
                 // A signal ends the thread in the call, whose end was seen.
-                close(task, -i64::from(task.restarting), at);
+                close_rarely(task, -i64::from(task.restarting), at);
             } else {
                 count(Stat::EndedInCall);
             }

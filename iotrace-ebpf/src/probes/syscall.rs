@@ -13,7 +13,7 @@ use iotrace_ebpf::arch::native;
 use iotrace_ebpf::span::zero;
 use iotrace_ebpf::thread::before;
 
-use super::close::close;
+use super::close::{close, close_rarely};
 use super::decode::{Called, Handed, Registers, decode, is_compat, is_plain, register};
 use super::restart::{goes_on, in_flight_ended};
 use crate::file;
@@ -106,7 +106,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     if PREEMPTIBLE.load() != 0 {
         task.ended = 1;
     }
-    exited(nr, entry, ret, task, &regs)
+    exited(nr, entry, ret, task, &regs, close)
 }
 
 /// `sys_exit` by perf, which runs after [`sys_exit`]: ends the call if that program was skipped.
@@ -121,12 +121,19 @@ pub fn exited_again(nr: u64, ret: i64, regs: &impl Registers) -> i32 {
         task.ended = 0;
         return 0;
     }
-    exited(nr, entry, ret, task, regs)
+    exited(nr, entry, ret, task, regs, |task, ret, now| close_rarely(task, ret, now))
 }
 
 /// Ends the open call, if there is one and the program sees that it ended, or counts one that a filter denied.
 #[inline(always)]
-fn exited(nr: u64, entry: u8, ret: i64, task: &mut Task, regs: &impl Registers) -> i32 {
+fn exited(
+    nr: u64,
+    entry: u8,
+    ret: i64,
+    task: &mut Task,
+    regs: &impl Registers,
+    close: impl FnOnce(&mut Task, i64, u64),
+) -> i32 {
     if sinks_to(sinks::AGGREGATES) && transfers::reports(task.traits) {
         let compat = is_compat();
         transfers::reported(task, ret, regs.argument(0, compat), regs.argument(1, compat));
