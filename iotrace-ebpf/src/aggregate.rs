@@ -150,7 +150,7 @@ fn woken(call: &Done<'_>) {
     let wake = known.then_some(&task.wake);
     let by_socket = wake.is_some_and(|wake| book::by_socket(call, wake));
     if by_socket {
-        life::waited_for(task, call.closed.parts.wait);
+        life::waited_for(u64::from(task.id), call.closed.parts.wait);
     }
     let waker = book::waker(call, wake, by_socket);
     let key = WakeKey { tgid: task.tgid, nr: task.nr, waker, by_socket: u32::from(by_socket) };

@@ -43,8 +43,9 @@ pub fn is_direct(file: u64) -> bool {
 /// A number that tells the file at an address from earlier files at that address, which the slab allocator gives to the
 /// next file at once. Inodes of sockets and pipes have numbers of their own; eventfd, epoll and the like share one
 /// inode and differ by their operations. A regular file is the same however often it is opened.
+#[unsafe(export_name = "file_id")]
 #[inline(never)]
-pub fn id(file: u64) -> u64 {
+pub extern "C" fn id(file: u64) -> u64 {
     if file == 0 {
         return 0;
     }
@@ -92,8 +93,9 @@ fn mix(hash: u64, value: u64) -> u64 {
 
 /// The number that a file shares with others of its kind: those of its directory, or the connections of its listening
 /// port or to its remote address.
+#[unsafe(export_name = "file_folded")]
 #[inline(never)]
-pub fn folded(file: u64) -> u64 {
+pub extern "C" fn folded(file: u64) -> u64 {
     let kind_of_file = kind(file);
     let mixed = if kind_of_file == file_type::SOCKET {
         let sock: u64 = read(read::<u64>(file, Field::FilePrivate), Field::SocketSk);

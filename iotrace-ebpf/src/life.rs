@@ -16,6 +16,7 @@ use iotrace_ebpf::thread::Task;
 use crate::ids;
 use crate::maps::{COMPAT, LIVES, PEERS, PER, REGS, TAKEN, WAKES, count, sinks_to};
 use crate::memory::{again, arg, field_of, peek, read};
+use crate::threads::find;
 
 /// `JOBCTL_TRAP_FREEZE` in `task_struct.jobctl` (`include/linux/sched/jobctl.h`): a thread that sleeps with it is frozen
 /// with its cgroup (`do_freezer_trap`, `kernel/signal.c`).
@@ -182,16 +183,17 @@ fn taken(task: &Task, waited: u64, off: u32, taker: u32) {
     }
     let lost_to = if off == Off::Preempted as u32 { task.taker } else { 0 };
     if lost_to != 0 && lost_to != taker {
-        took(task.tgid, lost_to, waited / 2);
-        took(task.tgid, taker, waited - waited / 2);
+        took(task.tgid.into(), lost_to.into(), waited / 2);
+        took(task.tgid.into(), taker.into(), waited - waited / 2);
     } else {
-        took(task.tgid, taker, waited);
+        took(task.tgid.into(), taker.into(), waited);
     }
 }
 
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn took(tgid: u32, taker: u32, waited: u64) -> i32 {
-    let key = TakenKey { tgid, taker };
+pub extern "C" fn took(tgid: u64, taker: u64, waited: u64) -> u64 {
+    let key = TakenKey { tgid: tgid as u32, taker: taker as u32 };
     match TAKEN.get_ptr_mut(key) {
         // SAFETY: the value belongs to this CPU.
         Some(ns) => unsafe { *ns += waited },
@@ -202,8 +204,10 @@ fn took(tgid: u32, taker: u32, waited: u64) -> i32 {
 }
 
 /// A call waited for data, which came to the socket of the thread's last wake-up.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn waited_for(task: &Task, ns: u64) -> i32 {
+pub extern "C" fn waited_for(tid: u64, ns: u64) -> u64 {
+    let Some(task) = find(tid as u32) else { return 0 };
     let sock = task.wake.sock;
     let kind: u16 = read(sock, Field::SockFamily);
     let is_tcp = read::<u16>(sock, Field::SockProtocol) == protocol::TCP;

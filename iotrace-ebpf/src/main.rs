@@ -4,6 +4,11 @@
 //! decides which threads belong to the target, [`ids`] translates ids where iotrace is in a
 //! pid namespace, [`maps`] declares all maps and constants, and [`sink`] and [`aggregate`]
 //! are the two ways out: records and sums. [`transfers`] counts by which way data came.
+//!
+//! Functions with a name that is not mangled are global ones, which take numbers: the verifier follows each once, by
+//! itself, and assumes nothing about its arguments (`do_check_subprogs`, `kernel/bpf/verifier.c`). Any other function it
+//! follows at every call, once for each way to get there. Finding the state of the thread again is the price, so what is
+//! on the way of every call is inlined.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]

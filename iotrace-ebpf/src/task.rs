@@ -133,6 +133,7 @@ fn introduce(pid_tgid: u64) -> Option<&'static mut Task> {
         return None;
     }
     let task = threads::insert(pid_tgid as u32)?;
+    task.id = pid_tgid as u32;
     task.tid = shown as u32;
     task.tgid = (shown >> 32) as u32;
     task.begun = if life::is_kept() { now() } else { 0 };
@@ -162,6 +163,7 @@ pub fn born(pid_tgid: u64, address: u64) -> i32 {
         return 0;
     }
     let Some(task) = threads::insert(pid_tgid as u32) else { return 0 };
+    task.id = pid_tgid as u32;
     task.tid = shown as u32;
     task.tgid = (shown >> 32) as u32;
     let at = now();

@@ -134,8 +134,8 @@ pub struct Task {
     pub woken_in: u32,
     /// The thread that ended them; 0: a timer.
     pub woken_by: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Thread id in the initial pid namespace, by which this is found.
+    pub id: u32,
 }
 
 /// Values of [`Task::before`].

@@ -11,7 +11,7 @@ use iotrace_ebpf::abi::{Field, WAYS_ALL, WAYS_EVERY, WayKey, per, ways};
 use crate::file;
 use crate::maps::{EPOLL_LISTED, PER, TRANSFERS};
 use crate::memory::{peek, peek_user, read};
-use crate::task::Task;
+use crate::task::{Task, find};
 
 /// Words of eight bytes that are read of what a `select` or `poll` reported: all of an `fd_set`, or this many entries
 /// of `poll`.
@@ -29,11 +29,13 @@ pub fn reports(traits: u32) -> bool {
 
 /// Notes which descriptors a `select` or `poll` reported as readable. The kernel has written the result into the memory
 /// of the process by now, and leaves the registers of the arguments as they were.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn reported(task: &mut Task, ret: i64, first: u64, second: u64) {
+pub extern "C" fn reported(tid: u64, ret: u64, first: u64, second: u64) -> u64 {
+    let Some(task) = find(tid as u32) else { return 0 };
     task.reported = 0;
-    if ret <= 0 {
-        return;
+    if ret as i64 <= 0 {
+        return 0;
     }
     // select(int n, fd_set *readable, ...), poll(struct pollfd *entries, unsigned n, ...)
     let of_select = task.traits & FD_SETS != 0;
@@ -41,7 +43,7 @@ pub fn reported(task: &mut Task, ret: i64, first: u64, second: u64) {
     task.reported_by = u32::from(if of_select { ways::SELECT } else { ways::POLL });
     if count > WORDS {
         task.reported = u64::MAX;
-        return;
+        return 0;
     }
     let (mut set, mut entries) = (0, 0);
     for n in 0..WORDS {
@@ -53,6 +55,7 @@ pub fn reported(task: &mut Task, ret: i64, first: u64, second: u64) {
         entries |= entry(word);
     }
     task.reported = if of_select { set } else { entries };
+    0
 }
 
 /// The bit of the descriptor of a `struct pollfd` that has more to tell than `POLLOUT` and `POLLWRNORM`. Without a branch:
@@ -98,11 +101,13 @@ pub fn read_by(task: &mut Task, ret: i64, exit: u64, calls: u64) {
         }
         weight = WAYS_EVERY;
     }
-    looked_at(task, weight);
+    looked_at(u64::from(task.id), weight);
 }
 
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn looked_at(task: &Task, weight: u64) {
+pub extern "C" fn looked_at(tid: u64, weight: u64) -> u64 {
+    let Some(task) = find(tid as u32) else { return 0 };
     let file = if PER.load() == per::FD { task.file } else { file::of_descriptor(task.fd) };
     let way = if task.span.sleeps > 0 {
         if file::is_regular(file) { ways::FILE } else { ways::SLEPT }
@@ -110,6 +115,7 @@ fn looked_at(task: &Task, weight: u64) {
         told_by(task, file)
     };
     add(WayKey { tgid: task.tgid, nr: task.nr as u16, way }, weight);
+    0
 }
 
 /// Which readiness call told of the data that a call read without a sleep.

@@ -31,6 +31,7 @@ fn begin(ctx: &impl EbpfContext, tid: u32) -> u32 {
         return 0;
     }
     let Some(task) = threads::insert(tid) else { return 0 };
+    task.id = tid;
     task.tid = arg(ctx, 2) as u32;
     task.tgid = arg(ctx, 3) as u32;
     let at = now();

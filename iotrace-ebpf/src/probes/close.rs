@@ -34,7 +34,7 @@ fn ended(task: &mut Task, ret: i64, now: u64) -> Closed {
     let (enter, last_in, woken) = (span.enter, span.last_in, span.woken);
     let parts = task.span.exit(now);
     if ret > 0 && book::message_flags(task.traits, task.arg2, task.arg3) & message::TRUNC != 0 {
-        truncated(task, ret as u64);
+        truncated(u64::from(task.id), ret as u64);
     }
     task.flags |= learned(task);
     Closed { enter, exit: now, ret, parts, last_in, woken }
@@ -47,25 +47,25 @@ fn learned(task: &Task) -> u32 {
     if task.traits & PAST != 0 {
         if ends::is_input(task) { call_flags::INPUT } else { 0 }
     } else if task.span.disks != 0 {
-        learned_of_disk(task)
+        learned_of_disk(u64::from(task.id)) as u32
     } else {
         0
     }
 }
 
 /// Whether the disk moved the data of a call itself.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn learned_of_disk(task: &Task) -> u32 {
+pub extern "C" fn learned_of_disk(tid: u64) -> u64 {
+    let Some(task) = find(tid as u32) else { return 0 };
     let data = task.traits & FD != 0 && task.traits & (IN | OUT) != 0;
-    if data && file::is_direct(file::of_descriptor(task.fd)) { call_flags::DIRECT } else { 0 }
+    if data && file::is_direct(file::of_descriptor(task.fd)) { u64::from(call_flags::DIRECT) } else { 0 }
 }
 
-/// [`close`] where it is rare, in functions that the verifier follows once, by themselves, from numbers of which it knows
-/// nothing (global functions: `do_check_subprogs`, `kernel/bpf/verifier.c`), and not once for each way to get there.
-/// Finding the state of the thread again is the price.
+/// [`close`] where it is rare, in global functions (`main.rs`).
 #[inline(always)]
 pub fn close_rarely(task: &Task, ret: i64, now: u64) {
-    close_apart(u64::from(task.tid), ret as u64, now);
+    close_apart(u64::from(task.id), ret as u64, now);
 }
 
 /// [`close_rarely`] at this moment.
@@ -74,7 +74,7 @@ pub fn close_now(task: &Task, ret: i64) {
     close_rarely(task, ret, now());
 }
 
-/// [`close`] by the id of the thread. Global, as the two below, by its name, which nothing else refers to.
+/// [`close`] by [`Task::id`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn close_apart(tid: u64, ret: u64, now: u64) -> u64 {
@@ -118,8 +118,10 @@ fn closed(task: &Task, enter: u64, exit: u64, ret: u64) -> Closed {
 
 /// Corrects the bytes of a receive with `MSG_TRUNC`, which returns more than it copied: on TCP it copies nothing and
 /// drops the bytes, and elsewhere it returns the length of the datagram.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn truncated(task: &mut Task, ret: u64) -> i32 {
+pub extern "C" fn truncated(tid: u64, ret: u64) -> u64 {
+    let Some(task) = find(tid as u32) else { return 0 };
     // `tcp_rcv_space_adjust` names the socket on every kernel.
     if task.sock != 0 && read::<u16>(task.sock, Field::SockProtocol) == protocol::TCP {
         task.recv_bytes = 0;

@@ -61,8 +61,9 @@ pub fn in_flight_ended(task: &mut Task) {
 
 /// Counts a call that went on by `restart_syscall` when it was observed first, under the function that it went on in.
 /// User space knows which call that is.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn resumed_ended() -> i32 {
+pub extern "C" fn resumed_ended() -> u64 {
     let function: u64 = read(current_address(), Field::TaskRestart);
     match RESUMED.get_ptr_mut(function) {
         // SAFETY: the value stays valid while the probe runs; two threads at one moment may count as one.

@@ -100,7 +100,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     // Most calls are not traced: their number tells without looking for the thread.
     let entry = traced(nr);
     if is_plain(entry, &regs) {
-        return if nr >> 30 == native::X32_BIT >> 30 { x32(ret) } else { 0 };
+        return if nr >> 30 == native::X32_BIT >> 30 { x32(ret as u64) as i32 } else { 0 };
     }
     let Some(task) = task::target().and_then(|mut thread| thread.introduced()) else { return 0 };
     if PREEMPTIBLE.load() != 0 {
@@ -136,7 +136,8 @@ fn exited(
 ) -> i32 {
     if sinks_to(sinks::AGGREGATES) && transfers::reports(task.traits) {
         let compat = is_compat();
-        transfers::reported(task, ret, regs.argument(0, compat), regs.argument(1, compat));
+        let [first, second] = [regs.argument(0, compat), regs.argument(1, compat)];
+        transfers::reported(u64::from(task.id), ret as u64, first, second);
     }
     let now = if task.span.is_open() {
         let now = mark(fault::EXIT, now());
@@ -241,9 +242,10 @@ fn denied(called: &Called, task: &mut Task) -> bool {
 }
 
 /// Counts a call by the x32 ABI, whose numbers and arguments are others still. A kernel without it knows no such number.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn x32(ret: i64) -> i32 {
-    if ret != -ENOSYS && task::target().is_some() {
+pub extern "C" fn x32(ret: u64) -> u64 {
+    if ret as i64 != -ENOSYS && task::target().is_some() {
         count(Stat::NotDecoded);
     }
     0
