@@ -43,7 +43,7 @@ struct Done<'a> {
 #[inline(always)]
 pub fn add(task: &mut Task, closed: &Closed) {
     if closed.parts.total < MIN_NS.load() {
-        life::short(task, &closed.parts);
+        life::short(u64::from(task.id), closed.parts.work);
         return;
     }
     let mut key = key(task);

@@ -250,22 +250,22 @@ pub fn process_of(ctx: &BtfTracePointContext, n: usize) -> u32 {
     }
 }
 
-/// Adds the time of a call that is shorter than was asked for.
+/// Adds the time of a call that is shorter than was asked for, by [`Task::id`], and how much of it is work, ns.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn short(task: &Task, parts: &Parts) -> i32 {
-    let all = [
-        (place::WAIT, parts.wait),
-        (place::LOCK, parts.lock),
-        (place::RUNQ, parts.runq),
-        (place::DISK, parts.disk),
-        (place::COPY, parts.copy),
-        (place::WORK, parts.work),
-    ];
-    for (place, ns) in all {
+pub extern "C" fn short(tid: u64, work: u64) -> u64 {
+    let Some(task) = find(tid as u32) else { return 0 };
+    let mut add = |place, ns| {
         if ns != 0 {
             book(task, LifeKey::SHORT, place, ns, 1);
         }
-    }
+    };
+    add(place::WAIT, task.span.wait);
+    add(place::LOCK, task.span.lock);
+    add(place::RUNQ, task.span.runq);
+    add(place::DISK, task.span.disk);
+    add(place::COPY, task.span.copy);
+    add(place::WORK, work);
     0
 }
 

@@ -62,10 +62,18 @@ pub extern "C" fn learned_of_disk(tid: u64) -> u64 {
     if data && file::is_direct(file::of_descriptor(task.fd)) { u64::from(call_flags::DIRECT) } else { 0 }
 }
 
-/// [`close`] where it is rare, in global functions (`main.rs`).
+/// [`close`] where it is rare, in global functions (`main.rs`), one after the other: before 6.13 the frames of functions
+/// that call each other must fit into 512 bytes.
 #[inline(always)]
 pub fn close_rarely(task: &Task, ret: i64, now: u64) {
-    close_apart(u64::from(task.id), ret as u64, now);
+    let (tid, ret) = (u64::from(task.id), ret as u64);
+    let enter = end_apart(tid, ret, now);
+    if sinks_to(sinks::AGGREGATES) {
+        sum_apart(tid, enter, now, ret);
+    }
+    if sinks_to(sinks::RECORDS) {
+        record_apart(tid, enter, now, ret);
+    }
 }
 
 /// [`close_rarely`] at this moment.
@@ -74,19 +82,12 @@ pub fn close_now(task: &Task, ret: i64) {
     close_rarely(task, ret, now());
 }
 
-/// [`close`] by [`Task::id`].
+/// [`ended`] by [`Task::id`]: when the call began, ns.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn close_apart(tid: u64, ret: u64, now: u64) -> u64 {
+pub extern "C" fn end_apart(tid: u64, ret: u64, now: u64) -> u64 {
     let Some(task) = find(tid as u32) else { return 0 };
-    let call = ended(task, ret as i64, now);
-    if sinks_to(sinks::AGGREGATES) {
-        sum_apart(tid, call.enter, call.exit, ret);
-    }
-    if sinks_to(sinks::RECORDS) {
-        record_apart(tid, call.enter, call.exit, ret);
-    }
-    1
+    ended(task, ret as i64, now).enter
 }
 
 /// Adds a call to the sums whose span was closed just now.
