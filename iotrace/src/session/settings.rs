@@ -1,11 +1,11 @@
 //! What the probes are told for what was asked.
 
 use iotrace_core::domain::syscall::{self, Syscall};
-use iotrace_ebpf::abi::sinks;
 use iotrace_ebpf::abi::traits::{IN, PAST, REQUESTS, SUBMIT};
+use iotrace_ebpf::abi::{mode, sinks};
 
 use crate::bpf::probes::Group;
-use crate::bpf::settings::{Fault, Settings, Whom};
+use crate::bpf::settings::{Fault, Per, Settings, Whom};
 use crate::session::asked::Asked;
 use crate::session::calibrate;
 
@@ -33,7 +33,7 @@ pub fn of_trace(asked: &Asked, whom: &Whom) -> Settings {
         per_kib: calibrate::per_kib(),
         signals: 0,
         ring_bytes,
-        rows: rows(asked) as u32,
+        rows: rows(asked, whom) as u32,
         tier: asked.tier,
         without: asked.without.clone(),
         unneeded: &[],
@@ -50,11 +50,15 @@ fn copies_out_of_sockets(asked: &Asked) -> bool {
 /// Function hooks that sums have a use for.
 pub const HOOKS: [Group; 2] = [Group::ExactSockets, Group::ExactDatagrams];
 
-/// Most rows that the kernel keeps at a time: as asked for, or what fits.
-pub fn rows(asked: &Asked) -> usize {
+/// Rows of one process as a whole: more than there are calls.
+const ROWS_OF_ONE: usize = 1024;
+
+/// Most rows that the kernel keeps at a time: as asked for, or what fits and may be needed.
+pub fn rows(asked: &Asked, whom: &Whom) -> usize {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let fitting = ROW_BYTES / (cpus * size_of::<iotrace_ebpf::abi::Agg>());
-    asked.rows.map_or(fitting.clamp(512, 4096), |rows| rows as usize)
+    let needed = if asked.per == Per::Process && whom.mode() == mode::ONE { ROWS_OF_ONE } else { 4096 };
+    asked.rows.map_or(fitting.clamp(512, needed), |rows| rows as usize)
 }
 
 /// Bits of `abi::sinks`, and a ring to go with them: sums need it for names only, and records of the time

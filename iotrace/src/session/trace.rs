@@ -54,6 +54,7 @@ pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Trac
     let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
     let mut calibration = calibrate::measure_by(&btf, &HOOKS, asked.tier);
     let mut observer = attach(asked, &mut whom, &btf)?;
+    let rows = settings::rows(asked, &whom);
     if !whom::keep_the_same(&mut whom, &births, &mut observer) && asked.cgroup.is_none() {
         return Err(Failure::Failed("the target ended before tracing began; nothing was traced".to_owned()));
     }
@@ -62,7 +63,7 @@ pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Trac
     }
     observer.set_floors(calibration.floors);
     calibration.of_others();
-    let mut live = Live::new(asked, observer, &btf, whom, calibration, settings::rows(asked), pid)?;
+    let mut live = Live::new(asked, observer, &btf, whom, calibration, rows, pid)?;
     // Some megabytes that nobody asks again.
     drop(btf);
     give_up(asked, &mut live);
