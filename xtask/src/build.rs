@@ -54,6 +54,12 @@ impl KernelTest {
     pub fn needs_host(&self) -> bool {
         ["kernel_host", "kernel_hostile"].contains(&self.name.as_str())
     }
+
+    /// Whether, of several kernels, it runs on the oldest and the newest only: studies are programs of user space that
+    /// put together what `kernel_run` has tested on each.
+    pub fn runs_at_the_ends(&self) -> bool {
+        self.name == "kernel_study"
+    }
 }
 
 /// Builds the kernel tests, static like the release binary, so that one build serves this machine and

@@ -43,6 +43,11 @@ pub fn default_series() -> Vec<String> {
     SERIES.iter().map(|(series, _)| (*series).to_owned()).collect()
 }
 
+/// Whether a series is the oldest or the newest of those that are tested.
+pub fn is_an_end(series: &str) -> bool {
+    [SERIES.first(), SERIES.last()].iter().flatten().any(|(end, _)| *end == series)
+}
+
 /// The newest kernel of a series, downloaded unless the cache has it. Versions are found by pattern each
 /// day, since an archive keeps only the newest; without a network the cached one serves.
 pub fn get(cache: &Path, series: &str) -> Result<Kernel> {
