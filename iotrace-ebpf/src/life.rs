@@ -15,7 +15,7 @@ use iotrace_ebpf::thread::Task;
 
 use crate::ids;
 use crate::maps::{COMPAT, LIVES, PEERS, PER, REGS, TAKEN, WAKES, count, sinks_to};
-use crate::memory::{again, arg, field_of, peek, read};
+use crate::memory::{again, arg, field_of, peek, read, word_of};
 use crate::threads::find;
 
 /// `JOBCTL_TRAP_FREEZE` in `task_struct.jobctl` (`include/linux/sched/jobctl.h`): a thread that sleeps with it is frozen
@@ -112,7 +112,7 @@ fn settled(ctx: &BtfTracePointContext, task: &mut Task) -> i32 {
     let (waited, off) = (again(&task.rest.waited), again(&task.rest.off));
     let (open, stopped) = (task.span.is_open(), off == Off::Stopped as u32);
     if waited >= TAKEN_FROM_NS {
-        taken(task, waited, off, process_of(ctx, 1));
+        taken(ctx, task, waited, off);
     }
     if !open {
         task.outside_runq += again(&task.rest.waited);
@@ -173,26 +173,43 @@ fn hand_on(task: &mut Task) -> i32 {
     0
 }
 
-/// Notes who had the CPU while a thread was runnable: the process that got it when the thread lost it, and the one that
-/// had it last, half of the time each where these are two. Nobody had it where the CPU was idle until then: it took that
-/// long to get there, or the thread was not allowed to run.
+/// Notes who takes the CPU from a thread that is runnable, argument 2 of `sched_switch`.
 #[inline(always)]
-fn taken(task: &Task, waited: u64, off: u32, taker: u32) {
-    if taker == 0 {
-        return;
+pub fn lost(task: &mut Task, ctx: &BtfTracePointContext) {
+    task.taker = field_of(ctx, 2, Field::TaskTgid);
+    task.taker_task = arg(ctx, 2);
+    task.taker_ran = word_of(ctx, 2, Field::TaskRan);
+}
+
+/// Notes who had the CPU while a thread was runnable, as far as two threads tell: the one that had it last, argument 1 of
+/// `sched_switch`, since that one got it (`set_next_entity`, `kernel/sched/fair.c`); and the one that took it from the
+/// thread, all that it has run since. Whoever ran between these two is not known, nor is one of them charged with it.
+#[inline(always)]
+fn taken(ctx: &BtfTracePointContext, task: &Task, waited: u64, off: u32) {
+    let (last, ran) = (arg(ctx, 1), word_of(ctx, 1, Field::TaskRan));
+    let first = if off == Off::Preempted as u32 { task.taker_task } else { 0 };
+    let mut left = waited;
+    let by = process_of(ctx, 1);
+    if by != 0 {
+        // Each by a load of its own: the verifier refuses one load through either of two kinds of pointers.
+        let (own, its) = (again(&task.taker_ran), word_of(ctx, 1, Field::TaskRanBefore));
+        let since = if first == last { own } else { its };
+        let ns = ran.wrapping_sub(since).min(left);
+        left -= ns;
+        took(task.tgid.into(), by.into(), ns);
     }
-    let lost_to = if off == Off::Preempted as u32 { task.taker } else { 0 };
-    if lost_to != 0 && lost_to != taker {
-        took(task.tgid.into(), lost_to.into(), waited / 2);
-        took(task.tgid.into(), taker.into(), waited - waited / 2);
-    } else {
-        took(task.tgid.into(), taker.into(), waited);
+    if first != 0 && first != last && task.taker != 0 && read::<u32>(first, Field::TaskTgid) == task.taker {
+        let ns = read::<u64>(first, Field::TaskRan).wrapping_sub(task.taker_ran).min(left);
+        took(task.tgid.into(), ids::of_process(task.taker, first).into(), ns);
     }
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn took(tgid: u64, taker: u64, waited: u64) -> u64 {
+    if waited == 0 {
+        return 0;
+    }
     let key = TakenKey { tgid: tgid as u32, taker: taker as u32 };
     match TAKEN.get_ptr_mut(key) {
         // SAFETY: the value belongs to this CPU.
@@ -243,7 +260,7 @@ pub extern "C" fn waited_for(tid: u64, ns: u64) -> u64 {
 
 /// The process of argument `n` of `sched_switch`, as the pid namespace of iotrace has it; 0: the CPU is idle.
 #[inline(always)]
-pub fn process_of(ctx: &BtfTracePointContext, n: usize) -> u32 {
+fn process_of(ctx: &BtfTracePointContext, n: usize) -> u32 {
     match field_of(ctx, n, Field::TaskTgid) {
         0 => 0,
         tgid => ids::of_process(tgid, arg(ctx, n)),

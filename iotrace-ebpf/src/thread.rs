@@ -76,6 +76,10 @@ pub struct Task {
     pub outside_runq: u64,
     /// Its last time off the CPU, where that is to be accounted for.
     pub rest: Rest,
+    /// Address of the `task_struct` of the thread that got the CPU when this one lost it while runnable.
+    pub taker_task: u64,
+    /// How long that one had run until then, ns of its scheduler.
+    pub taker_ran: u64,
     /// Sleeps outside traced calls in `slept_in` that are in no sum yet, ns: those of one kind follow each other, and are
     /// added to the sums together.
     pub slept_ns: u64,
@@ -118,7 +122,8 @@ pub struct Task {
     pub announced: u32,
     /// What it last slept in outside traced calls: a `LifeKey::what`.
     pub what: u32,
-    /// The process that got the CPU when the thread lost it while runnable; 0: none did.
+    /// The process, by its number in the initial pid namespace, that got the CPU when the thread lost it while runnable;
+    /// 0: none did.
     pub taker: u32,
     /// Number of sleeps in `slept_ns`.
     pub slept_times: u32,

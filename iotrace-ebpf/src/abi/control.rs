@@ -156,13 +156,17 @@ pub enum Field {
     TaskJobctl,
     /// `task_struct.stack`
     TaskStack,
+    /// `task_struct.se.sum_exec_runtime`
+    TaskRan,
+    /// `task_struct.se.prev_sum_exec_runtime`
+    TaskRanBefore,
 }
 
 /// Number of kinds of marks that end a copy; each has a floor.
 pub const FLOORS_OF: usize = 5;
 
 /// Number of [`Field`]s.
-pub const FIELDS: usize = Field::TaskStack as usize + 1;
+pub const FIELDS: usize = Field::TaskRanBefore as usize + 1;
 
 /// How a thread is found to belong to the target; bits of a mask.
 pub mod mode {

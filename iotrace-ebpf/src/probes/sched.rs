@@ -107,7 +107,7 @@ fn switch(ctx: &BtfTracePointContext, prev: u32, next: u32, why: Off) -> i32 {
 fn left(ctx: &BtfTracePointContext, task: &mut Task) {
     let why = again(&task.span.off);
     if why == Off::Preempted as u32 {
-        task.taker = life::process_of(ctx, 2);
+        life::lost(task, ctx);
     } else if why == Off::Stopped as u32 || (why == Off::Wait as u32 && life::is_frozen(ctx)) {
         // What was interrupted goes on afterwards, perhaps by a number that does not tell.
         task.span.off = Off::Stopped as u32;

@@ -268,6 +268,8 @@ const PATHS: &[(Field, &str, &[&str])] = &[
     (Field::InodeFlags, "inode", &["i_flags"]),
     (Field::TaskJobctl, "task_struct", &["jobctl"]),
     (Field::TaskStack, "task_struct", &["stack"]),
+    (Field::TaskRan, "task_struct", &["se.sum_exec_runtime"]),
+    (Field::TaskRanBefore, "task_struct", &["se.prev_sum_exec_runtime"]),
 ];
 
 fn offset_of(btf: &Btf, (_, structure, paths): &(Field, &str, &[&str])) -> Option<u32> {

@@ -93,7 +93,11 @@ fn everything() -> Child {
 fn as_the_scheduler(time: &Time, before: [u64; 2], after: [u64; 2], stolen: u64) -> Result<(), String> {
     let [ran, waited] = [after[0] - before[0], after[1] - before[1]];
     let off = (time.on_cpu_ns() + time.runnable_ns()).abs_diff(ran + waited);
-    let allowed = ((ran + waited) / 100).max(2 * MS) + stolen;
+    // Of a VM's two CPUs one stands still while the other is emulated, and at a wake-up of the one by the other the
+    // scheduler's clock and ours are read on different ones.
+    let emulated = if crate::in_vm() { 50_000 } else { 0 };
+    let sleeps: u64 = time.elsewhere.iter().map(|one| one.sleeps).sum();
+    let allowed = ((ran + waited) / 100).max(2 * MS) + stolen + sleeps * emulated;
     match off <= allowed {
         true => Ok(()),
         false => Err(format!("{off} ns off, {allowed} allowed, schedstat {ran} and {waited}: {time:?}")),
@@ -242,8 +246,10 @@ fn who_took_the_cpu_is_told() {
     assert!(time.runq_ns > 200 * MS, "{time:?}");
     let most = &time.cpu_taken_by[0];
     assert_eq!((most.pid, most.comm.as_str()), (hog.pid as u32, "the-hog"), "{time:?}");
-    // Others of a busy machine are among them.
-    assert!(most.ns * 3 > time.runq_ns, "{time:?}");
+    // Others of a busy machine are among them, and what two of them had between them is nobody's.
+    assert!(most.ns * 4 > time.runq_ns, "{time:?}");
+    let taken: u64 = time.cpu_taken_by.iter().map(|one| one.ns).sum();
+    assert!(taken <= time.runq_ns, "{time:?}");
     let first = &process.diagnosis[0];
     assert_eq!(first.code, iotrace_core::summary::Code::CpuStarved, "{:?}", process.diagnosis);
     assert!(first.text.contains("the-hog"), "{}", first.text);

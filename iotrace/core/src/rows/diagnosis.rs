@@ -85,7 +85,10 @@ fn starved(case: &Case<'_>) -> Option<Diagnosis> {
         }
     };
     let who: Vec<String> = named.map(who).collect();
-    let by = if who.is_empty() { "nobody: CPUs were slow to take it".to_owned() } else { who.join(", ") };
+    let by = match who.is_empty() {
+        true => "which nobody had for long: CPUs were slow to take it".to_owned(),
+        false => format!("which had, at least: {}", who.join(", ")),
+    };
     let mut evidence = vec![("runnable_ns", runnable), ("on_cpu_ns", on_cpu)];
     if let Some(most) = case.time.cpu_taken_by.first() {
         evidence.extend([("most_by_pid", u64::from(most.pid)), ("most_by_ns", most.ns)]);
@@ -93,7 +96,7 @@ fn starved(case: &Case<'_>) -> Option<Diagnosis> {
     Some(case.finding(
         Code::CpuStarved,
         runnable,
-        format!("starved of CPU: ready to run without one for {}, which had: {by}", ms(runnable)),
+        format!("starved of CPU: ready to run without one for {}, {by}", ms(runnable)),
         &evidence,
         "move one of them to other CPUs (taskset -p), or give it less weight (nice, cpu.weight)".to_owned(),
     ))
