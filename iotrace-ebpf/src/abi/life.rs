@@ -142,4 +142,6 @@ pub mod adopt {
     /// Notes what it was found to do, unless it was seen to run since. Arguments: its id, a number of `span::Off`, and a
     /// `LifeKey::what`.
     pub const SETTLE: u64 = 1;
+    /// Forgets it: it had ended before. Argument: its id.
+    pub const FORGET: u64 = 2;
 }

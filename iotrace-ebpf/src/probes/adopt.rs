@@ -20,6 +20,10 @@ pub fn adopt(ctx: *mut c_void) -> u32 {
     let tid = arg(&ctx, 1) as u32;
     match arg(&ctx, 0) {
         asked::BEGIN => begin(&ctx, tid),
+        asked::FORGET => {
+            threads::remove(tid);
+            1
+        }
         _ => settle(&ctx, tid),
     }
 }

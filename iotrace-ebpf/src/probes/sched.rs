@@ -28,8 +28,36 @@ use crate::watch::watcher;
 /// From 5.18: `(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)`
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
-    let why = leaves_for(&ctx, arg(&ctx, 3) as u32);
-    switch(&ctx, tid_of(&ctx, 1), tid_of(&ctx, 2), why)
+    let state = arg(&ctx, 3) as u32;
+    let prev = outlived(tid_of(&ctx, 1), state);
+    switch(&ctx, prev, tid_of(&ctx, 2), leaves_for(&ctx, state))
+}
+
+/// The thread that leaves the CPU in this state, unless that is its last switch (`do_task_dead`, `kernel/sched/core.c`):
+/// its end was seen before, or it was taken over behind `sched_process_exit`, and is forgotten now. Then 0.
+#[inline(always)]
+fn outlived(tid: u32, state: u32) -> u32 {
+    const TASK_DEAD: u32 = 0x80;
+    if state & TASK_DEAD == 0 {
+        return tid;
+    }
+    bury(u64::from(tid));
+    0
+}
+
+/// Ends the life of a thread whose end no other program has seen.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn bury(tid: u64) -> u64 {
+    let Some(task) = find(tid as u32) else { return 0 };
+    if life::is_kept() {
+        life::ended(task, now());
+    }
+    if task.span.is_open() {
+        count(Stat::EndedInCall);
+    }
+    threads::remove(tid as u32);
+    1
 }
 
 /// Up to 5.17: `(bool preempt, struct task_struct *prev, struct task_struct *next)`; the state is read
@@ -42,6 +70,7 @@ pub fn sched_switch_3(ctx: BtfTracePointContext) -> i32 {
     }
     // The low 32 bits are enough: `state` was a long before 5.14, on a little-endian machine.
     let state: u32 = read(arg(&ctx, 1), Field::TaskState);
+    let prev = outlived(prev, state);
     switch(&ctx, prev, tid_of(&ctx, 2), leaves_for(&ctx, state))
 }
 

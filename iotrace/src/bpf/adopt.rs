@@ -38,8 +38,9 @@ impl Observer {
         };
         self.run([adopt::BEGIN, kernel.into(), tid.into(), pid.into()]).map_err(failed)?;
         let (off, what) = match proc::doing(pid, tid) {
-            // It has ended: its probe told so, or will.
-            None | Some(Doing::Runs) => return Ok(()),
+            // It has ended, perhaps before it was taken over: then no probe tells so any more.
+            None => return self.run([adopt::FORGET, kernel.into(), 0, 0]).map_err(failed),
+            Some(Doing::Runs) => return Ok(()),
             Some(Doing::Stopped) => (Off::Stopped, None),
             Some(Doing::Sleeps(nr)) => (Off::Wait, nr),
             // `/proc` does not tell the disk from a lock.

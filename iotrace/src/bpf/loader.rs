@@ -71,12 +71,12 @@ impl Observer {
                 && (again || probe.again_of.is_none())
                 && !settings.unneeded.contains(&probe.id)
         };
-        let is_enter = |probe: &&Probe| matches!(probe.id, ProbeId::SysEnter | ProbeId::SysEnterAgain);
-        let (enters, others): (Vec<_>, Vec<_>) = PROBES.iter().filter(wanted).partition(is_enter);
-        // The enters come last: a call that is seen to begin must be seen to the end. Programs of one
-        // tracepoint run in the order in which they were attached, so the second chance comes second.
+        // Programs of one tracepoint run in the order in which they were attached, so the second chance comes second:
+        // the sort is stable.
+        let mut probes: Vec<&Probe> = PROBES.iter().filter(wanted).collect();
+        probes.sort_by_key(|probe| turn(probe.id));
         let mut links = Vec::new();
-        for probe in others.into_iter().chain(enters) {
+        for probe in probes {
             let outcome = attach_probe(&mut ebpf, btf, kernel_btf, settings, probe);
             match outcome {
                 Ok((variant, link)) => {
@@ -272,6 +272,19 @@ impl Observer {
             let program = self.ebpf.program(variant.program)?;
             Some((variant.program, size(std::os::fd::AsFd::as_fd(program.fd().ok()?))?))
         })
+    }
+}
+
+/// Which probes are attached first: what makes a thread known must not be there before what sees it leave the CPU and
+/// end, else it counts as running while it sleeps. The enters come last: a call that is seen to begin must be seen to
+/// the end.
+fn turn(id: ProbeId) -> u8 {
+    match id {
+        ProbeId::SchedSwitch | ProbeId::SchedWaking => 0,
+        ProbeId::SchedProcessExit | ProbeId::SchedProcessExitAgain => 1,
+        ProbeId::SysExit | ProbeId::SysExitAgain => 3,
+        ProbeId::SysEnter | ProbeId::SysEnterAgain => 4,
+        _ => 2,
     }
 }
 

@@ -51,6 +51,7 @@ fn process(
     let stand_in = names.stand_ins.get(&pid);
     let triggers = names.triggers.get(&pid).copied().unwrap_or_default();
     let in_flight = in_flight(pid, open);
+    let thread_times = time::of_threads(pid, snapshot, names, open);
     Process {
         pid: if stand_in.is_some() { 0 } else { pid },
         comm: stand_in.map_or_else(|| names.process(pid), |entry| entry.name.clone()),
@@ -59,11 +60,11 @@ fn process(
         threads: names.threads.values().filter(|thread| thread.pid == pid && thread.called).count() as u64
             + names.ended_threads.get(&pid).copied().unwrap_or(0),
         models: recognise::models(&calls, &ways, triggers),
-        time: time::of_process(pid, snapshot, names, open),
+        time: time::of_process(pid, &thread_times, snapshot, names, open),
         diagnosis: Vec::new(),
         throttled_ns: names.throttled.get(&pid).map(|[from, to]| to.saturating_sub(*from)),
         replies: replies::of(pid, snapshot, names),
-        thread_times: time::of_threads(pid, snapshot, names, open),
+        thread_times,
         calls,
         rows_left_out: 0,
         operations: None,

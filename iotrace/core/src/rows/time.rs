@@ -4,7 +4,7 @@
 //! the other while the thread goes on: should they add up to more than its life by the time that takes, the life counts
 //! as that much longer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use iotrace_ebpf::abi::{LifeKey, LifeSum, TakenKey, WAKE_OUTSIDE, WakeKey, place};
 use iotrace_ebpf::span::Parts;
@@ -19,15 +19,29 @@ use crate::summary::{Class, Elsewhere, InCalls, Process, Taker, ThreadTime, Time
 /// Largest number of holders of a lock, and of processes that had the CPU, that are told.
 const TOLD: usize = 8;
 
-/// The time of the threads of a process; `None`: nothing tells how long they were observed.
-pub fn of_process(pid: u32, snapshot: &Snapshot, names: &Names, open: &InFlightCalls) -> Option<Time> {
+/// The time of the threads of a process, which are given where each has its own; `None`: nothing tells how long they were observed.
+pub fn of_process(
+    pid: u32,
+    threads: &[ThreadTime],
+    snapshot: &Snapshot,
+    names: &Names,
+    open: &InFlightCalls,
+) -> Option<Time> {
     let lives: Vec<_> = snapshot.lives.iter().filter(|(key, _)| key.tgid == pid).collect();
     if lives.is_empty() {
         return None;
     }
-    let rows = snapshot.rows.iter().filter(|(key, _)| key.tgid == pid).map(|(_, row)| row.parts);
-    let calls = open.open.iter().filter(|call| !open.booked && call.tgid == pid).map(|call| call.parts);
-    let mut time = time(rows.chain(calls), &lives, names);
+    let mut time = if threads.is_empty() {
+        let rows = snapshot.rows.iter().filter(|(key, _)| key.tgid == pid).map(|(_, row)| row.parts);
+        let calls = open.open.iter().filter(|call| !open.booked && call.tgid == pid).map(|call| call.parts);
+        time(rows.chain(calls), &lives, names)
+    } else {
+        // Each thread's life counts as at least what its places add up to, so theirs are added, not the sums.
+        threads.iter().fold(Time::default(), |mut all, one| {
+            all.add(&one.time);
+            all
+        })
+    };
     for one in &mut time.elsewhere {
         one.woken_by = woken_by(pid, one, snapshot, names);
     }
@@ -37,17 +51,25 @@ pub fn of_process(pid: u32, snapshot: &Snapshot, names: &Names, open: &InFlightC
 
 /// The time of each thread of a process, where rows are by thread; the one with the most time that is not asleep first.
 pub fn of_threads(pid: u32, snapshot: &Snapshot, names: &Names, open: &InFlightCalls) -> Vec<ThreadTime> {
-    let mine = || snapshot.lives.iter().filter(|(key, _)| key.tgid == pid && key.tid != 0);
-    let tids: BTreeSet<u32> = mine().map(|(key, _)| key.tid).collect();
-    let of = |tid: u32| {
-        let lives: Vec<_> = mine().filter(|(key, _)| key.tid == tid).collect();
-        let rows = snapshot.rows.iter().filter(|(key, _)| key.tgid == pid && key.tid == tid);
-        let calls = open.open.iter().filter(|call| !open.booked && call.tgid == pid && call.tid == tid);
-        let parts = rows.map(|(_, row)| row.parts).chain(calls.map(|call| call.parts));
+    let mut lives: BTreeMap<u32, Vec<(&LifeKey, &LifeSum)>> = BTreeMap::new();
+    for (key, sum) in snapshot.lives.iter().filter(|(key, _)| key.tgid == pid && key.tid != 0) {
+        lives.entry(key.tid).or_default().push((key, sum));
+    }
+    let mut calls: BTreeMap<u32, Vec<Parts>> = BTreeMap::new();
+    if !lives.is_empty() {
+        for (key, row) in snapshot.rows.iter().filter(|(key, _)| key.tgid == pid) {
+            calls.entry(key.tid).or_default().push(row.parts);
+        }
+        for call in open.open.iter().filter(|call| !open.booked && call.tgid == pid) {
+            calls.entry(call.tid).or_default().push(call.parts);
+        }
+    }
+    let of = |(tid, lives): (u32, Vec<(&LifeKey, &LifeSum)>)| {
+        let parts = calls.remove(&tid).unwrap_or_default();
         let name = names.threads.get(&tid).map_or_else(String::new, |thread| thread.name.clone());
-        ThreadTime { tid, name, time: time(parts, &lives, names) }
+        ThreadTime { tid, name, time: time(parts.into_iter(), &lives, names) }
     };
-    let mut all: Vec<ThreadTime> = tids.into_iter().map(of).collect();
+    let mut all: Vec<ThreadTime> = lives.into_iter().map(of).collect();
     let active = |time: &Time| time.on_cpu_ns().saturating_add(time.runnable_ns());
     all.sort_by_key(|one| std::cmp::Reverse((active(&one.time), one.time.observed_ns)));
     all

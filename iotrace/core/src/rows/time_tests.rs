@@ -38,7 +38,7 @@ fn sums() -> Snapshot {
 
 #[test]
 fn every_nanosecond_is_in_one_place() {
-    let time = of_process(7, &sums(), &names(), &InFlightCalls::default()).unwrap();
+    let time = of_process(7, &[], &sums(), &names(), &InFlightCalls::default()).unwrap();
     assert_eq!((time.observed_ns, time.accounted_ns()), (2000, 2000));
     assert_eq!((time.in_calls.wait_ns, time.in_calls.work_ns), (260, 55));
     assert_eq!((time.runq_ns, time.stopped_ns), (30, 70));
@@ -62,28 +62,45 @@ fn calls_that_are_open_are_in_it_once() {
     let parts = Parts { total: 50, wait: 50, ..Parts::default() };
     let open = vec![Open { tgid: 7, parts, ..Open::default() }];
     let calls = InFlightCalls { open, ..InFlightCalls::default() };
-    assert_eq!(of_process(7, &sums(), &names(), &calls).unwrap().in_calls.wait_ns, 310);
+    assert_eq!(of_process(7, &[], &sums(), &names(), &calls).unwrap().in_calls.wait_ns, 310);
     let calls = InFlightCalls { booked: true, ..calls };
-    assert_eq!(of_process(7, &sums(), &names(), &calls).unwrap().in_calls.wait_ns, 260);
+    assert_eq!(of_process(7, &[], &sums(), &names(), &calls).unwrap().in_calls.wait_ns, 260);
 }
 
 #[test]
 fn what_was_read_later_than_the_life_makes_it_longer() {
     let mut sums = sums();
     sums.lived(LifeKey { tgid: 7, tid: 0, what: 61, place: place::WAIT }, LifeSum { ns: 5000, times: 1 });
-    let time = of_process(7, &sums, &names(), &InFlightCalls::default()).unwrap();
+    let time = of_process(7, &[], &sums, &names(), &InFlightCalls::default()).unwrap();
     assert_eq!((time.own_ns, time.observed_ns), (0, time.accounted_ns()));
     assert_eq!(time.elsewhere[0].class, Class::Child);
 }
 
 #[test]
 fn threads_and_all_processes_add_up_too() {
-    let mut one = of_process(7, &sums(), &names(), &InFlightCalls::default()).unwrap();
+    let mut one = of_process(7, &[], &sums(), &names(), &InFlightCalls::default()).unwrap();
     one.add(&one.clone());
     assert_eq!((one.observed_ns, one.accounted_ns()), (4000, 4000));
     assert_eq!(one.cpu_taken_by[0].ns, 40);
-    assert!(of_process(8, &sums(), &names(), &InFlightCalls::default()).is_none());
+    assert!(of_process(8, &[], &sums(), &names(), &InFlightCalls::default()).is_none());
     assert!(of_threads(7, &sums(), &names(), &InFlightCalls::default()).is_empty());
+}
+
+#[test]
+fn a_process_is_the_sum_of_its_threads() {
+    let of = |tid, what, place, ns| (LifeKey { tgid: 7, tid, what, place }, LifeSum { ns, times: 1 });
+    // The places of thread 1 were read after its life had been, and those of thread 2 leave some.
+    let lives = [
+        of(1, LifeKey::NONE, place::OBSERVED, 100),
+        of(1, 35, place::WAIT, 130),
+        of(2, LifeKey::NONE, place::OBSERVED, 100),
+        of(2, 35, place::WAIT, 20),
+    ];
+    let sums = Snapshot { lives: lives.into(), ..Snapshot::default() };
+    let threads = of_threads(7, &sums, &names(), &InFlightCalls::default());
+    let time = of_process(7, &threads, &sums, &names(), &InFlightCalls::default()).unwrap();
+    assert_eq!((time.observed_ns, time.own_ns, time.elsewhere[0].ns), (230, 80, 150));
+    assert_eq!(threads.iter().map(|one| one.time.observed_ns).sum::<u64>(), time.observed_ns);
 }
 
 #[test]
