@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use aya::Ebpf;
 use aya::maps::MapError;
+use aya::programs::Program;
 use iotrace_ebpf::abi::{PROCESSES_ROOM, THREADS_ROOM};
 use thiserror::Error;
 
@@ -125,28 +126,33 @@ pub(super) fn kernel_btf() -> Result<&'static aya::Btf, LoadError> {
     btf.as_ref().map_err(|why| LoadError::Object(why.clone()))
 }
 
-/// Attaches the variant of a probe that fits, unless it was switched off; a second chance goes with the first.
-pub(super) fn attach_probe(
+/// Loads the variant of a probe that fits, unless it was switched off; a second chance goes with the first.
+pub(super) fn load_probe(
     ebpf: &mut Ebpf,
     btf: &Btf,
     kernel_btf: &aya::Btf,
     settings: &Settings,
     probe: &'static Probe,
-) -> Result<(&'static Variant, Link), String> {
+) -> Result<&'static Variant, String> {
     if settings.without.iter().any(|&id| id == probe.id || Some(id) == probe.again_of) {
         return Err("switched off with --without".to_owned());
     }
-    attach_one(ebpf, choose(btf, probe, settings.tier)?, kernel_btf)
+    let variant = choose(btf, probe, settings.tier)?;
+    variant.hook.load(program_of(ebpf, variant)?, variant.tracepoint, kernel_btf)?;
+    Ok(variant)
 }
 
-pub(super) fn attach_one(
-    ebpf: &mut Ebpf,
-    variant: &'static Variant,
-    btf: &aya::Btf,
-) -> Result<(&'static Variant, Link), String> {
-    let program = ebpf
-        .program_mut(variant.program)
-        .ok_or_else(|| format!("the object has no program {}", variant.program))?;
-    let link = variant.hook.attach(program, variant.tracepoint, btf)?;
-    Ok((variant, link))
+/// Attaches a variant that is loaded.
+pub(super) fn attach_loaded(ebpf: &mut Ebpf, variant: &'static Variant) -> Result<Link, String> {
+    variant.hook.attach(program_of(ebpf, variant)?, variant.tracepoint)
+}
+
+/// Loads a variant and attaches it.
+pub(super) fn attach_one(ebpf: &mut Ebpf, variant: &'static Variant, btf: &aya::Btf) -> Result<Link, String> {
+    variant.hook.load(program_of(ebpf, variant)?, variant.tracepoint, btf)?;
+    attach_loaded(ebpf, variant)
+}
+
+fn program_of<'a>(ebpf: &'a mut Ebpf, variant: &Variant) -> Result<&'a mut Program, String> {
+    ebpf.program_mut(variant.program).ok_or_else(|| format!("the object has no program {}", variant.program))
 }

@@ -3,7 +3,7 @@
 
 use aya::Ebpf;
 
-use super::attach::{LoadError, Missing, attach_probe};
+use super::attach::{LoadError, Missing, attach_loaded, load_probe};
 pub use super::attach::{REMEDY, Refused};
 use super::btf::Btf;
 use super::probes::{Group, PROBES, Probe, Variant};
@@ -82,9 +82,10 @@ fn attach_group(
 ) -> Result<Vec<Attached>, Refused> {
     let mut attached: Vec<Attached> = Vec::new();
     for probe in probes(group) {
-        let outcome = attach_probe(ebpf, btf, kernel_btf, settings, probe);
+        let outcome = load_probe(ebpf, btf, kernel_btf, settings, probe)
+            .and_then(|variant| attach_loaded(ebpf, variant).map(|_| variant));
         match outcome {
-            Ok((variant, _)) => attached.push((probe, variant)),
+            Ok(variant) => attached.push((probe, variant)),
             Err(why) => {
                 for (_, variant) in attached {
                     if let Some(program) = ebpf.program_mut(variant.program) {

@@ -51,13 +51,28 @@ impl Hook {
         matches!(self, Hook::Entry | Hook::Return)
     }
 
-    /// Loads a program for the place and attaches it.
-    pub(super) fn attach(self, program: &mut Program, name: &str, btf: &aya::Btf) -> Result<Link, String> {
+    /// Loads a program for the place.
+    pub(super) fn load(self, program: &mut Program, name: &str, btf: &aya::Btf) -> Result<(), String> {
         let done = match self {
-            Hook::Tracepoint => tracepoint(program, name, btf),
-            Hook::Perf(category) => by_perf(program, category, name).map(|()| None),
-            Hook::Entry => entry(program, name, btf).map(|()| None),
-            Hook::Return => leave(program, name, btf).map(|()| None),
+            Hook::Tracepoint => {
+                <&mut BtfTracePoint>::try_from(program).and_then(|program| program.load(name, btf))
+            }
+            Hook::Perf(_) => <&mut TracePoint>::try_from(program).and_then(TracePoint::load),
+            Hook::Entry => <&mut FEntry>::try_from(program).and_then(|program| program.load(name, btf)),
+            Hook::Return => <&mut FExit>::try_from(program).and_then(|program| program.load(name, btf)),
+        };
+        done.map_err(|error| with_causes(&error))
+    }
+
+    /// Attaches a program that is loaded.
+    pub(super) fn attach(self, program: &mut Program, name: &str) -> Result<Link, String> {
+        let done = match self {
+            Hook::Tracepoint => again(program).map(Some),
+            Hook::Perf(category) => <&mut TracePoint>::try_from(program)
+                .and_then(|program| program.attach(category, name))
+                .map(|_| None),
+            Hook::Entry => <&mut FEntry>::try_from(program).and_then(FEntry::attach).map(|_| None),
+            Hook::Return => <&mut FExit>::try_from(program).and_then(FExit::attach).map(|_| None),
         };
         done.map_err(|error| with_causes(&error))
     }
@@ -82,33 +97,9 @@ pub(super) fn off(program: &mut Program, link: BtfTracePointLinkId) -> Result<()
     <&mut BtfTracePoint>::try_from(program)?.detach(link)
 }
 
-/// Attaches a program again that was taken off its tracepoint.
+/// Attaches a program that is loaded to its tracepoint, for the first time or again.
 pub(super) fn again(program: &mut Program) -> Result<BtfTracePointLinkId, ProgramError> {
     <&mut BtfTracePoint>::try_from(program)?.attach()
-}
-
-fn tracepoint(program: &mut Program, name: &str, btf: &aya::Btf) -> Result<Link, ProgramError> {
-    let program: &mut BtfTracePoint = program.try_into()?;
-    program.load(name, btf)?;
-    program.attach().map(Some)
-}
-
-fn by_perf(program: &mut Program, category: &str, name: &str) -> Result<(), ProgramError> {
-    let program: &mut TracePoint = program.try_into()?;
-    program.load()?;
-    program.attach(category, name).map(drop)
-}
-
-fn entry(program: &mut Program, name: &str, btf: &aya::Btf) -> Result<(), ProgramError> {
-    let program: &mut FEntry = program.try_into()?;
-    program.load(name, btf)?;
-    program.attach().map(drop)
-}
-
-fn leave(program: &mut Program, name: &str, btf: &aya::Btf) -> Result<(), ProgramError> {
-    let program: &mut FExit = program.try_into()?;
-    program.load(name, btf)?;
-    program.attach().map(drop)
 }
 
 /// Lines at the end of the verifier's log that are shown: they name the cause, and hundreds before them the way to it.

@@ -16,7 +16,7 @@ use iotrace_ebpf::arch::native::RESTARTED;
 use iotrace_core::domain::{Loss, ProbeId, Tier, syscall};
 
 pub use super::attach::LoadError;
-use super::attach::{Missing, OBJECT, Refused, attach_probe, kernel_btf};
+use super::attach::{Missing, OBJECT, Refused, attach_loaded, kernel_btf, load_probe};
 use super::btf::Btf;
 use super::exact;
 use super::hook::{again, off, with_causes};
@@ -71,13 +71,17 @@ impl Observer {
                 && (again || probe.again_of.is_none())
                 && !settings.unneeded.contains(&probe.id)
         };
+        // All are loaded before one is attached: the verifier takes a while, in which nobody need be slowed down.
         // Programs of one tracepoint run in the order in which they were attached, so the second chance comes second:
         // the sort is stable.
-        let mut probes: Vec<&Probe> = PROBES.iter().filter(wanted).collect();
+        let mut probes: Vec<&'static Probe> = PROBES.iter().filter(wanted).collect();
         probes.sort_by_key(|probe| turn(probe.id));
+        let mut load =
+            |&probe: &&'static Probe| (probe, load_probe(&mut ebpf, btf, kernel_btf, settings, probe));
+        let loaded: Vec<_> = probes.iter().map(&mut load).collect();
         let mut links = Vec::new();
-        for probe in probes {
-            let outcome = attach_probe(&mut ebpf, btf, kernel_btf, settings, probe);
+        for (probe, outcome) in loaded {
+            let outcome = outcome.and_then(|variant| Ok((variant, attach_loaded(&mut ebpf, variant)?)));
             match outcome {
                 Ok((variant, link)) => {
                     attached.push((probe, variant));
