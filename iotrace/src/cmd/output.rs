@@ -14,7 +14,7 @@ use crate::session::sink::{Begun, Sink};
 use iotrace_core::report::{self, Format, Options, Screen, Size};
 use iotrace_core::summary::Document;
 
-/// Columns of a report.
+/// Columns of a report that goes to no terminal.
 const WIDTH: usize = 100;
 
 /// Where the tape of an observation is kept: `IOTRACE_TAPE` names a file. Tests set it, to leave what a failure came of.
@@ -49,8 +49,7 @@ impl<'a> Printer<'a> {
         }
         let Some(screen) = &mut self.screen else { return Ok(()) };
         let mut bytes = Vec::new();
-        let options = Options { width: size.columns, ..options(self.args, true) };
-        report::render(Format::Table, document, &options, &mut bytes)?;
+        report::render(Format::Table, document, &options(self.args, true), &mut bytes)?;
         self.outputs.interval(screen.draw(&String::from_utf8_lossy(&bytes), size).into_bytes());
         Ok(())
     }
@@ -187,7 +186,8 @@ fn options(args: &OutputArgs, to_stdout: bool) -> Options {
                 && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
         }
     };
-    Options { unit: args.unit, color, width: WIDTH, summary: args.summary }
+    let width = terminal::size().filter(|_| to_stdout).map_or(WIDTH, |size| size.columns);
+    Options { unit: args.unit, color, width, summary: args.summary }
 }
 
 #[cfg(test)]
