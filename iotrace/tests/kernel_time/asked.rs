@@ -38,9 +38,10 @@ fn beside(work: impl FnOnce() + Send + 'static) {
     drop(std::thread::spawn(work));
 }
 
-fn timed(work: impl FnOnce()) -> u64 {
+/// How long something took, ns, whatever came of it.
+fn timed<T>(work: impl FnOnce() -> T) -> u64 {
     let began = now();
-    work();
+    let _ = work();
     now() - began
 }
 
@@ -74,9 +75,9 @@ fn doer(page: &Page, files: [i32; 2], fifo: &CString) {
     let pid = child(ms(150));
     // SAFETY: our own children, each waited for once; all zeros are room for what is told of one.
     unsafe {
-        page.note(3, timed(|| drop(libc::waitpid(pid, std::ptr::null_mut(), 0))));
+        page.note(3, timed(|| libc::waitpid(pid, std::ptr::null_mut(), 0)));
         let (pid, mut told): (_, libc::siginfo_t) = (child(ms(150)), std::mem::zeroed());
-        page.note(4, timed(|| drop(libc::waitid(libc::P_PID, pid as u32, &raw mut told, libc::WEXITED))));
+        page.note(4, timed(|| libc::waitid(libc::P_PID, pid as u32, &raw mut told, libc::WEXITED)));
     }
     beside(move || {
         // SAFETY: a descriptor of our own.
@@ -90,7 +91,7 @@ fn doer(page: &Page, files: [i32; 2], fifo: &CString) {
         std::hint::spin_loop();
     }
     // SAFETY: as above.
-    page.note(5, timed(|| drop(unsafe { libc::flock(files[1], libc::LOCK_EX) })));
+    page.note(5, timed(|| unsafe { libc::flock(files[1], libc::LOCK_EX) }));
     let other = fifo.clone();
     beside(move || {
         nanosleep(ms(150));
@@ -98,7 +99,7 @@ fn doer(page: &Page, files: [i32; 2], fifo: &CString) {
         unsafe { libc::open(other.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
     });
     // SAFETY: as above.
-    page.note(6, timed(|| drop(unsafe { libc::open(fifo.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) })));
+    page.note(6, timed(|| unsafe { libc::open(fifo.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) }));
 }
 
 fn program(place: &Path) -> Child {
