@@ -9,7 +9,7 @@ pub use self::finished::{Finished, Recorded};
 use crate::abi::errno::{EAGAIN, ETIME, ETIMEDOUT, is_restart};
 use crate::abi::traits::{
     COUNT, FLAGS_FOURTH, FLAGS_THIRD, IN, LEAST, MESSAGES, OUT, PAST, REQUESTS, SIGNAL, SOCKET, SUBMIT,
-    SUBMIT_READS, WAITS, message,
+    SUBMIT_READS, SYNC, TIMER, message,
 };
 use crate::abi::{Wake, WakeKey, call_flags, context};
 use crate::span::Parts;
@@ -173,7 +173,7 @@ pub fn timed_out(call: &impl Finished) -> bool {
         // A descriptor that does not block makes nobody sleep.
         _ if ret == -EAGAIN => true,
         _ if ret == -ETIME => traits & REQUESTS != 0,
-        _ if ret == -ETIMEDOUT => traits & WAITS != 0,
+        _ if ret == -ETIMEDOUT => traits & SYNC != 0,
         0 => traits & COUNT != 0,
         _ => ret > 0 && traits & LEAST != 0 && (ret as u64) < call.arg1(),
     }
@@ -380,7 +380,7 @@ pub fn by_socket(call: &impl Finished, wake: &Wake) -> bool {
 /// the thread that was current. `wake` is `None` where that is not known.
 #[inline(always)]
 pub fn waker(call: &impl Finished, wake: Option<&Wake>, by_socket: bool) -> u32 {
-    if timed_out(call) {
+    if timed_out(call) || (call.traits() & TIMER != 0 && call.ret() == 0) {
         return WakeKey::TIMER;
     }
     let Some(wake) = wake else { return 0 };

@@ -42,6 +42,17 @@ pub const CONNECTION: u32 = 1 << 15;
 /// Waits until data is on the disk.
 pub const DURABLE: u32 = 1 << 16;
 
+/// Waits for another thread or process to let go of something (`futex`, `flock`): every sleep is for a lock.
+pub const SYNC: u32 = 1 << 17;
+/// Has none of the purposes above, but may sleep: for a child, until a time, in the file system.
+pub const OTHER: u32 = 1 << 18;
+/// Traced only where it is asked for.
+pub const ON_REQUEST: u32 = 1 << 19;
+/// Sleeps until a time, and returns 0 when that has come.
+pub const TIMER: u32 = 1 << 23;
+/// Calls that no data on a socket wakes.
+pub const NO_SOCKET: u32 = DURABLE | SYNC | OTHER;
+
 /// Takes sets of descriptors (`select`), not a list of them.
 pub const FD_SETS: u32 = 1 << 29;
 
@@ -89,9 +100,11 @@ pub fn enter_by_index(flags: u64) -> bool {
     flags & REGISTERED_RING != 0
 }
 
-/// Whether a `futex` operation, its second argument, waits: `FUTEX_WAIT` or `FUTEX_WAIT_BITSET` under
-/// `FUTEX_CMD_MASK`. No other operation waits.
+/// Whether a `futex` operation, its second argument, waits (`include/uapi/linux/futex.h`): under `FUTEX_CMD_MASK`
+/// `FUTEX_WAIT`, `FUTEX_LOCK_PI`, `FUTEX_WAIT_BITSET`, `FUTEX_WAIT_REQUEUE_PI` or `FUTEX_LOCK_PI2`. No other one waits.
 #[inline(always)]
 pub fn futex_waits(operation: u64) -> bool {
-    matches!(operation & 0x7f, 0 | 9)
+    const WAITING: u64 = 1 | 1 << 6 | 1 << 9 | 1 << 11 | 1 << 13;
+    let command = operation & 0x7f;
+    command < 64 && WAITING >> command & 1 != 0
 }

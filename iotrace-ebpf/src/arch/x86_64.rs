@@ -4,7 +4,8 @@
 use super::{Syscall, call};
 use crate::abi::traits::{
     COMPLETION, CONNECTION, COUNT, DURABLE, FD, FD_SETS, FLAGS_FOURTH, FLAGS_THIRD, FROM_FIRST, IN, LEAST,
-    MESSAGES, OUT, PAST, READINESS, REQUESTS, SIGNAL, SOCKET, SUBMIT, SUBMIT_READS, WAITS,
+    MESSAGES, ON_REQUEST, OTHER, OUT, PAST, READINESS, REQUESTS, SIGNAL, SOCKET, SUBMIT, SUBMIT_READS, SYNC,
+    TIMER, WAITS,
 };
 
 /// Every syscall that can be traced.
@@ -37,7 +38,7 @@ pub const SYSCALLS: &[Syscall] = &[
     call(34, "pause", COMPLETION),
     call(128, "rt_sigtimedwait", COMPLETION | SIGNAL),
     call(130, "rt_sigsuspend", COMPLETION),
-    call(202, "futex", COMPLETION | WAITS),
+    call(202, "futex", COMPLETION | SYNC | WAITS | ON_REQUEST),
     call(208, "io_getevents", COMPLETION | COUNT | LEAST),
     call(333, "io_pgetevents", COMPLETION | COUNT | LEAST),
     call(209, "io_submit", SUBMIT | SUBMIT_READS),
@@ -49,6 +50,28 @@ pub const SYSCALLS: &[Syscall] = &[
     call(74, "fsync", DURABLE | FD),
     call(75, "fdatasync", DURABLE | FD),
     call(277, "sync_file_range", DURABLE | FD),
+    call(306, "syncfs", DURABLE | FD | ON_REQUEST),
+    call(65, "semop", SYNC | ON_REQUEST),
+    call(73, "flock", SYNC | FD | ON_REQUEST),
+    call(220, "semtimedop", SYNC | ON_REQUEST),
+    call(449, "futex_waitv", SYNC | ON_REQUEST),
+    call(455, "futex_wait", SYNC | ON_REQUEST),
+    call(35, "nanosleep", OTHER | TIMER | ON_REQUEST),
+    call(230, "clock_nanosleep", OTHER | TIMER | ON_REQUEST),
+    call(61, "wait4", OTHER | ON_REQUEST),
+    call(247, "waitid", OTHER | ON_REQUEST),
+    call(2, "open", OTHER | ON_REQUEST),
+    call(3, "close", OTHER | ON_REQUEST),
+    call(77, "ftruncate", OTHER | FD | ON_REQUEST),
+    call(82, "rename", OTHER | ON_REQUEST),
+    call(87, "unlink", OTHER | ON_REQUEST),
+    call(217, "getdents64", OTHER | FD | ON_REQUEST),
+    call(257, "openat", OTHER | ON_REQUEST),
+    call(263, "unlinkat", OTHER | ON_REQUEST),
+    call(285, "fallocate", OTHER | FD | ON_REQUEST),
+    call(316, "renameat2", OTHER | ON_REQUEST),
+    call(318, "getrandom", OTHER | ON_REQUEST),
+    call(437, "openat2", OTHER | ON_REQUEST),
 ];
 
 /// Where `struct pt_regs` (`arch/x86/include/uapi/asm/ptrace.h`) keeps the number of a call, in bytes.
@@ -70,7 +93,12 @@ pub const STACK_OFFSET: usize = 19 * 8;
 /// Number of `restart_syscall`, by which the thread's interrupted call goes on.
 pub const RESTART_NUMBER: u32 = 219;
 /// The functions in which calls go on by that, and what these calls are; a call that is not here cannot be traced.
-pub const RESTARTED: [(&str, &str); 2] = [("do_restart_poll", "poll"), ("futex_wait_restart", "futex")];
+pub const RESTARTED: [(&str, &str); 4] = [
+    ("do_restart_poll", "poll"),
+    ("futex_wait_restart", "futex"),
+    ("hrtimer_nanosleep_restart", "nanosleep"),
+    ("hrtimer_nanosleep_restart", "clock_nanosleep"),
+];
 
 /// Bit of `task_struct.thread_info.status` that is set while a thread is in a call by the 32-bit ABI (`TS_COMPAT`,
 /// `arch/x86/include/asm/thread_info.h`): its number is one of another table then.

@@ -1,7 +1,7 @@
 //! A finished call, as the books read it.
 
 use crate::abi::CallRecord;
-use crate::abi::traits::{OUT, WAITS};
+use crate::abi::traits::{OUT, SYNC};
 use crate::span::Parts;
 
 /// A finished call. In the kernel it lies in the state of its thread, in user space in a record; each field is read
@@ -53,7 +53,7 @@ pub trait Finished {
     /// Sleeps for what the call is made to wait for: data, or, of one that waits for a lock, that lock.
     #[inline(always)]
     fn waits(&self) -> u32 {
-        self.sleeps() + if self.traits() & WAITS != 0 { self.locks() } else { 0 }
+        self.sleeps() + if self.traits() & SYNC != 0 { self.locks() } else { 0 }
     }
 
     /// Time until it had what it waited for, ns: of one that reads a disk that, too.
@@ -61,7 +61,7 @@ pub trait Finished {
     fn phase1(&self) -> u64 {
         let (parts, traits) = (self.parts(), self.traits());
         let disk = if traits & OUT == 0 { parts.disk } else { 0 };
-        let lock = if traits & WAITS != 0 { parts.lock } else { 0 };
+        let lock = if traits & SYNC != 0 { parts.lock } else { 0 };
         parts.wait + parts.runq + disk + lock
     }
 }

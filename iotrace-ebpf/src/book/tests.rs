@@ -264,3 +264,31 @@ fn what_the_disk_moves_itself_is_no_copy() {
     let cold = CallRecord { disks: 1, ..call(4096) };
     assert!(matches!(moved(&Recorded { call: &cold, traits: traits("pread64") }), Moved::Window { .. }));
 }
+
+#[test]
+fn a_call_that_waits_for_a_lock_waits_in_every_sleep() {
+    let locked = CallRecord {
+        locks: 1,
+        parts: Parts { total: 1000, lock: 900, work: 100, ..Parts::default() },
+        ..call(0)
+    };
+    for (name, slept, phase1) in [("futex", 1, 900), ("flock", 1, 900), ("semop", 1, 900), ("openat", 0, 0)] {
+        let (row, _) = booked(name, &locked, 0);
+        assert_eq!((row.slept_calls, row.phase1.0[0]), (slept, phase1), "{name}");
+    }
+    let timed_out = |name, ret| booked(name, &CallRecord { ret, ..locked }, 0).0.timeouts;
+    assert_eq!((timed_out("futex_waitv", -ETIMEDOUT), timed_out("semtimedop", -EAGAIN)), (1, 1));
+}
+
+#[test]
+fn the_end_of_a_sleep_on_a_timer_is_its_own() {
+    let slept = |name, ret| {
+        let call = CallRecord { sleeps: 1, ..call(ret) };
+        let call = Recorded { call: &call, traits: traits(name) };
+        let wake = Wake { tid: 7, context: context::THREAD, ..Wake::default() };
+        (waker(&call, Some(&wake), false), timed_out(&call))
+    };
+    assert_eq!(slept("nanosleep", 0), (WakeKey::TIMER, false), "no timeout: that is what it was for");
+    assert_eq!(slept("clock_nanosleep", -4), (7, false), "a signal ended it");
+    assert_eq!(slept("wait4", 0), (7, false));
+}

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_kern
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use iotrace_ebpf::abi::kernel::{family, task_flag};
-use iotrace_ebpf::abi::traits::{COMPLETION, DURABLE, PAST, READINESS, REQUESTS, WAITS};
+use iotrace_ebpf::abi::traits::{COMPLETION, DURABLE, NO_SOCKET, PAST, READINESS, REQUESTS, SYNC};
 use iotrace_ebpf::abi::{self, Field, Stat, Wake, fault, mode, sinks};
 use iotrace_ebpf::span::Off;
 
@@ -142,7 +142,7 @@ fn left(ctx: &BtfTracePointContext, task: &mut Task) {
         task.span.off = Off::Stopped as u32;
     } else if !task.span.is_open() {
         life::leaves(task, ctx);
-    } else if task.traits & WAITS != 0 {
+    } else if task.traits & SYNC != 0 {
         task.span.off = Off::Lock as u32;
     } else if task.traits & DURABLE != 0 {
         // The commit of a journal sleeps without `in_iowait` (`jbd2_log_wait_commit`, `fs/jbd2/journal.c`).
@@ -177,6 +177,9 @@ fn waited_on(task: &mut Task, sleeper: u64, ready: &LastReady) -> bool {
     // SAFETY: the value lives as long as the map; what watches a socket hardly ever changes.
     let watch =
         state.map_or(0, |state| unsafe { if (*state).cookie == ready.cookie { (*state).watch } else { 0 } });
+    if task.span.is_open() && task.traits & NO_SOCKET != 0 {
+        return false;
+    }
     if !task.span.is_open() || task.traits & (READINESS | REQUESTS | COMPLETION) == 0 {
         if state.is_none() && task.span.is_open() {
             woke(ready, sleeper);
@@ -188,7 +191,7 @@ fn waited_on(task: &mut Task, sleeper: u64, ready: &LastReady) -> bool {
         // says that it is done is no sign of data.
         let worker =
             read::<u32>(current_address(), Field::TaskFlags) & (task_flag::IO_WORKER | task_flag::KTHREAD);
-        return task.traits & WAITS == 0 && worker == 0;
+        return worker == 0;
     }
     if watch != 0 && (watch == task.epoll || watch == sleeper) {
         return true;

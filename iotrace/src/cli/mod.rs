@@ -128,7 +128,9 @@ const TRACE_EXAMPLES: &str = "Examples:
   sudo iotrace trace --comm nginx -i 1s --format json
   sudo iotrace trace --cgroup system.slice/nginx.service
   sudo iotrace trace -- curl -s localhost
-Values of -e trace=: the name of a syscall, or data, in, out, readiness, completion, all";
+Values of -e trace=: the name of a syscall, or data, in, out, readiness, completion, connection, durable,
+sync (futex, flock, ...), other (nanosleep, wait4, openat, ...), all. Without -e: all but sync, other and syncfs.
+Where a call is not traced, the time asleep in it is told all the same, in the bar of its process.";
 
 /// Options of `trace`.
 #[derive(Args, Debug)]
@@ -151,7 +153,7 @@ pub struct TraceArgs {
     /// Stop after this time (500ms, 5s)
     #[arg(short = 'd', long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
     pub duration: Option<Duration>,
-    /// Print at this interval (1s), each time what happened since the last
+    /// Print at this interval (1s), each time what happened since the last; a table on a terminal is replaced by the next
     #[arg(short = 'i', long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
     pub interval: Option<Duration>,
     /// Observe children, too, with those that exist already (the default for a command)
@@ -233,7 +235,7 @@ fn expression(word: &str) -> Result<Selection, String> {
         if found.is_empty() {
             let known: Vec<&str> = syscall::all().map(|one| one.name).collect();
             return Err(format!(
-                "{name} is not traced; use one of data, in, out, readiness, completion, all, {}",
+                "{name} is not traced; use one of data, in, out, readiness, completion, connection, durable, sync, other, all, {}",
                 known.join(", ")
             ));
         }

@@ -8,12 +8,13 @@ use crate::cli::{Color, OutputArgs};
 use crate::cmd::targets::{Outputs, print};
 use crate::host::launch::OF_TAPE;
 use crate::host::stderr::say;
+use crate::host::terminal;
 use crate::session::error::Failure;
 use crate::session::sink::{Begun, Sink};
-use iotrace_core::report::{self, Format, Options};
+use iotrace_core::report::{self, Format, Options, Screen, Size};
 use iotrace_core::summary::Document;
 
-/// Columns of a report.
+/// Columns of a report that goes to no terminal.
 const WIDTH: usize = 100;
 
 /// Where the tape of an observation is kept: `IOTRACE_TAPE` names a file. Tests set it, to leave what a failure came of.
@@ -30,12 +31,27 @@ pub struct Printer<'a> {
     pub intervals: bool,
     /// Whether it is said on a terminal that tracing has begun.
     pub says_begin: bool,
+    /// The terminal on which results of intervals take the place of each other, where they do.
+    pub screen: Option<Screen>,
 }
 
 impl<'a> Printer<'a> {
     /// By these options; without intervals.
     pub fn new(args: &'a OutputArgs, outputs: Outputs) -> Self {
-        Self { args, outputs, intervals: false, says_begin: false }
+        Self { args, outputs, intervals: false, says_begin: false, screen: None }
+    }
+
+    /// Shows the result of an interval in the place of the one before. A terminal that has not taken that yet is not
+    /// given another one: the next takes its place anyway.
+    fn redraw(&mut self, document: &Document, size: Size) -> io::Result<()> {
+        if !self.outputs.is_idle() {
+            return Ok(());
+        }
+        let Some(screen) = &mut self.screen else { return Ok(()) };
+        let mut bytes = Vec::new();
+        report::render(Format::Table, document, &options(self.args, true), &mut bytes)?;
+        self.outputs.interval(screen.draw(&String::from_utf8_lossy(&bytes), size).into_bytes());
+        Ok(())
     }
 }
 
@@ -64,6 +80,14 @@ impl Sink for Printer<'_> {
     }
 
     fn interval(&mut self, document: &Document) {
+        if self.screen.is_some()
+            && let Some(size) = terminal::size()
+        {
+            if let Err(error) = self.redraw(document, size) {
+                self.outputs.fail(&format!("cannot show the result of an interval: {error}"));
+            }
+            return;
+        }
         match interval(document, self.args, &self.outputs) {
             Ok(bytes) => self.outputs.interval(bytes),
             Err(error) => self.outputs.fail(&format!("cannot write the result of an interval: {error}")),
@@ -87,9 +111,19 @@ impl Sink for Printer<'_> {
                 Err(error) => self.outputs.fail(&format!("cannot write the result: {error}")),
             }
         } else {
+            if self.screen.is_some() {
+                // Below what a terminal shows last, and below the `^C` behind that.
+                self.outputs.interval(b"\n".to_vec());
+            }
             write(document, self.args, &self.outputs);
         }
     }
+}
+
+/// Whether results of intervals take the place of each other: tables on a terminal that can show it, on which no command
+/// writes, which would be lost then.
+pub fn in_place(args: &OutputArgs, with_command: bool, terminal: Option<Size>) -> bool {
+    args.format == Format::Table && args.output.is_none() && !with_command && terminal.is_some()
 }
 
 /// Says which function could not be hooked, where that was tried.
@@ -152,5 +186,34 @@ fn options(args: &OutputArgs, to_stdout: bool) -> Options {
                 && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
         }
     };
-    Options { unit: args.unit, color, width: WIDTH, summary: args.summary }
+    let width = terminal::size().filter(|_| to_stdout).map_or(WIDTH, |size| size.columns);
+    Options { unit: args.unit, color, width, summary: args.summary }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        output: OutputArgs,
+    }
+
+    #[test]
+    fn only_tables_on_a_terminal_of_ones_own_take_the_place_of_each_other() {
+        let terminal = Some(Size { lines: 24, columns: 80 });
+        let of = |options: &[&str], with_command, terminal| {
+            let typed = Typed::parse_from([&["iotrace"], options].concat());
+            in_place(&typed.output, with_command, terminal)
+        };
+        assert!(of(&[], false, terminal) && of(&["--summary"], false, terminal));
+        assert!(!of(&[], false, None), "a file or a pipe");
+        assert!(!of(&[], true, terminal), "the command writes there");
+        assert!(!of(&["-o", "/dev/stdout"], false, terminal));
+        assert!(!of(&["--format", "json"], false, terminal));
+        assert!(!of(&["--format", "timeline"], false, terminal));
+    }
 }

@@ -162,7 +162,7 @@ fn attempted(
         sinks: sinks::RECORDS | sinks::AGGREGATES,
         per: Per::Thread,
         // futex would be every lock and every join of a thread.
-        traits: syscall::table(|one| !syscall::is_lock(one)),
+        traits: syscall::table(|one| !syscall::is_on_request(one)),
         signals: 1 << (SIGIO - 1),
         rows: ROWS,
         without: args.without.clone(),

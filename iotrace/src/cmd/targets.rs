@@ -99,6 +99,11 @@ impl Outputs {
         }
     }
 
+    /// Whether the results of intervals so far have been taken.
+    pub fn is_idle(&self) -> bool {
+        self.intervals.as_ref().unwrap_or(&self.result).is_idle()
+    }
+
     /// Whether somebody still gets results: not when stdout has failed, or its reader went away, and nothing goes
     /// elsewhere.
     pub fn wanted(&self) -> bool {

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use iotrace_core::domain::name;
+use iotrace_core::report::Screen;
 
 use crate::bpf::settings::Per;
 use crate::cli::{PerArg, SinkArg, TraceArgs};
@@ -12,7 +13,7 @@ use crate::cmd::output::{self, Printer};
 use crate::cmd::targets::{Outputs, Wanted};
 use crate::host::identity::Identity;
 use crate::host::running::Ended;
-use crate::host::{check, proc};
+use crate::host::{check, proc, terminal};
 use crate::session::asked::Asked;
 use crate::session::error::Failure;
 use crate::session::{trace, whom};
@@ -49,6 +50,9 @@ fn observe(args: &TraceArgs) -> Result<ExitCode, Failure> {
     let mut printer = Printer::new(&args.output, outputs);
     printer.intervals = args.interval.is_some();
     printer.says_begin = args.command.is_empty();
+    let replaces =
+        printer.intervals && output::in_place(&args.output, !args.command.is_empty(), terminal::size());
+    printer.screen = replaces.then(Screen::default);
     let traced = trace::trace(&asked, whom, &mut printer)?;
     let told = printer.outputs.outcome();
     // A status of its own says more of the command than that a result was not written, which stderr says.

@@ -78,7 +78,8 @@ impl Sudo {
                 let all = [("SUDO_UID", &self.uid), ("SUDO_GID", &self.gid), ("SUDO_USER", &self.user)];
                 let lacking: Vec<&str> =
                     all.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| *name).collect();
-                return refused(format!("{} is not set", lacking.join(" and ")));
+                let verb = if lacking.len() == 1 { "is" } else { "are" };
+                return refused(format!("{} {verb} not set", lacking.join(" and ")));
             }
         };
         let Some(uid) = accounts::id(uid.as_bytes()) else {

@@ -23,6 +23,7 @@ pub mod running;
 pub mod signals;
 pub mod sockets;
 pub mod stderr;
+pub mod terminal;
 
 /// Property tests of parsers take the same inputs every time: a failure can be had again, and none comes by chance.
 #[cfg(test)]

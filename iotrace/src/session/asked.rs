@@ -40,7 +40,7 @@ pub struct Asked {
     pub duration: Option<Duration>,
     /// Give a result at this interval.
     pub interval: Option<Duration>,
-    /// The syscalls to trace, by number; `None`: all but those that are every lock of a program.
+    /// The syscalls to trace, by number; `None`: all but those that are traced on request only.
     pub syscalls: Option<Vec<u32>>,
     /// By what rows are told apart.
     pub per: Per,
@@ -65,6 +65,6 @@ pub struct Asked {
 impl Asked {
     /// Whether a syscall is to be traced.
     pub fn traces(&self, one: &Syscall) -> bool {
-        self.syscalls.as_ref().map_or(!syscall::is_lock(one), |wanted| wanted.contains(&one.nr))
+        self.syscalls.as_ref().map_or(!syscall::is_on_request(one), |wanted| wanted.contains(&one.nr))
     }
 }

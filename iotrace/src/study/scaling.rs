@@ -190,7 +190,8 @@ pub(super) fn woken(
         let sender = scope.spawn(move || {
             let asleep = || {
                 let call = proc::sleeping_in(pid, sleeper);
-                call.is_some_and(|nr| syscall::by_nr(nr).is_some() || nr == RESTARTED)
+                call.and_then(syscall::by_nr).is_some_and(|one| !syscall::is_on_request(one))
+                    || call == Some(RESTARTED)
             };
             // A sleeper that /proc does not show as asleep gets its byte all the same, so that it cannot wait for
             // ever.

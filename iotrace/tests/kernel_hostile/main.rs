@@ -13,4 +13,5 @@ mod killed;
 mod names;
 mod planted;
 mod privileges;
+mod screen;
 mod storm;

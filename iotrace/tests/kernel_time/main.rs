@@ -13,6 +13,7 @@ mod support;
 #[expect(dead_code, reason = "what starts a trace and checks its result is for all suites")]
 mod trace;
 
+mod asked;
 mod attaching;
 mod meaning;
 mod places;

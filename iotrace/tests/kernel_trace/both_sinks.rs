@@ -194,7 +194,7 @@ fn observed(per: Per, by: By) -> Option<Both> {
     let settings = Settings {
         sinks: sinks::RECORDS | sinks::AGGREGATES,
         per,
-        traits: syscall::table(|one| !syscall::is_lock(one)),
+        traits: syscall::table(|one| !syscall::is_on_request(one)),
         per_kib: [PRICES.socket_per_kib, PRICES.file_per_kib],
         rows: ROWS,
         ..Settings::records(child.pid as u32, vec![Group::Core, Group::Sockets, Group::Copy, Group::CopyUnix])

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use iotrace_core::domain::Role;
 use iotrace_core::summary::{Call, Document, Process};
 
 /// Longer than anything here takes, even under emulation with both CPUs busy.
@@ -209,7 +210,8 @@ pub fn holds(document: &Document) {
             let writes =
                 ["write", "pwrite", "send", "splice"].iter().any(|name| call.syscall.starts_with(name));
             let disk = if writes { 0 } else { call.disk_ns };
-            assert_eq!(call.phase1.sum_ns, call.wait_ns + call.runq_ns + disk, "{call:?}");
+            let lock = if call.role == Role::Sync { call.lock_ns } else { 0 };
+            assert_eq!(call.phase1.sum_ns, call.wait_ns + call.runq_ns + disk + lock, "{call:?}");
             if let Some(upper) = call.copy_upper_ns {
                 assert!(upper >= call.copy_ns, "{call:?}");
             }

@@ -21,6 +21,8 @@ pub enum Role {
     Sync,
     /// Waits until data is on the disk.
     Durable,
+    /// None of these, but may sleep: for a child, until a time, in the file system.
+    Other,
 }
 
 /// Which way data moves.

@@ -6,7 +6,8 @@ use iotrace_ebpf::abi::MAX_SYSCALL;
 use iotrace_ebpf::abi::errno;
 use iotrace_ebpf::abi::traits::traced;
 use iotrace_ebpf::abi::traits::{
-    COMPLETION, CONNECTION, DURABLE, FD, IN, OUT, READINESS, REQUESTS, SUBMIT, WAITS, enter_waits,
+    COMPLETION, CONNECTION, DURABLE, FD, IN, ON_REQUEST, OTHER, OUT, READINESS, REQUESTS, SUBMIT, SYNC,
+    WAITS, enter_waits,
 };
 use iotrace_ebpf::arch::native::{RESTART_NUMBER, SYSCALLS};
 use iotrace_ebpf::arch::{self, i386};
@@ -39,12 +40,7 @@ pub fn name(nr: u32) -> String {
 pub fn name_of_32_bit(nr: u32) -> String {
     let few = match nr {
         7 => Some("waitpid"),
-        114 => Some("wait4"),
-        143 => Some("flock"),
-        162 => Some("nanosleep"),
         221 => Some("fcntl64"),
-        267 | 407 => Some("clock_nanosleep"),
-        284 => Some("waitid"),
         _ => i386::native_of(nr).and_then(arch::name),
     };
     few.map_or_else(|| format!("syscall_{nr}"), str::to_owned)
@@ -58,6 +54,8 @@ pub fn role_of(nr: u32, arg2: u64, arg3: u64) -> Role {
         traits if traits & SUBMIT != 0 => Role::Submit,
         traits if traits & CONNECTION != 0 => Role::Connection,
         traits if traits & DURABLE != 0 => Role::Durable,
+        traits if traits & SYNC != 0 => Role::Sync,
+        traits if traits & OTHER != 0 => Role::Other,
         traits if traits & REQUESTS != 0 && enter_waits(arg2, arg3) => Role::Completion,
         traits if traits & REQUESTS != 0 => Role::Submit,
         _ => Role::Data,
@@ -105,12 +103,13 @@ pub fn traced(table: &[u32; MAX_SYSCALL], compat: bool) -> [u8; MAX_SYSCALL] {
 /// The table of a built-in workload: everything that brings data in. `futex` only where asked for, since it is
 /// every lock of a program.
 pub fn input_table(with_futex: bool) -> [u32; MAX_SYSCALL] {
-    table(|syscall| syscall.traits & OUT == 0 && (with_futex || !is_lock(syscall)))
+    let futex = |syscall: &Syscall| with_futex && syscall.traits & WAITS != 0;
+    table(|syscall| syscall.traits & OUT == 0 && (futex(syscall) || !is_on_request(syscall)))
 }
 
-/// Whether a syscall is how a program's locks wait (`futex`): traced only where it is asked for.
-pub fn is_lock(syscall: &Syscall) -> bool {
-    syscall.traits & WAITS != 0
+/// Whether a syscall is traced only where it is asked for: the locks of a program, and what brings no data.
+pub fn is_on_request(syscall: &Syscall) -> bool {
+    syscall.traits & ON_REQUEST != 0
 }
 
 /// The numbers of the syscalls that one word of `-e trace=` names: a syscall, or a family of them.
@@ -127,7 +126,8 @@ pub fn named(word: &str) -> Vec<u32> {
         "readiness" => family(READINESS),
         "connection" => family(CONNECTION),
         "durable" => family(DURABLE),
-        "sync" => family(WAITS),
+        "sync" => family(SYNC),
+        "other" => family(OTHER),
         "completion" | "submit" => family(COMPLETION | SUBMIT | REQUESTS),
         name => of(&|syscall| syscall.name == name),
     }
@@ -167,7 +167,33 @@ mod tests {
         assert_eq!(named("recvfrom"), [45]);
         assert!(named("out").contains(&nr("write")) && !named("out").contains(&nr("read")));
         assert_eq!(named("all").len(), SYSCALLS.len());
-        assert!(named("open").is_empty());
+        assert!(named("getpid").is_empty());
+    }
+
+    #[test]
+    fn what_sleeps_for_no_data_is_traced_on_request_only() {
+        for (name, role) in [
+            ("nanosleep", Role::Other),
+            ("clock_nanosleep", Role::Other),
+            ("wait4", Role::Other),
+            ("waitid", Role::Other),
+            ("openat", Role::Other),
+            ("open", Role::Other),
+            ("flock", Role::Sync),
+            ("semop", Role::Sync),
+            ("futex_waitv", Role::Sync),
+            ("syncfs", Role::Durable),
+        ] {
+            let nr = nr(name);
+            assert_eq!(role_of(nr, 0, 0), role, "{name}");
+            assert!(by_nr(nr).is_some_and(is_on_request), "{name}");
+            assert_eq!(input_table(true)[nr as usize], 0, "{name} brings nothing in");
+        }
+        for name in ["accept", "connect", "fsync", "io_getevents", "read"] {
+            assert!(!by_nr(nr(name)).is_some_and(is_on_request), "{name}");
+        }
+        assert!(named("sync").contains(&nr("futex")) && named("sync").contains(&nr("flock")));
+        assert!(named("other").contains(&nr("wait4")) && !named("other").contains(&nr("flock")));
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn is_poll(call: &CallRecord) -> bool {
         Role::Data => call.ret == -EAGAIN,
         Role::Readiness => call.ret == 0,
         Role::Completion => call.ret == 0 || (syscall::is(call.nr, SIGNAL) && call.ret == -EAGAIN),
-        Role::Submit | Role::Connection | Role::Sync | Role::Durable => false,
+        Role::Submit | Role::Connection | Role::Sync | Role::Durable | Role::Other => false,
     }
 }
 

@@ -46,6 +46,11 @@ pub fn word(meant: Meant) -> &'static str {
     }
 }
 
+/// The name of a process or thread, or that it has none: a program may call itself by nothing but spaces.
+pub fn named(name: &str) -> &str {
+    if name.trim().is_empty() { "(no name)" } else { name }
+}
+
 /// The word for a kind of thread.
 pub fn thread(role: ThreadRole) -> &'static str {
     match role {
@@ -66,6 +71,7 @@ pub fn role(role: Role) -> &'static str {
         Role::Connection => "connection",
         Role::Sync => "sync",
         Role::Durable => "durable",
+        Role::Other => "other",
     }
 }
 

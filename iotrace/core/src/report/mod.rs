@@ -14,6 +14,7 @@ mod page;
 mod paint;
 mod scale;
 mod schema;
+mod screen;
 mod study;
 mod svg;
 mod table;
@@ -33,6 +34,7 @@ pub use json::line;
 #[cfg(any(test, feature = "sample"))]
 pub use sample::blocking as sample_run;
 pub use schema::schema;
+pub use screen::{Screen, Size};
 pub use svg::write as svg;
 pub use units::{Unit, count};
 

@@ -143,8 +143,10 @@ fn late(case: &Case<'_>) -> Option<Diagnosis> {
 /// Its threads wait for a lock that another thread holds.
 fn locks(case: &Case<'_>) -> Option<Diagnosis> {
     let held = || case.time.elsewhere.iter().filter(|one| one.held_lock || one.what == "flock");
-    let ns = held().map(|one| one.ns).fold(0, u64::saturating_add);
-    let sleeps: u64 = held().map(|one| one.sleeps).fold(0, u64::saturating_add);
+    // With `-e` these waits are in a row. Of a traced `futex` it is not known which were for a held lock.
+    let rows = |of: fn(&Call) -> u64| case.sum(|call| if call.syscall == "flock" { of(call) } else { 0 });
+    let ns = held().map(|one| one.ns).fold(rows(|call| call.lock_ns), u64::saturating_add);
+    let sleeps: u64 = held().map(|one| one.sleeps).fold(rows(|call| call.slept_calls), u64::saturating_add);
     if !case.is_much(ns) || sleeps == 0 {
         return None;
     }

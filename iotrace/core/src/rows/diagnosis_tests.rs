@@ -67,3 +67,27 @@ fn idle_processes_are_told_what_for() {
 fn without_a_time_nothing_is_said() {
     assert!(of_process(&bare(), SECOND).is_empty());
 }
+
+/// A row of calls that were traced with `-e`.
+fn row(syscall: &str, wait_ns: u64, lock_ns: u64) -> Call {
+    let mut call =
+        crate::report::sample::call(syscall, Role::Other, 10, [wait_ns, lock_ns, 0, 0, 0], CopySource::None);
+    call.slept_calls = 10;
+    call
+}
+
+/// What is said of a process does not depend on which calls are traced.
+#[test]
+fn a_call_that_is_asked_for_is_no_request() {
+    let of = |call: Call| {
+        let in_calls = InCalls { wait_ns: call.wait_ns, lock_ns: call.lock_ns, ..InCalls::default() };
+        codes(&process(Time { in_calls, ..Time::default() }, vec![call]))
+    };
+    for timer in ["nanosleep", "clock_nanosleep"] {
+        assert_eq!(of(row(timer, 900 * MS, 0)), [Code::Timers]);
+    }
+    assert_eq!(of(row("wait4", 900 * MS, 0)), [Code::None], "a child is no request");
+    assert_eq!(of(row("flock", 0, 900 * MS)), [Code::LockContention]);
+    assert_eq!(of(row("futex", 0, 900 * MS)), [Code::None], "which locks are held is not known there");
+    assert_eq!(of(row("epoll_wait", 900 * MS, 0)), [Code::WaitingForRequests]);
+}

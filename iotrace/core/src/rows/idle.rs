@@ -1,7 +1,10 @@
 //! The last rules of diagnosis: what a process waits for that has nothing to do.
 
+use iotrace_ebpf::abi::traits::OTHER;
+
+use crate::domain::syscall;
 use crate::rows::finding::{Case, ms};
-use crate::summary::{Call, Class, Code, Diagnosis};
+use crate::summary::{Class, Code, Diagnosis};
 
 /// Share of the time of all threads that a process must wait for one thing to be called idle.
 pub const IDLE: f64 = 0.5;
@@ -9,16 +12,22 @@ pub const IDLE: f64 = 0.5;
 /// What a process waits for that has nothing to do.
 pub fn idle(case: &Case<'_>) -> Option<Diagnosis> {
     let time = case.time;
-    let waits = |of: &dyn Fn(&Call) -> bool| case.sum(|call| if of(call) { call.wait_ns } else { 0 });
-    let accepts =
-        waits(&|call| call.syscall.starts_with("accept")).saturating_add(time.asleep_ns(Class::Connection));
-    // A wait that goes on since before it was observed is in no row.
-    let open = case.process.in_flight.iter().filter(|call| call.syscall.starts_with("accept"));
-    let open = open.map(|call| call.at_least_ns.min(case.wall_ns)).fold(0, u64::saturating_add);
-    let accepts = accepts.saturating_add(open).min(accepts.max(time.in_calls.wait_ns));
-    let timers = time.asleep_ns(Class::Timer);
+    // Asleep in calls of these names, and outside of traced calls for the same.
+    let asleep = |of: &dyn Fn(&str) -> bool, class: Option<Class>| {
+        let rows = case.sum(|call| if of(&call.syscall) { call.wait_ns } else { 0 });
+        // A wait that goes on since before it was observed is in no row.
+        let open = case.process.in_flight.iter().filter(|call| of(&call.syscall));
+        let open = open.map(|call| call.at_least_ns.min(case.wall_ns)).fold(0, u64::saturating_add);
+        let in_calls = rows.saturating_add(open).min(rows.max(time.in_calls.wait_ns));
+        (in_calls, in_calls.saturating_add(class.map_or(0, |class| time.asleep_ns(class))))
+    };
+    let (accepting, accepts) = asleep(&|name| name.starts_with("accept"), Some(Class::Connection));
+    let (sleeping, timers) = asleep(&|name| name.ends_with("nanosleep"), Some(Class::Timer));
+    // A child, or the other end of a FIFO that is opened: neither is a request.
+    let (for_others, _) = asleep(&|name| !name.ends_with("nanosleep") && is_other(name), None);
     // What is in no row was open before tracing began, and still is.
-    let in_calls = time.in_calls.wait_ns.saturating_sub(accepts);
+    let in_calls =
+        time.in_calls.wait_ns.saturating_sub(accepting).saturating_sub(sleeping).saturating_sub(for_others);
     let all = |ns: u64| ns as f64 / time.observed_ns.max(1) as f64 >= IDLE;
     let text = |what: &str, ns: u64| {
         format!(
@@ -60,6 +69,11 @@ pub fn idle(case: &Case<'_>) -> Option<Diagnosis> {
     };
     let ns = *found.evidence.values().next().unwrap_or(&0);
     Some(of_all(found, ns))
+}
+
+/// Whether a call of this name has a purpose of its own, beside data and connections.
+fn is_other(name: &str) -> bool {
+    syscall::named(name).iter().any(|&nr| syscall::is(nr, OTHER))
 }
 
 /// No rule fits.

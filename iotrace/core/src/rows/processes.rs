@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use iotrace_ebpf::abi::traits::WAITS;
+use iotrace_ebpf::abi::traits::SYNC;
 use iotrace_ebpf::abi::{AGG_INPUT, AGG_WAITS, AggKey, WAKE_OUTSIDE, WakeKey};
 
 use crate::domain::{Direction, Role, ThreadRole, WaitsFor, syscall};
@@ -87,7 +87,7 @@ fn call(line: &Line, snapshot: &Snapshot, names: &Names, open: &InFlightCalls) -
         nr,
         role: match nr {
             _ if key.nr & AGG_WAITS != 0 => Role::Completion,
-            _ if syscall::is(nr, WAITS) => Role::Sync,
+            _ if syscall::is(nr, SYNC) => Role::Sync,
             _ => syscall::role_of(nr, 0, 0),
         },
         thread_role: ThreadRole::App,

@@ -81,42 +81,46 @@ pub fn models(calls: &[Call], came: &Ways, triggers: Triggers) -> Vec<ModelUse> 
         "posix-aio",
         helped,
         format!(
-            "{} reads that slept right after a pread64 refused with ESPIPE: glibc's helper threads",
-            whole(helped)
+            "{} that slept right after a pread64 refused with ESPIPE: glibc's helper threads",
+            reads(helped)
         ),
     );
     add(
         "blocking",
         slept - helped,
-        format!("{} of {} reads slept in the call", whole(slept - helped), whole(counts.reads)),
+        format!("{} of {} slept in the call", whole(slept - helped), reads(counts.reads)),
     );
-    for (model, waits, reads) in [
+    for (model, waits, read) in [
         ("select", counts.select, counts.by_way.select),
         ("poll", counts.poll, counts.by_way.poll),
         ("epoll", counts.epoll, counts.by_way.level),
         ("epoll-et", counts.epoll, counts.by_way.edge),
     ] {
-        let told = if model.starts_with("epoll") { counts.by_way.level + counts.by_way.edge } else { reads };
-        add(model, reads, counts.evidence(waits, told));
+        let told = if model.starts_with("epoll") { counts.by_way.level + counts.by_way.edge } else { read };
+        add(model, read, counts.evidence(waits, told));
     }
     let events = counts.select.events + counts.poll.events + counts.epoll.events;
     let polls = (counts.again - events).max(0.0);
     let polling = polls > POLLS_PER_READ * (untold + slept).max(1.0);
     if polling {
-        let evidence = format!("{} EAGAIN for {} reads", whole(counts.again), whole(counts.reads));
+        let evidence = format!("{} EAGAIN for {}", whole(counts.again), reads(counts.reads));
         add("nonblocking", untold.max(if events == 0.0 { 1.0 } else { 0.0 }), evidence);
     } else {
-        add("ready", untold, format!("{} reads found data and did not sleep", whole(untold)));
+        add("ready", untold, format!("{} found data and did not sleep", reads(untold)));
     }
-    add("file", file, format!("{} reads of files", whole(file)));
-    add("io-uring", counts.by_enter, format!("{} requests handed to io_uring_enter", whole(counts.by_enter)));
+    add("file", file, format!("{} of files", reads(file)));
+    add(
+        "io-uring",
+        counts.by_enter,
+        format!("{} handed to io_uring_enter", some(counts.by_enter, "request")),
+    );
     add(
         "io-uring-sqpoll",
         counts.by_thread,
-        format!("{} requests submitted by the kernel's SQ thread", whole(counts.by_thread)),
+        format!("{} submitted by the kernel's SQ thread", some(counts.by_thread, "request")),
     );
-    add("linux-aio", counts.aio, format!("{} requests handed to io_submit", whole(counts.aio)));
-    add("sigio", counts.signals, format!("{} signals taken with rt_sigtimedwait", whole(counts.signals)));
+    add("linux-aio", counts.aio, format!("{} handed to io_submit", some(counts.aio, "request")));
+    add("sigio", counts.signals, format!("{} taken with rt_sigtimedwait", some(counts.signals, "signal")));
     let total: f64 = models.iter().map(|(_, weight, _)| weight).sum();
     models.sort_by(|one, other| other.1.total_cmp(&one.1));
     models
@@ -128,6 +132,16 @@ pub fn models(calls: &[Call], came: &Ways, triggers: Triggers) -> Vec<ModelUse> 
 /// A number of calls, without a fraction.
 fn whole(number: f64) -> u64 {
     number.max(0.0).round() as u64
+}
+
+/// A number of calls with its noun: `1 read`, `2 reads`.
+fn some(number: f64, noun: &str) -> String {
+    let number = whole(number);
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+fn reads(number: f64) -> String {
+    some(number, "read")
 }
 
 impl Waits {
@@ -242,9 +256,9 @@ impl Counts {
     fn evidence(&self, waits: Waits, reads: f64) -> String {
         let per_event = if waits.events > 0.0 { reads / waits.events } else { 0.0 };
         let mut evidence = format!(
-            "{} events from {} waits, {per_event:.2} reads per event",
-            whole(waits.events),
-            whole(waits.calls)
+            "{} from {}, {per_event:.2} reads per event",
+            some(waits.events, "event"),
+            some(waits.calls, "wait")
         );
         if self.reads + self.again > 0.0 {
             evidence += &format!(", {:.0} % EAGAIN", 100.0 * self.again / (self.reads + self.again));

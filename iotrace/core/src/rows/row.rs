@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use iotrace_ebpf::abi::errno::EAGAIN;
-use iotrace_ebpf::abi::traits::OUT;
+use iotrace_ebpf::abi::traits::{OUT, SYNC};
 use iotrace_ebpf::book::Sums;
 
 use super::sums::Coarse;
@@ -70,6 +70,9 @@ pub fn call<D: Shown>(row: &Sums<D>, facts: Facts) -> Call {
     let source = copy_source(row, exact);
     let again = (row.again > 0).then_some((EAGAIN, row.again));
     let parts = &row.parts;
+    // As `phase1` of a call (`iotrace-ebpf/src/book/finished.rs`).
+    let disk = if syscall::is(nr, OUT) { 0 } else { parts.disk };
+    let lock = if syscall::is(nr, SYNC) { parts.lock } else { 0 };
     Call {
         syscall: syscall::name(nr),
         role,
@@ -104,7 +107,7 @@ pub fn call<D: Shown>(row: &Sums<D>, facts: Facts) -> Call {
         copy_source: source,
         copy_upper_ns: (source == CopySource::Estimated).then_some(row.bound_ns),
         copy_floor_ns,
-        phase1: row.phase1.shown(parts.wait + parts.runq + if syscall::is(nr, OUT) { 0 } else { parts.disk }),
+        phase1: row.phase1.shown(parts.wait + parts.runq + disk + lock),
         phase2: (row.phase2.values() > 0).then(|| row.phase2.shown(parts.copy)),
         latency: row.latency.shown(parts.total),
         waits_for,

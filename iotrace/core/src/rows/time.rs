@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use iotrace_ebpf::abi::traits::{DURABLE, SYNC};
 use iotrace_ebpf::abi::{LifeKey, LifeSum, TakenKey, WAKE_OUTSIDE, WakeKey, place};
+use iotrace_ebpf::arch::i386;
 use iotrace_ebpf::span::Parts;
 
 use crate::domain::syscall;
@@ -91,8 +93,12 @@ fn time(calls: impl Iterator<Item = Parts>, lives: &[(&LifeKey, &LifeSum)], name
     let mut elsewhere: BTreeMap<(String, Class, bool), (u64, u64)> = BTreeMap::new();
     for (key, sum) in lives {
         // A call that was open already when its thread was observed first is a traced call, too.
-        if key.what == LifeKey::SHORT || names.traced.contains(&key.what) {
+        if key.what == LifeKey::SHORT {
             parts = plus(&parts, &part(key.place, sum.ns));
+            continue;
+        }
+        if let Some(nr) = number(key.what).filter(|nr| names.traced.contains(nr)) {
+            parts = plus(&parts, &part(slept_for(nr, key.place), sum.ns));
             continue;
         }
         let to = match key.place {
@@ -146,6 +152,25 @@ fn part(at: u32, ns: u64) -> Parts {
         _ => &mut parts.wait,
     } = ns;
     parts
+}
+
+/// The native number of the syscall that a thread slept in, if it was in one that can be traced.
+fn number(what: u32) -> Option<u32> {
+    match what {
+        LifeKey::FAULT | LifeKey::NONE | LifeKey::SHORT => None,
+        nr if nr & LifeKey::COMPAT != 0 => i386::native_of(nr & !LifeKey::COMPAT),
+        nr => Some(nr & !LifeKey::HELD),
+    }
+}
+
+/// The place of a sleep in a traced call, which is made to sleep for one thing only: as the probes book it
+/// (`left`, `iotrace-ebpf/src/probes/sched.rs`).
+fn slept_for(nr: u32, at: u32) -> u32 {
+    match at {
+        place::WAIT | place::LOCK | place::DISK if syscall::is(nr, SYNC) => place::LOCK,
+        place::WAIT | place::LOCK | place::DISK if syscall::is(nr, DURABLE) => place::DISK,
+        at => at,
+    }
 }
 
 /// What a thread slept in.

@@ -109,3 +109,28 @@ fn a_sleep_of_a_32_bit_program_has_its_name() {
     let key = LifeKey { what: 240 | LifeKey::COMPAT, place: place::WAIT, ..LifeKey::default() };
     assert_eq!((what(key.what).as_str(), class(&key)), ("32-bit futex", Class::Lock));
 }
+
+/// A call that is traced with `-e` is in its row, or in the calls that were open before: never elsewhere.
+#[test]
+fn what_is_traced_is_never_elsewhere() {
+    let mut sums = sums();
+    sums.lives.extend([
+        life(73, place::WAIT, 40),
+        life(202 | LifeKey::HELD, place::WAIT, 50),
+        life(162 | LifeKey::COMPAT, place::WAIT, 60),
+        life(306, place::LOCK, 7),
+    ]);
+    let traced = |more: &[u32]| {
+        let mut names = names();
+        names.traced.extend(more);
+        of_process(7, &sums, &names, &InFlightCalls::default()).unwrap()
+    };
+    let (without, with) = (traced(&[]), traced(&[35, 73, 202, 257, 306]));
+    assert_eq!((without.accounted_ns(), with.accounted_ns()), (2000, 2000));
+    assert_eq!(with.own_ns, without.own_ns, "only where the sleeps are told changes");
+    let left: Vec<_> = with.elsewhere.iter().map(|one| (one.what.as_str(), one.ns)).collect();
+    assert_eq!(left, [("page fault", 10)]);
+    assert_eq!(with.in_calls.wait_ns, without.in_calls.wait_ns + 300 + 60, "timers, of 32-bit programs too");
+    assert_eq!(with.in_calls.lock_ns, 500 + 50 + 40 + 5, "locks, whatever the thread's state says");
+    assert_eq!(with.in_calls.disk_ns, 7, "a journal's commit");
+}

@@ -246,6 +246,17 @@ impl Target {
         Ok(stream.offer(bytes))
     }
 
+    /// Whether all that was handed over so far has been written.
+    pub fn is_idle(&self) -> bool {
+        match &self.kind {
+            Kind::File(_) => true,
+            Kind::Stream(opening) => match &*opening.lock().unwrap_or_else(PoisonError::into_inner) {
+                Opening::Going(stream) => stream.is_idle(),
+                Opening::Open(_) | Opening::Broken => true,
+            },
+        }
+    }
+
     /// Whether its writer has failed, so that nothing more can get there.
     pub fn has_failed(&self) -> bool {
         match &self.kind {

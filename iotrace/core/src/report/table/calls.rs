@@ -3,7 +3,7 @@
 use super::grid::{Column, grid};
 use crate::domain::{CopySource, Direction, Role, WaitsFor};
 use crate::report::bar::{PARTS, bar};
-use crate::report::facts::{mark, role, thread};
+use crate::report::facts::{mark, named, role, thread};
 use crate::report::page::{Page, clip, fit};
 use crate::report::paint::Style;
 use crate::report::units::{NONE, Unit, bytes, compact, count, plural};
@@ -93,8 +93,23 @@ fn returns(call: &Call) -> Option<&'static str> {
     })
 }
 
+/// The bytes that calls moved, and how many each of them: those that failed moved none.
+fn moved(call: &Call) -> String {
+    let all = bytes(call.bytes);
+    let done =
+        call.calls.saturating_sub(call.errors.values().fold(0, |sum, times| times.saturating_add(sum)));
+    match call.bytes.checked_div(done) {
+        // One call, or none that ended: the sum says all of it.
+        None => all,
+        Some(_) if done == 1 => all,
+        Some(0) => format!("{all}, less than 1 B a call"),
+        Some(each) => format!("{all}, {} a call", bytes(each)),
+    }
+}
+
 fn notes(call: &Call, unit: Unit) -> Vec<String> {
-    let mut notes: Vec<String> = call.thread_name.iter().map(|name| format!("thread {name}")).collect();
+    let mut notes: Vec<String> =
+        call.thread_name.iter().map(|name| format!("thread {}", named(name))).collect();
     notes.extend(call.fd.iter().map(|fd| clip(&format!("{} {}", fd.kind, fd.name), 60)));
     let again = call.errors.get("EAGAIN").copied().unwrap_or(0);
     // One that found its data there, or asks again and again, does not wait.
@@ -113,7 +128,7 @@ fn notes(call: &Call, unit: Unit) -> Vec<String> {
     notes.extend(said(call.slept_calls, "slept"));
     notes.extend(returns(call).filter(|_| call.returned > 0).map(|what| plural(call.returned, what)));
     if call.bytes > 0 {
-        notes.push(bytes(call.bytes));
+        notes.push(moved(call));
     }
     if call.peeked_bytes > 0 {
         notes.push(format!("{} peeked", bytes(call.peeked_bytes)));
@@ -134,4 +149,25 @@ fn notes(call: &Call, unit: Unit) -> Vec<String> {
         notes.push(format!("floor of {} per copy subtracted", unit.show(floor)));
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn bytes_are_told_for_each_call_that_moved_some() {
+        let of = |calls, bytes, errors: &[(&str, u64)]| {
+            let mut call = sample::call("read", Role::Data, 200, [0, 0, 0, 0, 1000], CopySource::None);
+            (call.calls, call.bytes) = (calls, bytes);
+            call.errors = errors.iter().map(|&(name, times)| (name.to_owned(), times)).collect();
+            moved(&call)
+        };
+        assert_eq!(of(200, 200, &[]), "200 B, 1 B a call");
+        assert_eq!(of(300, 4096, &[("EAGAIN", 284), ("EINTR", 14)]), "4.0 KiB, 2.0 KiB a call");
+        assert_eq!(of(1, 4096, &[]), "4.0 KiB");
+        assert_eq!(of(200, 7, &[]), "7 B, less than 1 B a call", "reads that found an end");
+        assert_eq!(of(2, 9, &[("EIO", 5)]), "9 B", "of a damaged recording");
+    }
 }

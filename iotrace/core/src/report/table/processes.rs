@@ -2,6 +2,7 @@
 
 use super::calls;
 use super::time;
+use crate::report::facts::named;
 use crate::report::page::{Page, clip, columns};
 use crate::report::paint::Style;
 use crate::report::units::{Unit, count, plural};
@@ -45,7 +46,7 @@ fn head(process: &Process, page: &mut Page) {
         0 => format!("{} processes that ended", count(process.processes)),
         pid => format!("process {pid}"),
     };
-    let mut title = format!("── {} · {who}", clip(&process.comm, 32));
+    let mut title = format!("── {} · {who}", clip(named(&process.comm), 32));
     if process.threads > 1 {
         title += &format!(" · {}", plural(process.threads, "thread"));
     }
@@ -80,8 +81,8 @@ fn wakers(process: &Process, page: &mut Page) {
                 (0, "disk") => "the disk".to_owned(),
                 (0, "timer") => "its timeout".to_owned(),
                 (0, "several") => "threads that are not told apart".to_owned(),
-                (0, comm) => comm.to_owned(),
-                (tid, comm) => format!("{comm} {tid}"),
+                (0, comm) => named(comm).to_owned(),
+                (tid, comm) => format!("{} {tid}", named(comm)),
             };
             let how = if waker.by_socket { ", data on a socket" } else { "" };
             format!("{who} ({} in {}{how})", plural(waker.wakes, "time"), waker.syscall)
