@@ -13,9 +13,11 @@ mod support;
 #[expect(dead_code, reason = "what starts a trace and checks its result is for all suites")]
 mod trace;
 
+mod disk;
 mod meaning;
 mod places;
 mod programs;
+mod quota;
 
 /// Whether this is a virtual machine under emulation, 10 to 20 times slower.
 fn in_vm() -> bool {

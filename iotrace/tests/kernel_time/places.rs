@@ -16,7 +16,7 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-fn asleep(time: &Time, what: &str) -> u64 {
+pub fn asleep(time: &Time, what: &str) -> u64 {
     time.elsewhere.iter().filter(|one| one.what == what).map(|one| one.ns).sum()
 }
 
@@ -26,7 +26,7 @@ fn thread(document: &Document, pid: i32, name: &str) -> ThreadTime {
 }
 
 /// Within 1 %, or 2 ms where a busy machine is late: the program's clock has the way to the CPU in it.
-fn agrees(what: &str, measured: u64, expected: u64) -> Result<(), String> {
+pub fn agrees(what: &str, measured: u64, expected: u64) -> Result<(), String> {
     match measured.abs_diff(expected) <= (expected / 100).max(2 * MS) {
         true => Ok(()),
         false => Err(format!("{what}: {measured} ns measured, {expected} ns by the program's clock")),

@@ -1,0 +1,134 @@
+//! Planted: a quota of CPU time, of a cgroup of our own.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use iotrace_core::summary::Code;
+
+use crate::children::Child;
+use crate::programs::{busy, nanosleep, on_one_cpu};
+use crate::trace::{Trace, process};
+
+/// CPU time that the cgroup may use in each period, us.
+const QUOTA_US: u32 = 20_000;
+/// The period, us.
+const PERIOD_US: u32 = 100_000;
+const LONG: Duration = Duration::from_millis(1500);
+
+/// A cgroup with a quota, of the version whose hierarchy has the CPU controller; removed when dropped.
+struct Limited {
+    path: PathBuf,
+    below: PathBuf,
+}
+
+impl Limited {
+    /// `None`: no mounted hierarchy has the controller.
+    fn new() -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/mounts").expect("/proc is mounted");
+        let mounted = |kind: &str, option: &str| {
+            let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+            let mut found = fields.filter(|of| of.get(2) == Some(&kind)).filter(|of| {
+                option.is_empty() || of.get(3).is_some_and(|all| all.split(',').any(|one| one == option))
+            });
+            found.next().map(|of| PathBuf::from(of[1]))
+        };
+        let unified = mounted("cgroup2", "").filter(|mount| {
+            let has = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+            // Refused where it is on already in a way that cannot be changed: then it is on.
+            has.split_whitespace().any(|one| one == "cpu")
+                && fs::write(mount.join("cgroup.subtree_control"), "+cpu").is_ok()
+        });
+        let limit = |path: &Path, of: &[(&str, String)]| {
+            for (file, value) in of {
+                fs::write(path.join(file), value).expect("root may limit a cgroup of its own");
+            }
+        };
+        let name = format!("iotrace-quota-{}", std::process::id());
+        let (mount, of) = match unified {
+            Some(mount) => (mount, vec![("cpu.max", format!("{QUOTA_US} {PERIOD_US}"))]),
+            None => {
+                let files = vec![
+                    ("cpu.cfs_period_us", PERIOD_US.to_string()),
+                    ("cpu.cfs_quota_us", QUOTA_US.to_string()),
+                ];
+                (mounted("cgroup", "cpu")?, files)
+            }
+        };
+        let path = mount.join(name);
+        let below = path.join("below");
+        fs::create_dir(&path).expect("root may make a cgroup");
+        limit(&path, &of);
+        fs::create_dir(&below).expect("root may make a cgroup");
+        Some(Self { path, below })
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        // Its members go back to where everybody is; only then can it be removed.
+        let parent = self.path.parent().expect("it lies in one");
+        for path in [&self.below, &self.path] {
+            for pid in fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default().lines() {
+                let _ = fs::write(parent.join("cgroup.procs"), pid);
+            }
+            let _ = fs::remove_dir(path);
+        }
+    }
+}
+
+fn take(path: &Path, child: &Child) {
+    fs::write(path.join("cgroup.procs"), child.pid.to_string()).expect("root may move its child");
+}
+
+/// One computes in a cgroup below the one with the quota; one sleeps in the same cgroup; one computes outside, on the
+/// CPU of a neighbour that computes as much.
+#[test]
+#[ignore = "needs root and eBPF"]
+fn a_quota_is_told_of_whom_it_holds_back_and_of_nobody_else() {
+    let Some(limited) = Limited::new() else {
+        // Past libtest, which shows what a test prints only when it fails.
+        writeln!(std::io::stderr(), "skipped: no mounted cgroup hierarchy has the CPU controller")
+            .expect("stderr is open");
+        return;
+    };
+    let computes = || {
+        Child::fork(|page| {
+            page.gate();
+            busy(LONG);
+        })
+    };
+    let crowded = || {
+        Child::fork(|page| {
+            on_one_cpu();
+            page.gate();
+            busy(LONG);
+        })
+    };
+    let sleeper = Child::fork(|page| {
+        page.gate();
+        (0..LONG.as_millis() / 100).for_each(|_| assert!(nanosleep(Duration::from_millis(100)) > 0));
+    });
+    let (throttled, starved, neighbour) = (computes(), crowded(), crowded());
+    take(&limited.below, &throttled);
+    take(&limited.below, &sleeper);
+    let trace = Trace::of(&[throttled.pid, sleeper.pid, starved.pid], &["--no-follow"]);
+    let all = [&throttled, &sleeper, &starved, &neighbour];
+    all.iter().for_each(|child| child.go());
+    all.iter().for_each(|child| child.finished());
+    let document = trace.stop();
+    let codes = |child: &Child| {
+        let said = &process(&document, child.pid).diagnosis;
+        said.iter().map(|one| one.code).collect::<Vec<_>>()
+    };
+    let said = process(&document, throttled.pid);
+    assert_eq!(codes(&throttled)[0], Code::Throttled, "{said:?}");
+    assert_eq!(codes(&sleeper), [Code::Timers], "{:?}", process(&document, sleeper.pid));
+    assert_eq!(codes(&starved)[0], Code::CpuStarved, "{:?}", process(&document, starved.pid));
+    assert!(!codes(&starved).contains(&Code::Throttled), "{:?}", process(&document, starved.pid));
+    // What held it back is the quota, and not the others of this machine.
+    let most = u64::from(PERIOD_US - QUOTA_US) * LONG.as_micros() as u64 / u64::from(PERIOD_US) * 1000;
+    let told = said.diagnosis[0].evidence["throttled_ns"];
+    assert!(told > most / 2 && told < most * 2, "{told} ns of {most}: {said:?}");
+}
