@@ -29,11 +29,11 @@ pub fn of_process(process: &Process, elapsed_ns: u64) -> Vec<Diagnosis> {
     let case = Case { process, time, wall_ns };
     let rules: [fn(&Case<'_>) -> Option<Diagnosis>; 11] =
         [throttled, starved, late, locks, durable, reads, room, polling, small, copying, reply];
-    let mut found: Vec<Diagnosis> = rules.iter().filter_map(|rule| rule(&case)).collect();
-    // What keeps a process from its work comes before what it works on.
-    let first = |code| matches!(code, Code::Throttled | Code::CpuStarved | Code::Late);
-    let weight = |one: &Diagnosis| one.share + if first(one.code) { 1e6 } else { 0.0 };
-    found.sort_by(|one, other| weight(other).total_cmp(&weight(one)));
+    let found: Vec<Diagnosis> = rules.iter().filter_map(|rule| rule(&case)).collect();
+    let weights: Vec<f64> = found.iter().map(|one| weight(one, &found)).collect();
+    let mut weighed: Vec<(f64, Diagnosis)> = weights.into_iter().zip(found).collect();
+    weighed.sort_by(|one, other| other.0.total_cmp(&one.0));
+    let mut found: Vec<Diagnosis> = weighed.into_iter().map(|(_, one)| one).collect();
     found.extend(computing(&case));
     if found.is_empty() {
         found.extend(idle(&case));
@@ -43,6 +43,21 @@ pub fn of_process(process: &Process, elapsed_ns: u64) -> Vec<Diagnosis> {
     }
     found.truncate(MOST);
     found
+}
+
+/// How important a finding is among others: what keeps a process from its work comes before what it works on. Without a
+/// CPU it may wait since a disk or a peer woke it: of these the longer one comes first.
+fn weight(one: &Diagnosis, among: &[Diagnosis]) -> f64 {
+    let is_sleep = |code| {
+        let sleeps = [Code::DiskReads, Code::DurableWrites, Code::WaitingForReply, Code::WaitingForRoom];
+        sleeps.contains(&code)
+    };
+    let first = match one.code {
+        Code::Throttled | Code::Late => true,
+        Code::CpuStarved => !among.iter().any(|other| is_sleep(other.code) && other.share > one.share),
+        _ => false,
+    };
+    one.share + if first { 1e6 } else { 0.0 }
 }
 
 /// The quota of the cgroup kept it from running (`cpu.stat`).

@@ -130,3 +130,12 @@ fn a_quota_explains_no_more_than_it_can_and_a_hog_beside_it_is_told_too() {
     one.throttled_ns = Some(20 * MS);
     assert_eq!(codes(&one)[0], Code::CpuStarved);
 }
+
+/// A disk wakes a thread where the kernel's own threads for the disk run, too.
+#[test]
+fn a_longer_sleep_for_a_disk_comes_before_a_wait_for_a_cpu() {
+    let read = |ns| vec![at_disk("read", Role::Data, Direction::In, ns)];
+    let time = Time { runq_ns: 220 * MS, ..Time::default() };
+    assert_eq!(codes(&process(time.clone(), read(460 * MS))), [Code::DiskReads, Code::CpuStarved]);
+    assert_eq!(codes(&process(time, read(150 * MS))), [Code::CpuStarved, Code::DiskReads]);
+}
