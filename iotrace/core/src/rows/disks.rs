@@ -7,6 +7,33 @@ use crate::summary::{Call, Class, Code, Diagnosis, Elsewhere};
 /// Syscalls that return when data is on the disk; `sync` and `syncfs` are never traced as calls.
 const DURABLE: [&str; 6] = ["fsync", "fdatasync", "msync", "sync_file_range", "sync", "syncfs"];
 
+/// Where a thread sleeps outside traced calls until something came from a disk. `openat` is not among them, as it may
+/// create or truncate a file, and nor are those that change directories: they wait for writes, too.
+const READS: [&str; 22] = [
+    "page fault",
+    "read",
+    "readv",
+    "pread64",
+    "preadv",
+    "preadv2",
+    "sendfile",
+    "readahead",
+    "getdents",
+    "getdents64",
+    "stat",
+    "lstat",
+    "fstat",
+    "newfstatat",
+    "statx",
+    "access",
+    "faccessat",
+    "faccessat2",
+    "readlink",
+    "readlinkat",
+    "execve",
+    "execveat",
+];
+
 /// Whether a call writes to what it was given, of which it sleeps for the disk. `sendfile` and `splice` read from the
 /// disk what they hand on.
 fn writes(call: &Call) -> bool {
@@ -55,8 +82,9 @@ pub fn durable(case: &Case<'_>) -> Option<Diagnosis> {
             Code::DurableWrites,
             ns,
             format!(
-                "durable writes: {} in {calls} calls of {} to wait for the disk, {} each, for {written} writes",
+                "durable writes: {} in {calls} {} {} to wait for the disk, {} each, for {written} writes",
                 ms(asked),
+                if rows().next().is_some() { "calls of" } else { "sleeps in" },
                 most.0,
                 ms(asked / calls.max(1))
             ),
@@ -83,9 +111,7 @@ pub fn durable(case: &Case<'_>) -> Option<Diagnosis> {
 pub fn reads(case: &Case<'_>) -> Option<Diagnosis> {
     let from_disk = |call: &Call| call.direction == Some(Direction::In) || hands_on(&call.syscall);
     let inside = case.sum(|call| if from_disk(call) { call.disk_ns } else { 0 });
-    let is_read = |one: &&Elsewhere| {
-        !is_durable(one) && !one.what.starts_with("write") && !one.what.starts_with("pwrite")
-    };
+    let is_read = |one: &&Elsewhere| READS.contains(&one.what.trim_start_matches("32-bit "));
     let outside = || elsewhere(case).filter(is_read);
     let faults =
         outside().filter(|one| one.what == "page fault").map(|one| one.ns).fold(0, u64::saturating_add);
