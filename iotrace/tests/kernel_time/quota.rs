@@ -1,8 +1,8 @@
-//! Planted: a quota of CPU time, of a cgroup of our own.
+//! Planted: a quota of CPU time, of a cgroup of our own; and such cgroups, for other limits, too.
 
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use iotrace_core::summary::Code;
@@ -17,51 +17,51 @@ const QUOTA_US: u32 = 20_000;
 const PERIOD_US: u32 = 100_000;
 const LONG: Duration = Duration::from_millis(1500);
 
-/// A cgroup with a quota, of the version whose hierarchy has the CPU controller; removed when dropped.
-struct Limited {
+/// A limit in both versions of cgroups: the controller, and what is written to which files.
+pub struct Limit<'a> {
+    pub unified: (&'a str, &'a [(&'a str, String)]),
+    pub first: (&'a str, &'a [(&'a str, String)]),
+}
+
+/// A cgroup with a limit, of the version whose hierarchy has the controller; removed when dropped.
+pub struct Limited {
     path: PathBuf,
     below: PathBuf,
 }
 
 impl Limited {
-    /// `None`: no mounted hierarchy has the controller.
-    fn new() -> Option<Self> {
+    /// `None`: no mounted hierarchy has the controller, or it refuses the limit.
+    pub fn new(limit: &Limit) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/mounts").expect("/proc is mounted");
         let mounted = |kind: &str, option: &str| {
-            let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-            let mut found = fields.filter(|of| of.get(2) == Some(&kind)).filter(|of| {
-                option.is_empty() || of.get(3).is_some_and(|all| all.split(',').any(|one| one == option))
-            });
-            found.next().map(|of| PathBuf::from(of[1]))
+            let all = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+            let has = |of: &Vec<&str>| option.is_empty() || of[3].split(',').any(|one| one == option);
+            all.filter(|of| of.len() > 3 && of[2] == kind).find(has).map(|of| PathBuf::from(of[1]))
         };
         let unified = mounted("cgroup2", "").filter(|mount| {
-            let has = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
-            // Refused where it is on already in a way that cannot be changed: then it is on.
-            has.split_whitespace().any(|one| one == "cpu")
-                && fs::write(mount.join("cgroup.subtree_control"), "+cpu").is_ok()
+            let all = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+            let wanted = limit.unified.0;
+            all.split_whitespace().any(|one| one == wanted)
+                && fs::write(mount.join("cgroup.subtree_control"), format!("+{wanted}")).is_ok()
         });
-        let limit = |path: &Path, of: &[(&str, String)]| {
-            for (file, value) in of {
-                fs::write(path.join(file), value).expect("root may limit a cgroup of its own");
-            }
+        let (mount, files) = match unified {
+            Some(mount) => (mount, limit.unified.1),
+            None => (mounted("cgroup", limit.first.0)?, limit.first.1),
         };
-        let name = format!("iotrace-quota-{}", std::process::id());
-        let (mount, of) = match unified {
-            Some(mount) => (mount, vec![("cpu.max", format!("{QUOTA_US} {PERIOD_US}"))]),
-            None => {
-                let files = vec![
-                    ("cpu.cfs_period_us", PERIOD_US.to_string()),
-                    ("cpu.cfs_quota_us", QUOTA_US.to_string()),
-                ];
-                (mounted("cgroup", "cpu")?, files)
-            }
-        };
-        let path = mount.join(name);
+        let path = mount.join(format!("iotrace-limit-{}-{}", limit.unified.0, std::process::id()));
         let below = path.join("below");
         fs::create_dir(&path).expect("root may make a cgroup");
-        limit(&path, &of);
-        fs::create_dir(&below).expect("root may make a cgroup");
-        Some(Self { path, below })
+        let made = Self { path, below };
+        for (file, value) in files {
+            fs::write(made.path.join(file), value).ok()?;
+        }
+        fs::create_dir(&made.below).expect("root may make a cgroup");
+        Some(made)
+    }
+
+    /// Moves a child into it.
+    pub fn take(&self, child: &Child) {
+        fs::write(self.path.join("cgroup.procs"), child.pid.to_string()).expect("root may move its child");
     }
 }
 
@@ -78,8 +78,9 @@ impl Drop for Limited {
     }
 }
 
-fn take(path: &Path, child: &Child) {
-    fs::write(path.join("cgroup.procs"), child.pid.to_string()).expect("root may move its child");
+/// Moves a child into a cgroup below, of which the limit is the one above.
+fn take(limited: &Limited, child: &Child) {
+    fs::write(limited.below.join("cgroup.procs"), child.pid.to_string()).expect("root may move its child");
 }
 
 /// One computes in a cgroup below the one with the quota; one sleeps in the same cgroup; one computes outside, on the
@@ -87,9 +88,12 @@ fn take(path: &Path, child: &Child) {
 #[test]
 #[ignore = "needs root and eBPF"]
 fn a_quota_is_told_of_whom_it_holds_back_and_of_nobody_else() {
-    let Some(limited) = Limited::new() else {
+    let files = [("cpu.max", format!("{QUOTA_US} {PERIOD_US}"))];
+    let first = [("cpu.cfs_period_us", PERIOD_US.to_string()), ("cpu.cfs_quota_us", QUOTA_US.to_string())];
+    let limit = Limit { unified: ("cpu", &files), first: ("cpu", &first) };
+    let Some(limited) = Limited::new(&limit) else {
         // Past libtest, which shows what a test prints only when it fails.
-        writeln!(std::io::stderr(), "skipped: no mounted cgroup hierarchy has the CPU controller")
+        writeln!(std::io::stderr(), "skipped: no mounted cgroup hierarchy can limit the CPU")
             .expect("stderr is open");
         return;
     };
@@ -111,8 +115,8 @@ fn a_quota_is_told_of_whom_it_holds_back_and_of_nobody_else() {
         (0..LONG.as_millis() / 100).for_each(|_| assert!(nanosleep(Duration::from_millis(100)) > 0));
     });
     let (throttled, starved, neighbour) = (computes(), crowded(), crowded());
-    take(&limited.below, &throttled);
-    take(&limited.below, &sleeper);
+    take(&limited, &throttled);
+    take(&limited, &sleeper);
     let trace = Trace::of(&[throttled.pid, sleeper.pid, starved.pid], &["--no-follow"]);
     let all = [&throttled, &sleeper, &starved, &neighbour];
     all.iter().for_each(|child| child.go());
