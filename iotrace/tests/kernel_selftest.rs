@@ -120,6 +120,22 @@ fn exits_that_are_not_seen_fail_it() {
     assert!(document.loss.unmatched > 0 && !document.complete, "{:?}", document.loss);
 }
 
+/// The marks that tell a sleep from running, in the sums of threads. The judgement is tested with sums made by hand
+/// (`selftest/time_tests.rs`), and marks do not depend on the kernel's version: on this machine only.
+#[test]
+#[ignore = "needs root"]
+fn a_place_of_a_thread_that_is_off_fails_it() {
+    if in_vm() {
+        return;
+    }
+    for (fault, figure) in [("waking=-5ms", "sleeper-nanosleep"), ("out=3ms", "waiter-futex")] {
+        let (ran, document) = selftest(&["thread-time", "--fault", fault]);
+        let names: Vec<&str> = failed(&document).iter().map(|check| check.name.as_str()).collect();
+        assert_eq!(ran.code, Some(1), "{fault} was not noticed: {:?}", document.checks);
+        assert!(names.contains(&format!("thread-time/{figure}").as_str()), "{fault}: {names:?}");
+    }
+}
+
 /// A missing probe leaves checks out; it does not make them pass.
 #[test]
 #[ignore = "needs root"]

@@ -63,7 +63,7 @@ impl Observer {
         let exact::Outcome { mut attached, mut missing, groups, refused } =
             exact::attach(&mut ebpf, btf, kernel_btf, settings)?;
         let tier = exact::tier(&attached, settings.tier);
-        let again = programs_are_preemptible();
+        let again = check::programs_are_preemptible();
         let asked =
             |group| groups.contains(&group) || group == Group::Submissions && groups.contains(&Group::Uring);
         let wanted = |probe: &&Probe| {
@@ -298,13 +298,6 @@ fn continues(settings: &Settings) -> Vec<&'static str> {
     RESTARTED.iter().filter(|(_, name)| is_traced(name)).map(|(function, _)| *function).collect()
 }
 
-/// Whether this kernel runs programs of tracepoints with preemption on, as `__bpf_trace_run` does from 7.0. BTF does
-/// not tell, so this goes by version. A wrong yes costs time; a wrong no shows as losses.
-pub fn programs_are_preemptible() -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    release.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 7)
-}
-
 thread_local! {
     /// The one loader. A new one reads the kernel's BTF for itself, which takes tens of milliseconds and 15 MiB;
     /// this one is given that of [`kernel_btf`] instead, and used for every attachment.
@@ -339,7 +332,7 @@ fn load_object(btf: &Btf, settings: &Settings) -> Result<Ebpf, LoadError> {
     let (mode, sinks, per) = (whom.mode(), settings.sinks, settings.per.number());
     let (cgroup, level) = whom.cgroup.unwrap_or_default();
     let compat = check::runs_32_bit();
-    let preemptible = u32::from(programs_are_preemptible());
+    let preemptible = u32::from(check::programs_are_preemptible());
     let [errors, wakes, transfers, lives, taken, peers] = rooms(settings);
     let listeners = if settings.per == Per::Fd { LISTENERS_ROOM } else { 1 };
     let namespace = ids::namespace(btf)?;

@@ -7,11 +7,12 @@ use std::io;
 
 use crate::bpf::btf::Btf;
 use crate::bpf::exact;
-use crate::bpf::loader::{Observer, programs_are_preemptible};
+use crate::bpf::loader::Observer;
 use crate::bpf::probes::{Group, PROBES, Probe};
 use crate::bpf::settings::{Settings, Wish};
 use crate::cli::{DoctorArgs, DoctorFormat};
 use crate::cmd::output;
+use crate::host::check::programs_are_preemptible;
 use crate::host::check::{self, Missing};
 use crate::host::namespaces;
 use crate::host::privileges::{self, Work};

@@ -167,6 +167,13 @@ pub fn host(tier: Tier) -> Host {
     }
 }
 
+/// Whether this kernel runs programs of tracepoints with preemption on, as `__bpf_trace_run` does from 7.0. BTF does
+/// not tell, so this goes by version. A wrong yes costs time; a wrong no shows as losses.
+pub fn programs_are_preemptible() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 7)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ mod processor;
 mod signals;
 mod sizes;
 mod stage;
+mod time;
 mod uring;
 mod waits;
 mod whole;
@@ -74,9 +75,21 @@ const FAMILIES: &[Family] = &[
     family("uring-multishot", uring::multishot, uring::judge),
 ];
 
+/// Scenes that are judged by sums alone, as `trace` makes them: the whole time of threads is in no record.
+const OF_SUMS: &[Family] = &[family("thread-time", time::play, time::judge)];
+
+fn families() -> impl Iterator<Item = &'static Family> {
+    FAMILIES.iter().chain(OF_SUMS)
+}
+
 /// Names of all scenes.
 pub fn names() -> Vec<&'static str> {
-    FAMILIES.iter().map(|family| family.name).collect()
+    families().map(|family| family.name).collect()
+}
+
+/// Whether a scene is judged by sums alone.
+pub fn is_of_sums(scene: &str) -> bool {
+    OF_SUMS.iter().any(|family| family.name == scene)
 }
 
 /// Plays the scenes with these names in this process and writes the account to `out`, the control pipe.
@@ -84,7 +97,7 @@ pub fn names() -> Vec<&'static str> {
 /// # Errors
 /// The account could not be written. A scene that failed is noted in the account.
 pub fn act(scenes: &[String], out: OwnedFd) -> io::Result<()> {
-    let wanted = FAMILIES.iter().filter(|family| scenes.iter().any(|name| name == family.name));
+    let wanted = families().filter(|family| scenes.iter().any(|name| name == family.name));
     let account = Account { pid: std::process::id(), scenes: wanted.map(play).collect() };
     let mut out = BufWriter::new(File::from(out));
     serde_json::to_writer(&mut out, &account)?;
@@ -135,7 +148,7 @@ pub struct Observed<'a> {
 pub fn judge(observed: &Observed) -> Vec<Check> {
     let mut checks = Vec::new();
     for scene in &observed.account.scenes {
-        let Some(family) = FAMILIES.iter().find(|family| family.name == scene.name) else { continue };
+        let Some(family) = families().find(|family| family.name == scene.name) else { continue };
         let evidence = Evidence {
             scene,
             journal: observed.journal,
@@ -164,9 +177,9 @@ fn excuse(check: &Check, kernel: (u32, u32)) -> bool {
     since.is_some_and(|since| kernel >= since)
 }
 
-/// Whether a check is of what must be true of every call, however busy the machine is.
+/// Whether a check is of what must be true of every call and of every thread, however busy the machine is.
 pub fn is_invariant(check: &Check) -> bool {
-    whole::INVARIANTS.contains(&check.name.as_str())
+    whole::INVARIANTS.contains(&check.name.as_str()) || check.name.ends_with("-identity")
 }
 
 /// The name of the scene that a check belongs to.
@@ -201,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_scene_of_which_nothing_was_recorded_passes_no_check_of_time() {
-        for family in FAMILIES {
+        for family in families() {
             let checks = observed(Scene { name: family.name.into(), to_ns: 1, ..Scene::default() }, (7, 0));
             assert!(
                 checks.iter().any(Check::failed) || family.name == "restart",

@@ -52,7 +52,7 @@ impl Stage {
 }
 
 /// CPU time of the calling thread, ns. This is a system call, but one that iotrace does not trace.
-fn thread_cpu_ns() -> u64 {
+pub fn thread_cpu_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: a valid place for the answer; this clock exists everywhere.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
@@ -189,6 +189,14 @@ pub fn run_delay_ns() -> Option<u64> {
     let mut numbers = text.split_whitespace().map(str::parse::<u64>);
     let (on_cpu, delay) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
     (on_cpu > 0).then_some(delay)
+}
+
+/// Time that the hypervisor took from all CPUs, ns, by `/proc/stat` in ticks of 10 ms; a kernel that knows of it leaves
+/// it out of the time of threads.
+pub fn steal_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = text.lines().next().and_then(|line| line.split_whitespace().nth(8)?.parse::<u64>().ok());
+    ticks.unwrap_or(0).saturating_mul(10_000_000)
 }
 
 /// A pipe: the reading end and the writing end.

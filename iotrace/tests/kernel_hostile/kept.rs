@@ -51,7 +51,8 @@ fn a_command_outlives_the_reader_of_its_results() {
         .expect("it starts");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a pipe can be read");
-    assert!(serde_json::from_str::<Document>(&line).is_ok(), "{line}");
+    let document: Document = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    crate::trace::whole_time(&document);
     assert_eq!(code(&mut child), Some(7));
     assert_eq!(fs::read(&mark).expect("the command came to its end"), b"done\n");
     fs::remove_file(mark).expect("it can be removed");

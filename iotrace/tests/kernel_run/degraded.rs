@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use iotrace::bpf::loader::programs_are_preemptible;
 use iotrace::bpf::probes::{Group, PROBES, Probe};
+use iotrace::host::check::programs_are_preemptible;
 use iotrace_core::domain::model::{Model, Transport};
 use iotrace_core::domain::{CopySource, ReadySource, Role};
 use iotrace_core::summary::Document;

@@ -106,6 +106,8 @@ fn every_model_over_a_pipe() {
 fn check_document(document: &Document) {
     assert_eq!((document.schema.as_str(), document.command.as_str()), (SCHEMA, "run"));
     assert!(document.complete, "{:?}", document.loss);
+    // The whole time of threads is a question of `trace`, whose documents are checked for it.
+    assert!(document.time.is_none() && document.processes.is_empty(), "{document:?}");
     assert_eq!(document.loss.records + document.loss.map_full + document.loss.unmatched, 0);
     assert_eq!(document.loss.recursion_misses.unwrap_or(0), 0);
     assert!(document.elapsed_ns >= document.runs.iter().map(|run| run.elapsed_ns).sum());

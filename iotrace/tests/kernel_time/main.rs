@@ -15,9 +15,11 @@ mod trace;
 
 mod asked;
 mod attaching;
+mod disk;
 mod meaning;
 mod places;
 mod programs;
+mod quota;
 
 /// Whether this is a virtual machine under emulation, 10 to 20 times slower.
 fn in_vm() -> bool {

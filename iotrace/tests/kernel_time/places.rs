@@ -16,7 +16,7 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-fn asleep(time: &Time, what: &str) -> u64 {
+pub fn asleep(time: &Time, what: &str) -> u64 {
     time.elsewhere.iter().filter(|one| one.what == what).map(|one| one.ns).sum()
 }
 

@@ -9,7 +9,7 @@ pub fn now() -> u64 {
 }
 
 /// CPU time of the calling thread, ns.
-fn cpu() -> u64 {
+pub fn cpu() -> u64 {
     let mut at = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: room for the answer.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut at) };

@@ -1,6 +1,6 @@
 //! What every storm must leave: a complete result, or one that says what it lacks.
 
-use iotrace::bpf::loader::programs_are_preemptible;
+use iotrace::host::check::programs_are_preemptible;
 use iotrace_core::summary::Document;
 
 /// That nothing was lost. Where the kernel may skip probes (from 7.0) it may have skipped a mark, a fork or the end

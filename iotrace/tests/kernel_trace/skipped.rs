@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use iotrace::bpf::loader::programs_are_preemptible;
+use iotrace::host::check::programs_are_preemptible;
 
 use crate::children::Child;
 use crate::support;

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use iotrace_core::summary::{Call, Document};
 
 use crate::children::{Child, ok, pipe, readv_one, write};
-use crate::trace::{Trace, holds, process};
+use crate::trace::{Trace, holds, process, whole_time};
 
 /// The documents that an ended iotrace printed, one a line: of the intervals, and the last of the whole.
 fn documents(stdout: &str) -> (Vec<Document>, Document) {
     let mut all: Vec<Document> =
         stdout.lines().map(|line| serde_json::from_str(line).expect("a document a line")).collect();
+    all.iter().for_each(whole_time);
     let whole = all.pop().expect("the whole comes last");
     (all, whole)
 }

@@ -6,9 +6,10 @@
 //! waits for.
 
 use crate::domain::{CopySource, Direction, Role};
+use crate::rows::disks::{durable, reads};
 use crate::rows::finding::{Case, ms, percent};
 use crate::rows::idle::{IDLE, idle, none};
-use crate::summary::{Call, Class, Code, Diagnosis, Process, Taker};
+use crate::summary::{Call, Code, Diagnosis, Process, Taker};
 
 /// Most findings that are told of a process.
 const MOST: usize = 3;
@@ -27,17 +28,12 @@ pub fn of_process(process: &Process, elapsed_ns: u64) -> Vec<Diagnosis> {
     let wall_ns = elapsed_ns.min(if threads == 1 { time.observed_ns } else { elapsed_ns }).max(1);
     let case = Case { process, time, wall_ns };
     let rules: [fn(&Case<'_>) -> Option<Diagnosis>; 11] =
-        [throttled, starved, late, locks, durable, disk, room, polling, small, copying, reply];
-    let mut found: Vec<Diagnosis> = rules.iter().filter_map(|rule| rule(&case)).collect();
-    // What keeps a process from its work comes before what it works on.
-    let first = |code| matches!(code, Code::Throttled | Code::CpuStarved | Code::Late);
-    let weight = |one: &Diagnosis| one.share + if first(one.code) { 1e6 } else { 0.0 };
-    found.sort_by(|one, other| weight(other).total_cmp(&weight(one)));
-    if found.iter().any(|one| one.code == Code::Throttled) {
-        // Throttled threads are runnable.
-        found.retain(|one| one.code != Code::CpuStarved);
-        found.sort_by_key(|one| one.code != Code::Throttled);
-    }
+        [throttled, starved, late, locks, durable, reads, room, polling, small, copying, reply];
+    let found: Vec<Diagnosis> = rules.iter().filter_map(|rule| rule(&case)).collect();
+    let weights: Vec<f64> = found.iter().map(|one| weight(one, &found)).collect();
+    let mut weighed: Vec<(f64, Diagnosis)> = weights.into_iter().zip(found).collect();
+    weighed.sort_by(|one, other| other.0.total_cmp(&one.0));
+    let mut found: Vec<Diagnosis> = weighed.into_iter().map(|(_, one)| one).collect();
     found.extend(computing(&case));
     if found.is_empty() {
         found.extend(idle(&case));
@@ -47,6 +43,21 @@ pub fn of_process(process: &Process, elapsed_ns: u64) -> Vec<Diagnosis> {
     }
     found.truncate(MOST);
     found
+}
+
+/// How important a finding is among others: what keeps a process from its work comes before what it works on. Without a
+/// CPU it may wait since a disk or a peer woke it: of these the longer one comes first.
+fn weight(one: &Diagnosis, among: &[Diagnosis]) -> f64 {
+    let is_sleep = |code| {
+        let sleeps = [Code::DiskReads, Code::DurableWrites, Code::WaitingForReply, Code::WaitingForRoom];
+        sleeps.contains(&code)
+    };
+    let first = match one.code {
+        Code::Throttled | Code::Late => true,
+        Code::CpuStarved => !among.iter().any(|other| is_sleep(other.code) && other.share > one.share),
+        _ => false,
+    };
+    one.share + if first { 1e6 } else { 0.0 }
 }
 
 /// The quota of the cgroup kept it from running (`cpu.stat`).
@@ -69,16 +80,25 @@ fn throttled(case: &Case<'_>) -> Option<Diagnosis> {
     })
 }
 
+/// Time for which its threads may have been runnable since they were throttled, ns: the figure of the cgroup counts a
+/// CPU once, however many of its threads wait there.
+fn held_back_ns(case: &Case<'_>) -> u64 {
+    let ns = case.process.throttled_ns.unwrap_or(0);
+    let much = case.is_much(ns.min(case.time.runnable_ns()));
+    if much { ns.saturating_mul(case.process.threads.max(1)) } else { 0 }
+}
+
 /// Others had the CPU while it was runnable.
 fn starved(case: &Case<'_>) -> Option<Diagnosis> {
-    let (runnable, on_cpu) = (case.time.runnable_ns(), case.time.on_cpu_ns());
+    let on_cpu = case.time.on_cpu_ns();
+    let runnable = case.time.runnable_ns().saturating_sub(held_back_ns(case));
     if !case.is_much(runnable) || runnable.saturating_mul(5) < on_cpu {
         return None;
     }
     let own = case.process.pid;
     let named = case.time.cpu_taken_by.iter().take(3);
     let who = |taker: &Taker| {
-        let share = percent(taker.ns as f64 / runnable as f64);
+        let share = percent((taker.ns as f64 / runnable as f64).min(1.0));
         match taker.pid {
             pid if pid == own => format!("its own other threads {share}"),
             pid => format!("{} ({pid}) {share}", taker.comm),
@@ -165,51 +185,6 @@ fn locks(case: &Case<'_>) -> Option<Diagnosis> {
         &[("lock_ns", ns), ("sleeps", sleeps), ("holder_tid", holder.map_or(0, |one| u64::from(one.tid)))],
         format!("what the holder does with the lock: {}", case.command("--per thread")),
     ))
-}
-
-/// It waits until what it wrote is on the disk.
-fn durable(case: &Case<'_>) -> Option<Diagnosis> {
-    let mine = |call: &&Call| call.role == Role::Durable;
-    let rows = || case.process.calls.iter().filter(mine);
-    let ns = rows().map(|call| call.total_ns).fold(0, u64::saturating_add);
-    let calls = rows().map(|call| call.calls).fold(0, u64::saturating_add);
-    let most = rows().max_by_key(|call| call.total_ns)?;
-    (case.is_much(ns) && calls > 0).then(|| {
-        let writes = case.sum(|call| if call.direction == Some(Direction::Out) { call.calls } else { 0 });
-        case.finding(
-            Code::DurableWrites,
-            ns,
-            format!(
-                "durable writes: {} in {calls} calls of {} to wait for the disk, {} each, for {writes} writes",
-                ms(ns),
-                most.syscall,
-                ms(ns / calls)
-            ),
-            &[("durable_ns", ns), ("durable_calls", calls), ("writes", writes)],
-            "write more before each fsync: group commits, or leave it to the kernel where loss is allowed".to_owned(),
-        )
-    })
-}
-
-/// It waits for a disk to read.
-fn disk(case: &Case<'_>) -> Option<Diagnosis> {
-    let reads = case.sum(|call| if call.direction == Some(Direction::In) { call.disk_ns } else { 0 });
-    let elsewhere = case.time.elsewhere.iter().filter(|one| one.class == Class::Disk);
-    let faults =
-        elsewhere.filter(|one| one.what == "page fault").map(|one| one.ns).fold(0, u64::saturating_add);
-    let ns = reads.saturating_add(faults);
-    case.is_much(ns).then(|| {
-        let bytes = case.sum(|call| if call.disk_ns > 0 { call.bytes } else { 0 });
-        let what =
-            if faults > reads { "page faults of mapped files" } else { "reads that the page cache had not" };
-        case.finding(
-            Code::DiskReads,
-            ns,
-            format!("disk reads: {} asleep for a disk, in {what}", ms(ns)),
-            &[("read_disk_ns", reads), ("fault_disk_ns", faults), ("bytes", bytes)],
-            format!("which files: {}", case.command("--per fd")),
-        )
-    })
 }
 
 /// Its peers read slowly.

@@ -5,6 +5,7 @@ pub mod booked;
 pub mod calls;
 pub mod complete;
 pub mod diagnosis;
+mod disks;
 pub mod finding;
 pub mod fold;
 pub mod idle;

@@ -123,7 +123,7 @@ fn what_is_traced_is_never_elsewhere() {
     let traced = |more: &[u32]| {
         let mut names = names();
         names.traced.extend(more);
-        of_process(7, &sums, &names, &InFlightCalls::default()).unwrap()
+        of_process(7, &[], &sums, &names, &InFlightCalls::default()).unwrap()
     };
     let (without, with) = (traced(&[]), traced(&[35, 73, 202, 257, 306]));
     assert_eq!((without.accounted_ns(), with.accounted_ns()), (2000, 2000));
