@@ -126,6 +126,8 @@ fn what_input_is_for_is_said_only_where_it_is_known() {
     assert!(code == Code::WaitingForRequests && !text.contains("idle"), "{text}");
     assert!(text.contains("requests of others or for replies") && text.contains("8.2 ms a time"), "{text}");
     pair.calls.push(call("accept", 1, 0, 0, 0));
+    assert!(first(&pair).1.starts_with("waiting for requests or other input"));
+    pair.calls[0].waits_for = Some(crate::domain::WaitsFor::NextRequest);
     assert!(first(&pair).1.starts_with("idle, waiting for the next request"));
     // Data that comes without a request is no reply.
     let mut subscriber = waits(990 * MS, vec![call("read", 5, 320, 980 * MS, 0)]);

@@ -21,13 +21,13 @@ pub fn text(case: &Case<'_>, wait_ns: u64) -> String {
     };
     let readiness = |call: &Call| call.role == Role::Readiness;
     let (reads, writes, events) = (sum(&is_input, &done), sum(&is_output, &done), sum(&readiness, &done));
+    let ended = |call: &Call| matches!(call.role, Role::Readiness | Role::Completion);
+    let ended = sum(&ended, &done);
     let slept = ms(wait_ns);
     // Rings move data without a call for each.
     let rings = calls.iter().any(|call| call.role == Role::Submit || call.syscall == "io_uring_enter");
     let request = |call: &Call| call.waits_for == Some(WaitsFor::NextRequest);
-    if sum(&request, &|call| call.wait_ns).saturating_mul(2) >= wait_ns
-        || calls.iter().any(|call| call.syscall.starts_with("accept") && done(call) > 0)
-    {
+    if sum(&request, &|call| call.wait_ns).saturating_mul(2) >= wait_ns {
         let cpu = ms(case.time.on_cpu_ns());
         return format!(
             "idle, waiting for the next request or event: its threads slept {slept} for that, and were on a CPU for {cpu}"
@@ -50,7 +50,7 @@ pub fn text(case: &Case<'_>, wait_ns: u64) -> String {
     let rows = calls.iter().filter(|call| is_wait(call)).max_by_key(|call| call.wait_ns);
     let name = rows.map(|call| call.syscall.as_str()).or(open.map(|call| call.syscall.as_str()));
     let name = name.unwrap_or("calls that wait");
-    if reads == 0 && events == 0 && !rings {
+    if reads == 0 && ended == 0 && !rings {
         let room = match calls.iter().any(|call| readiness(call)) || is_readiness(name) {
             true => ", and whether it waits for input or for room to write is not known",
             false => "",
@@ -64,8 +64,15 @@ pub fn text(case: &Case<'_>, wait_ns: u64) -> String {
              that some of it is for slow readers"
         );
     }
-    let waits = sum(&is_input, &|call| call.slept_calls).saturating_add(events).max(1);
+    let waits = sum(&is_input, &|call| call.slept_calls).saturating_add(ended).max(1);
     let each = ms(wait_ns / waits);
+    // A server may ask another one by what is no TCP connection.
+    if calls.iter().any(|call| call.syscall.starts_with("accept") && done(call) > 0) {
+        return format!(
+            "waiting for requests or other input: {slept} asleep, most of it in {name}, {each} a time, as it accepts \
+             connections"
+        );
+    }
     if writes.saturating_mul(2) >= waits && !rings {
         return format!(
             "waiting for input: {slept} asleep, most of it in {name}, {each} a time, {writes} writes beside; whether it \
