@@ -53,7 +53,8 @@ pub fn starved(case: &Case<'_>) -> Option<Diagnosis> {
         return None;
     }
     let own = case.process.pid;
-    let named = case.time.cpu_taken_by.iter().take(3);
+    // Who had it for less than a twentieth is not the reason.
+    let named = case.time.cpu_taken_by.iter().filter(|taker| taker.ns.saturating_mul(20) >= runnable).take(3);
     let who = |taker: &Taker| {
         let share = percent(taker.ns as f64 / runnable as f64);
         match taker.pid {

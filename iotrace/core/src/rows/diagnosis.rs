@@ -7,7 +7,7 @@
 
 use crate::domain::{CopySource, Role};
 use crate::rows::finding::{Case, ms};
-use crate::rows::idle::{IDLE, idle, none};
+use crate::rows::idle::{idle, none};
 use crate::rows::{cpus, disks, peers};
 use crate::summary::{Call, Class, Code, Diagnosis, Elsewhere, Process};
 
@@ -19,6 +19,8 @@ const LATE_NS: u64 = 1_000_000;
 const SMALL_BYTES: u64 = 64;
 /// Calls that return "not yet" for each that does not, from which on a process polls.
 const POLLS: u64 = 4;
+/// Share of the time on the clock from which on a process computes: less than that, it mostly does something else.
+const COMPUTES: f64 = 0.3;
 /// Own code for each call, ns, up to which it is the loop around the call, with the way into the kernel and back.
 const LOOP_NS: u64 = 5_000;
 
@@ -265,7 +267,7 @@ fn copying(case: &Case<'_>) -> Option<Diagnosis> {
 /// It runs its own code.
 fn computing(case: &Case<'_>) -> Option<Diagnosis> {
     let ns = case.time.own_ns;
-    (case.share(ns) >= IDLE).then(|| {
+    (case.share(ns) >= COMPUTES).then(|| {
         case.finding(
             Code::Computing,
             ns,

@@ -146,6 +146,12 @@ fn starvation_needs_takers_or_long_waits() {
     let taker = |pid, ms| Taker { pid, comm: "some".to_owned(), ns: ms * MS };
     time.cpu_taken_by = vec![taker(5, 31), taker(6, 27)];
     assert_eq!(codes(&process(time.clone(), Vec::new())), [Code::None]);
+    // Long waits, and nobody is known to have had the CPU for a notable part of them.
+    time.elsewhere[0].sleeps = 100;
+    time.cpu_taken_by[0].ns = MS;
+    time.cpu_taken_by[1].ns = MS;
+    assert!(first(&process(time.clone(), Vec::new())).1.contains("is not known"));
+    time.elsewhere[0].sleeps = 44_500;
     time.cpu_taken_by[0].ns = 300 * MS;
     assert_eq!(codes(&process(time.clone(), Vec::new()))[0], Code::CpuStarved);
     // Its own threads: that comes after a lock that they wait for.
@@ -194,6 +200,12 @@ fn the_largest_time_comes_first() {
     let in_calls = InCalls { disk_ns: 120 * MS, ..InCalls::default() };
     let time = Time { own_ns: 850 * MS, in_calls, ..Time::default() };
     assert_eq!(codes(&process(time, vec![row])), [Code::Computing, Code::DurableWrites]);
+    let time = Time {
+        own_ns: 400 * MS,
+        elsewhere: asleep("nanosleep", Class::Timer, false, 400 * MS),
+        ..Time::default()
+    };
+    assert_eq!(codes(&process(time, Vec::new())), [Code::Computing]);
     // The loop around a poll is no computing, and small reads are why data lay ready.
     let mut polls = call("recvfrom", 1_000_000, 0, 0, 400 * MS);
     polls.errors.insert("EAGAIN".to_owned(), 1_000_000);

@@ -51,7 +51,7 @@ pub fn text(case: &Case<'_>, wait_ns: u64) -> String {
     let name = rows.map(|call| call.syscall.as_str()).or(open.map(|call| call.syscall.as_str()));
     let name = name.unwrap_or("calls that wait");
     if reads == 0 && ended == 0 && !rings {
-        let room = match calls.iter().any(|call| readiness(call)) || is_readiness(name) {
+        let room = match calls.iter().any(readiness) || is_readiness(name) {
             true => ", and whether it waits for input or for room to write is not known",
             false => "",
         };

@@ -58,7 +58,7 @@ pub fn room(case: &Case<'_>) -> Option<Diagnosis> {
     case.is_much(ns).then(|| {
         let bytes = case.sum(|call| if is_output(call) { call.bytes } else { 0 });
         let how = match by_readiness > direct {
-            true => "waiting for readiness that writes follow and no reads, as who reads is slower",
+            true => "readiness calls that writes follow and no reads, as who reads is slower",
             false => "writing, as who reads is slower",
         };
         case.finding(
