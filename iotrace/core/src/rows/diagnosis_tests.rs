@@ -77,6 +77,7 @@ fn who_has_no_cpu_hears_of_that_first() {
     assert!(of_process(&process, SECOND)[0].text.contains("hog (5) 89 %"));
     process.throttled_ns = Some(400 * MS);
     assert_eq!(codes(&process), [Code::Throttled, Code::Computing]);
+    assert!(of_process(&process, SECOND)[0].next.contains("cpu.cfs_quota_us on cgroup v1"));
     process.throttled_ns = Some(0);
     assert_eq!(codes(&process)[0], Code::CpuStarved);
 }
