@@ -71,6 +71,16 @@ pub fn direction(nr: u32) -> Option<Direction> {
     }
 }
 
+/// Which way the data call of this name moves data; `None` for calls that move none.
+pub fn direction_of_name(name: &str) -> Option<Direction> {
+    all().find(|syscall| syscall.name == name).and_then(|syscall| direction(syscall.nr))
+}
+
+/// What the call of this name is for, where its arguments do not decide that.
+pub fn role_of_name(name: &str) -> Option<Role> {
+    all().find(|syscall| syscall.name == name).map(|syscall| role_of(syscall.nr, 0, 0))
+}
+
 /// Whether the first argument of a call is a descriptor.
 pub fn has_descriptor(nr: u32) -> bool {
     is(nr, FD)

@@ -5,11 +5,11 @@
 //! are estimated. Rules about what a process is busy with come first; only where none of them fires is it said what it
 //! waits for.
 
-use crate::domain::{CopySource, Direction, Role};
-use crate::rows::disks::{durable, reads};
-use crate::rows::finding::{Case, ms, percent};
-use crate::rows::idle::{IDLE, idle, none};
-use crate::summary::{Call, Code, Diagnosis, Process, Taker};
+use crate::domain::{CopySource, Role};
+use crate::rows::finding::{Case, ms};
+use crate::rows::idle::{idle, none};
+use crate::rows::{cpus, disks, peers};
+use crate::summary::{Call, Class, Code, Diagnosis, Elsewhere, Process};
 
 /// Most findings that are told of a process.
 const MOST: usize = 3;
@@ -19,23 +19,40 @@ const LATE_NS: u64 = 1_000_000;
 const SMALL_BYTES: u64 = 64;
 /// Calls that return "not yet" for each that does not, from which on a process polls.
 const POLLS: u64 = 4;
+/// Share of the time on the clock from which on a process computes: less than that, it mostly does something else.
+const COMPUTES: f64 = 0.3;
+/// Own code for each call, ns, up to which it is the loop around the call, with the way into the kernel and back.
+const LOOP_NS: u64 = 5_000;
+
+/// How long a process is judged by, ns: one that lived for a part of the time only by that part, as far as it is known.
+pub fn wall_ns(process: &Process, elapsed_ns: u64) -> u64 {
+    let observed = process.time.as_ref().map_or(0, |time| time.observed_ns);
+    elapsed_ns.min(if process.threads <= 1 { observed } else { elapsed_ns }).max(1)
+}
 
 /// What the time of a process means, the most important first.
 pub fn of_process(process: &Process, elapsed_ns: u64) -> Vec<Diagnosis> {
     let Some(time) = &process.time else { return Vec::new() };
-    // One that lived for a part of it only is judged by that part, as far as it is known.
-    let threads = process.threads.max(1);
-    let wall_ns = elapsed_ns.min(if threads == 1 { time.observed_ns } else { elapsed_ns }).max(1);
-    let case = Case { process, time, wall_ns };
-    let rules: [fn(&Case<'_>) -> Option<Diagnosis>; 11] =
-        [throttled, starved, late, locks, durable, reads, room, polling, small, copying, reply];
-    let found: Vec<Diagnosis> = rules.iter().filter_map(|rule| rule(&case)).collect();
-    let weights: Vec<f64> = found.iter().map(|one| weight(one, &found)).collect();
-    let mut weighed: Vec<(f64, Diagnosis)> = weights.into_iter().zip(found).collect();
-    weighed.sort_by(|one, other| other.0.total_cmp(&one.0));
-    let mut found: Vec<Diagnosis> = weighed.into_iter().map(|(_, one)| one).collect();
-    found.extend(computing(&case));
-    if found.is_empty() {
+    let case = Case { process, time, wall_ns: wall_ns(process, elapsed_ns) };
+    let rules: [fn(&Case<'_>) -> Option<Diagnosis>; 14] = [
+        stopped,
+        cpus::throttled,
+        cpus::starved,
+        late,
+        locks,
+        disks::durable,
+        disks::reads,
+        disks::others,
+        peers::room,
+        polling,
+        small,
+        copying,
+        peers::reply,
+        computing,
+    ];
+    let mut found = in_order(&case, rules.iter().filter_map(|rule| rule(&case)).collect());
+    // A process that was stopped for a while did something in the rest of the time.
+    if found.iter().all(|one| one.code == Code::None) {
         found.extend(idle(&case));
     }
     if found.is_empty() {
@@ -45,81 +62,60 @@ pub fn of_process(process: &Process, elapsed_ns: u64) -> Vec<Diagnosis> {
     found
 }
 
-/// How important a finding is among others: what keeps a process from its work comes before what it works on. Without a
-/// CPU it may wait since a disk or a peer woke it: of these the longer one comes first.
-fn weight(one: &Diagnosis, among: &[Diagnosis]) -> f64 {
-    let is_sleep = |code| {
-        let sleeps = [Code::DiskReads, Code::DurableWrites, Code::WaitingForReply, Code::WaitingForRoom];
-        sleeps.contains(&code)
+/// What keeps a process from its work comes before what it works on; else the largest time comes first.
+fn in_order(case: &Case<'_>, mut found: Vec<Diagnosis>) -> Vec<Diagnosis> {
+    let share = |code: Code| found.iter().find(|one| one.code == code).map_or(0.0, |one| one.share);
+    let (locks, small, polling) = (share(Code::LockContention), share(Code::SmallIo), share(Code::Polling));
+    let by_itself = cpus::by_itself(case);
+    // A disk or a peer wakes it before it waits for a CPU: of these the longer one comes first.
+    let sleeps =
+        [Code::DiskReads, Code::DurableWrites, Code::WaitingForReply, Code::WaitingForRoom].map(share);
+    let longest = sleeps.into_iter().fold(0.0, f64::max);
+    // Small reads that take longer than all its own code are why data lay ready.
+    let late_by_calls = small > case.share(case.time.own_ns);
+    // The code between two calls of a loop that does nothing else is a part of the loop.
+    let loops = (small > 0.0 || polling > 0.0) && is_loop(case);
+    if loops && polling > 0.0 {
+        found.retain(|one| one.code != Code::Computing);
+    }
+    let weight = |one: &Diagnosis| match one.code {
+        // Stopped.
+        Code::None => 3e6,
+        Code::CpuStarved if by_itself && locks > 0.0 => one.share.min(locks * 0.999),
+        Code::CpuStarved if by_itself || longest > one.share => one.share,
+        Code::Late if late_by_calls => one.share.min(small * 0.999),
+        Code::Computing if loops && small > 0.0 => one.share.min(small * 0.998),
+        Code::Throttled | Code::CpuStarved | Code::Late => 1e6 + one.share,
+        _ => one.share,
     };
-    let first = match one.code {
-        Code::Throttled | Code::Late => true,
-        Code::CpuStarved => !among.iter().any(|other| is_sleep(other.code) && other.share > one.share),
-        _ => false,
-    };
-    one.share + if first { 1e6 } else { 0.0 }
+    found.sort_by(|one, other| weight(other).total_cmp(&weight(one)));
+    found
 }
 
-/// The quota of the cgroup kept it from running (`cpu.stat`).
-fn throttled(case: &Case<'_>) -> Option<Diagnosis> {
-    let ns = case.process.throttled_ns?;
-    // The figure is a sum over CPUs: what its threads waited bounds their part of it.
-    let waited = ns.min(case.time.runnable_ns());
-    case.is_much(waited).then(|| {
+/// Whether its own code is no more than what lies between two of its most frequent calls.
+fn is_loop(case: &Case<'_>) -> bool {
+    let calls = case.process.calls.iter().map(|call| call.calls).max().unwrap_or(0);
+    case.time.own_ns.checked_div(calls).is_some_and(|each| each < LOOP_NS)
+}
+
+/// It was not allowed to run.
+fn stopped(case: &Case<'_>) -> Option<Diagnosis> {
+    let ns = case.time.stopped_ns;
+    case.is_much(ns).then(|| {
         case.finding(
-            Code::Throttled,
-            waited,
+            Code::None,
+            ns,
             format!(
-                "throttled: its threads were ready to run for {} and its cgroup had used up its CPU quota for {}",
-                ms(case.time.runnable_ns()),
+                "stopped: {} by a signal (SIGSTOP), by a debugger or tracer, or frozen with its cgroup",
                 ms(ns)
             ),
-            &[("throttled_ns", ns), ("runnable_ns", case.time.runnable_ns())],
-            format!("raise cpu.max of its cgroup (/proc/{}/cgroup names it), or run fewer threads", case.process.pid),
+            &[("stopped_ns", ns)],
+            match case.process.pid {
+                0 => "State and TracerPid in /proc/PID/status".to_owned(),
+                pid => format!("State and TracerPid in /proc/{pid}/status"),
+            },
         )
     })
-}
-
-/// Time for which its threads may have been runnable since they were throttled, ns: the figure of the cgroup counts a
-/// CPU once, however many of its threads wait there.
-fn held_back_ns(case: &Case<'_>) -> u64 {
-    let ns = case.process.throttled_ns.unwrap_or(0);
-    let much = case.is_much(ns.min(case.time.runnable_ns()));
-    if much { ns.saturating_mul(case.process.threads.max(1)) } else { 0 }
-}
-
-/// Others had the CPU while it was runnable.
-fn starved(case: &Case<'_>) -> Option<Diagnosis> {
-    let on_cpu = case.time.on_cpu_ns();
-    let runnable = case.time.runnable_ns().saturating_sub(held_back_ns(case));
-    if !case.is_much(runnable) || runnable.saturating_mul(5) < on_cpu {
-        return None;
-    }
-    let own = case.process.pid;
-    let named = case.time.cpu_taken_by.iter().take(3);
-    let who = |taker: &Taker| {
-        let share = percent((taker.ns as f64 / runnable as f64).min(1.0));
-        match taker.pid {
-            pid if pid == own => format!("its own other threads {share}"),
-            pid => format!("{} ({pid}) {share}", taker.comm),
-        }
-    };
-    let who: Vec<String> = named.map(who).collect();
-    let by = match who.is_empty() {
-        true => "which nobody had for long: CPUs were slow to take it".to_owned(),
-        false => format!("which had, at least: {}", who.join(", ")),
-    };
-    let mut evidence = vec![("runnable_ns", runnable), ("on_cpu_ns", on_cpu)];
-    if let Some(most) = case.time.cpu_taken_by.first() {
-        evidence.extend([("most_by_pid", u64::from(most.pid)), ("most_by_ns", most.ns)]);
-    }
-    Some(case.finding(
-        Code::CpuStarved,
-        runnable,
-        format!("starved of CPU: ready to run without one for {}, {by}", ms(runnable)),
-        &evidence,
-        "move one of them to other CPUs (taskset -p), or give it less weight (nice, cpu.weight)".to_owned(),
-    ))
 }
 
 /// Data lay ready while its threads did something else.
@@ -138,7 +134,8 @@ fn late(case: &Case<'_>) -> Option<Diagnosis> {
     let sleep = time.elsewhere.first();
     // Waiting for the data of others is what a server does; it is no reason to be late.
     let mut did = vec![
-        (time.on_cpu_ns(), "ran its own code".to_owned()),
+        (time.own_ns, "ran its own code".to_owned()),
+        (calls.copy_ns.saturating_add(calls.work_ns), "was on a CPU in its calls".to_owned()),
         (calls.disk_ns, "waited for a disk".to_owned()),
         (time.runnable_ns(), "had no CPU".to_owned()),
     ];
@@ -162,7 +159,7 @@ fn late(case: &Case<'_>) -> Option<Diagnosis> {
 
 /// Its threads wait for a lock that another thread holds.
 fn locks(case: &Case<'_>) -> Option<Diagnosis> {
-    let held = || case.time.elsewhere.iter().filter(|one| one.held_lock || one.what == "flock");
+    let held = || case.time.elsewhere.iter().filter(|one| one.held_lock || is_file_lock(one));
     // With `-e` these waits are in a row. Of a traced `futex` it is not known which were for a held lock.
     let rows = |of: fn(&Call) -> u64| case.sum(|call| if call.syscall == "flock" { of(call) } else { 0 });
     let ns = held().map(|one| one.ns).fold(rows(|call| call.lock_ns), u64::saturating_add);
@@ -187,20 +184,10 @@ fn locks(case: &Case<'_>) -> Option<Diagnosis> {
     ))
 }
 
-/// Its peers read slowly.
-fn room(case: &Case<'_>) -> Option<Diagnosis> {
-    let out = |call: &Call| call.direction == Some(Direction::Out);
-    let ns = case.sum(|call| if out(call) { call.wait_ns } else { 0 });
-    case.is_much(ns).then(|| {
-        let bytes = case.sum(|call| if out(call) { call.bytes } else { 0 });
-        case.finding(
-            Code::WaitingForRoom,
-            ns,
-            format!("waiting for room: {} asleep in writing, as who reads is slower", ms(ns)),
-            &[("output_wait_ns", ns), ("bytes", bytes)],
-            format!("which peer: {}", case.command("--per fd")),
-        )
-    })
+/// Whether a sleep was for a lock on a file: of all that `fcntl` does only `F_SETLKW` waits (class by `rows/time.rs`).
+fn is_file_lock(one: &Elsewhere) -> bool {
+    let name = one.what.trim_start_matches("32-bit ");
+    one.class == Class::Lock && matches!(name, "flock" | "fcntl" | "fcntl64")
 }
 
 /// It asks again and again.
@@ -245,15 +232,15 @@ fn small(case: &Case<'_>) -> Option<Diagnosis> {
     let notable = ns.saturating_mul(5) >= case.time.on_cpu_ns();
     (case.is_much(ns) && notable).then(|| {
         let (calls, bytes) = (done(most), most.bytes);
+        let each = match (bytes.saturating_add(calls / 2)) / calls {
+            0 => "less than 1 byte".to_owned(),
+            1 => "1 byte".to_owned(),
+            each => format!("{each} bytes"),
+        };
         case.finding(
             Code::SmallIo,
             ns,
-            format!(
-                "small I/O: {calls} calls of {} moved {} bytes each, for {} of CPU",
-                most.syscall,
-                bytes / calls,
-                ms(ns)
-            ),
+            format!("small I/O: {calls} calls of {} moved {each} each, for {} of CPU", most.syscall, ms(ns)),
             &[("calls", calls), ("bytes", bytes), ("calls_cpu_ns", ns)],
             "read and write by larger buffers (BufReader, setvbuf, readv)".to_owned(),
         )
@@ -277,48 +264,19 @@ fn copying(case: &Case<'_>) -> Option<Diagnosis> {
     })
 }
 
-/// It waits for the answers of others.
-fn reply(case: &Case<'_>) -> Option<Diagnosis> {
-    let replies = &case.process.replies;
-    let connects = case.sum(|call| if call.syscall == "connect" { call.wait_ns } else { 0 });
-    let ns = replies.iter().map(|one| one.wait_ns).fold(connects, u64::saturating_add);
-    if !case.is_much(ns) {
-        return None;
-    }
-    let waits: u64 = replies.iter().map(|one| one.waits).fold(0, u64::saturating_add);
-    let whom = replies.first().filter(|one| one.wait_ns >= connects);
-    let text = match whom {
-        Some(most) => format!(
-            "waiting for a reply: {} asleep until data came on connections that it made, {} a time, {} of it from {}",
-            ms(ns),
-            ms(ns / waits.max(1)),
-            percent(most.wait_ns as f64 / ns as f64),
-            most.endpoint
-        ),
-        None => format!("waiting for a reply: {} asleep until connections were made", ms(ns)),
-    };
-    Some(case.finding(
-        Code::WaitingForReply,
-        ns,
-        text,
-        &[("reply_wait_ns", ns), ("reply_waits", waits), ("connect_wait_ns", connects)],
-        format!(
-            "why the other side takes so long: trace it there; by connection: {}",
-            case.command("--per fd")
-        ),
-    ))
-}
-
 /// It runs its own code.
 fn computing(case: &Case<'_>) -> Option<Diagnosis> {
     let ns = case.time.own_ns;
-    (case.share(ns) >= IDLE).then(|| {
+    (case.share(ns) >= COMPUTES).then(|| {
         case.finding(
             Code::Computing,
             ns,
             format!("computing: {} of its own code on a CPU", ms(ns)),
             &[("own_ns", ns), ("on_cpu_ns", case.time.on_cpu_ns())],
-            format!("a profiler tells in what: perf record -g -p {}", case.process.pid),
+            match case.process.pid {
+                0 => "a profiler tells in what: perf record -g -a".to_owned(),
+                pid => format!("a profiler tells in what: perf record -g -p {pid}"),
+            },
         )
     })
 }

@@ -1,5 +1,7 @@
 //! The rules of diagnosis about disks: what a process reads that is not in memory, and what it waits for to be written.
 
+use std::collections::BTreeMap;
+
 use crate::domain::{Direction, Role};
 use crate::rows::finding::{Case, ms};
 use crate::summary::{Call, Class, Code, Diagnosis, Elsewhere};
@@ -34,6 +36,26 @@ const READS: [&str; 22] = [
     "execveat",
 ];
 
+/// Beginnings of the names of calls that change files or directories.
+const CHANGES: [&str; 16] = [
+    "write",
+    "pwrite",
+    "rename",
+    "unlink",
+    "link",
+    "symlink",
+    "mkdir",
+    "mknod",
+    "rmdir",
+    "truncate",
+    "ftruncate",
+    "fallocate",
+    "chmod",
+    "fchmod",
+    "setxattr",
+    "close",
+];
+
 /// Whether a call writes to what it was given, of which it sleeps for the disk. `sendfile` and `splice` read from the
 /// disk what they hand on.
 fn writes(call: &Call) -> bool {
@@ -53,12 +75,17 @@ fn is_durable(one: &Elsewhere) -> bool {
     DURABLE.contains(&one.what.trim_start_matches("32-bit "))
 }
 
-/// It waits until what it wrote is on the disk.
+/// Of a durable call, what is not on a CPU or without one: the disk, and the journal's lock.
+fn asleep(call: &Call) -> u64 {
+    call.disk_ns.saturating_add(call.lock_ns).saturating_add(call.wait_ns)
+}
+
+/// It waits until what it wrote is on the disk. Time without a CPU and on it is not the disk's.
 pub fn durable(case: &Case<'_>) -> Option<Diagnosis> {
     let rows = || case.process.calls.iter().filter(|call| call.role == Role::Durable);
     let sleeps = || elsewhere(case).filter(|one| is_durable(one));
     let all = || {
-        let calls = rows().map(|call| (call.syscall.as_str(), call.total_ns, call.calls));
+        let calls = rows().map(|call| (call.syscall.as_str(), asleep(call), call.calls));
         calls.chain(sleeps().map(|one| (one.what.as_str(), one.ns, one.sleeps)))
     };
     let asked = all().map(|one| one.1).fold(0, u64::saturating_add);
@@ -82,7 +109,8 @@ pub fn durable(case: &Case<'_>) -> Option<Diagnosis> {
             Code::DurableWrites,
             ns,
             format!(
-                "durable writes: {} in {calls} {} {} to wait for the disk, {} each, for {written} writes",
+                "durable writes: {} asleep in {calls} {} {} until data was on the disk, {} a time, beside {written} \
+                 writes",
                 ms(asked),
                 if rows().next().is_some() { "calls of" } else { "sleeps in" },
                 most.0,
@@ -122,8 +150,10 @@ pub fn reads(case: &Case<'_>) -> Option<Diagnosis> {
         let most = outside().filter(|one| one.what != "page fault").max_by_key(|one| one.ns);
         let what = match most {
             Some(most) if others > inside.max(faults) => format!("most of it in {}", most.what),
-            _ if faults > inside => "in page faults (mapped files, or swap)".to_owned(),
-            _ => "in reads that the page cache had not".to_owned(),
+            _ if faults > inside => {
+                "in page faults of mapped files, or of memory that was swapped out".to_owned()
+            }
+            _ => "in reads that the page cache had not, or that go past it (O_DIRECT)".to_owned(),
         };
         case.finding(
             Code::DiskReads,
@@ -138,4 +168,36 @@ pub fn reads(case: &Case<'_>) -> Option<Diagnosis> {
             format!("which files: {}", case.command("--per fd")),
         )
     })
+}
+
+/// It waits for a disk in what neither moves data nor makes it durable: calls on directories, opening files.
+pub fn others(case: &Case<'_>) -> Option<Diagnosis> {
+    let mut by: BTreeMap<&str, u64> = BTreeMap::new();
+    let rows =
+        case.process.calls.iter().filter(|call| call.role != Role::Durable && call.direction.is_none());
+    let rows = rows.map(|call| (call.syscall.as_str(), call.disk_ns));
+    let sleeps = elsewhere(case).map(|one| (one.what.trim_start_matches("32-bit "), one.ns));
+    let sleeps = sleeps.filter(|(what, _)| !DURABLE.contains(what) && !READS.contains(what));
+    for (what, ns) in rows.chain(sleeps).filter(|(_, ns)| *ns > 0) {
+        let sum = by.entry(what).or_default();
+        *sum = sum.saturating_add(ns);
+    }
+    let ns = by.values().copied().fold(0, u64::saturating_add);
+    if !case.is_much(ns) {
+        return None;
+    }
+    let is_change = |what: &str| CHANGES.iter().any(|start| what.starts_with(start));
+    let changes =
+        by.iter().filter(|(what, _)| is_change(what)).map(|(_, ns)| *ns).fold(0, u64::saturating_add);
+    let mut most: Vec<(&str, u64)> = by.into_iter().collect();
+    most.sort_by_key(|one| std::cmp::Reverse(one.1));
+    let names: Vec<&str> = most.iter().take(3).map(|(what, _)| *what).collect();
+    Some(case.finding(
+        // Of the others it is not known whether they read or wait for writes.
+        if changes.saturating_mul(2) >= ns { Code::DurableWrites } else { Code::None },
+        ns,
+        format!("waiting for the disk: {} asleep for it in {}", ms(ns), names.join(", ")),
+        &[("other_disk_ns", ns), ("change_disk_ns", changes)],
+        "which files: strace -f -P DIRECTORY, or -e trace=%file".to_owned(),
+    ))
 }

@@ -33,6 +33,18 @@ impl Case<'_> {
         self.process.calls.iter().map(of).fold(0, u64::saturating_add)
     }
 
+    /// Time in calls that were open at the end, of those that `is` picks by name, ns. They may have been on a CPU for a
+    /// part of it: it is no more than all that was slept in calls and is in no row.
+    pub fn open_ns(&self, is: impl Fn(&str) -> bool) -> u64 {
+        let rows = &self.process.calls;
+        // With `-i` rows have the time of open calls.
+        let booked = |name: &str| rows.iter().any(|call| call.open > 0 && call.syscall == name);
+        let open = self.process.in_flight.iter().filter(|call| is(&call.syscall) && !booked(&call.syscall));
+        let open = open.map(|call| call.at_least_ns.min(self.wall_ns)).fold(0, u64::saturating_add);
+        let ended = self.sum(|call| call.wait_ns);
+        open.min(self.time.in_calls.wait_ns.saturating_sub(ended))
+    }
+
     /// A finding about so much time.
     pub fn finding(
         &self,

@@ -314,7 +314,7 @@ impl Ledger {
         for process in &mut processes {
             process.diagnosis = diagnosis::of_process(process, stretch.elapsed_ns);
         }
-        let diagnosis = whole::of_all(&processes);
+        let diagnosis = whole::of_all(&processes, stretch.elapsed_ns);
         if let Some(top) = self.opening.top {
             processes.truncate(top);
             processes.iter_mut().for_each(|process| leave(process, top));
