@@ -72,7 +72,9 @@ pub fn starved(case: &Case<'_>) -> Option<Diagnosis> {
         }
     };
     let who: Vec<String> = named.map(who).collect();
-    let text = match (by_itself(case), who.is_empty()) {
+    // Whoever ran between two that are known to have run may have had most of it.
+    let known = taken.saturating_mul(2) >= runnable;
+    let text = match (by_itself(case) && known, who.is_empty()) {
         (true, _) => format!(
             "too few CPUs for its threads: ready to run without one for {}, which had, at least: {}",
             ms(runnable),
@@ -82,8 +84,13 @@ pub fn starved(case: &Case<'_>) -> Option<Diagnosis> {
             "starved of CPU: ready to run without one for {}, and who had the CPUs meanwhile is not known",
             ms(runnable)
         ),
-        (_, false) => format!(
+        (_, false) if known => format!(
             "starved of CPU: ready to run without one for {}, which had, at least: {}",
+            ms(runnable),
+            who.join(", ")
+        ),
+        (_, false) => format!(
+            "starved of CPU: ready to run without one for {}, and who had most of that is not known; of the rest: {}",
             ms(runnable),
             who.join(", ")
         ),

@@ -164,6 +164,20 @@ fn starvation_needs_takers_or_long_waits() {
 }
 
 #[test]
+fn who_is_known_to_have_had_a_part_of_the_time_did_not_have_all_of_it() {
+    let of = |ns| {
+        let cpu_taken_by = vec![Taker { pid: 5, comm: "waker".to_owned(), ns }];
+        first(&process(
+            Time { runq_ns: 450 * MS, own_ns: 350 * MS, cpu_taken_by, ..Time::default() },
+            Vec::new(),
+        ))
+    };
+    let (code, text) = of(75 * MS);
+    assert!(code == Code::CpuStarved && text.contains("who had most of that is not known"), "{text}");
+    assert!(of(400 * MS).1.contains("which had, at least: waker (5) 89 %"));
+}
+
+#[test]
 fn only_the_disk_counts_as_the_disk() {
     let mut row = call("fdatasync", 1000, 0, 0, 0);
     (row.disk_ns, row.runq_ns, row.slept_calls) = (150 * MS, 700 * MS, 1000);
