@@ -10,7 +10,7 @@ use iotrace_ebpf::abi::{
     Field, LifeKey, LifeSum, PeerKey, Stat, TAKEN_FROM_NS, TakenKey, context, is_held, per, place, sinks,
 };
 use iotrace_ebpf::arch::native;
-use iotrace_ebpf::span::{Off, Parts, Rest};
+use iotrace_ebpf::span::{Off, Rest};
 use iotrace_ebpf::thread::Task;
 
 use crate::ids;
@@ -272,7 +272,7 @@ fn process_of(ctx: &BtfTracePointContext, n: usize) -> u32 {
 #[inline(never)]
 pub extern "C" fn short(tid: u64, work: u64) -> u64 {
     let Some(task) = find(tid as u32) else { return 0 };
-    let mut add = |place, ns| {
+    let add = |place, ns| {
         if ns != 0 {
             book(task, LifeKey::SHORT, place, ns, 1);
         }
