@@ -32,6 +32,7 @@ fn names_that_never_repeat_take_little_memory_and_no_call_is_lost() {
     let writes: u64 =
         document.processes.iter().flat_map(|process| &process.calls).map(|call| call.calls).sum();
     let processes: u64 = document.processes.iter().map(|process| process.processes).sum();
-    assert_eq!((writes, processes), (BIRTHS, BIRTHS));
+    // The shell that bears them makes no call, but has its time.
+    assert_eq!((writes, processes), (BIRTHS, BIRTHS + 1));
     assert!(document.processes.iter().any(|process| process.others));
 }
