@@ -9,11 +9,12 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
+use iotrace_ebpf::abi::mode;
 
 use super::decode::{Registers, saved};
 use super::sched;
 use super::syscall::{entered, exited_again};
-use crate::maps::{NS_LEVEL, is_listed, list};
+use crate::maps::{MODE, NS_LEVEL, is_listed, list};
 use crate::memory::current_address;
 
 /// `CLONE_THREAD` (`include/uapi/linux/sched.h`): the new task is a thread of the same process.
@@ -75,7 +76,8 @@ pub fn sys_exit_again(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn sched_process_fork_again(ctx: TracePointContext) -> u32 {
     let parent = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if field::<u64>(&ctx, 32) & CLONE_THREAD == 0 && is_listed(parent) {
+    let follows = MODE.load() & mode::FOLLOW != 0;
+    if follows && field::<u64>(&ctx, 32) & CLONE_THREAD == 0 && is_listed(parent) {
         let child: u32 = field(&ctx, 8);
         // The event has no address of the child, so in a pid namespace its id there is not to be had.
         list(child, if NS_LEVEL.load() == 0 { child } else { 0 });
