@@ -35,7 +35,8 @@ fn ms(ms: u64) -> Duration {
 
 /// Does something on a thread that nobody waits for: waiting would be a `futex` of its own.
 fn beside(work: impl FnOnce() + Send + 'static) {
-    drop(std::thread::spawn(work));
+    // A new thread has the name of the one that makes it: `doer`, whose rows are looked for.
+    drop(std::thread::Builder::new().name("beside".to_owned()).spawn(work).unwrap());
 }
 
 /// How long something took, ns, whatever came of it.
