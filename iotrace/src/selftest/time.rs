@@ -135,9 +135,20 @@ pub fn play(stage: &mut Stage) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Waits until a thread that is joined is gone: `exit_mm` wakes who joins it, and on some kernels `do_exit`
+/// (`kernel/exit.c`) tells of its end after that only.
+fn gone(tid: u32) {
+    let place = format!("/proc/self/task/{tid}");
+    let latest = now_ns() + 1_000_000_000;
+    while std::path::Path::new(&place).exists() && now_ns() < latest {
+        std::thread::yield_now();
+    }
+}
+
 /// Waits for a thread, and notes its account, with the time from before its birth to after its end.
 fn keep(stage: &mut Stage, name: &str, thread: JoinHandle<io::Result<(u64, Own)>>) -> io::Result<()> {
     let (before, own) = stage::joined(thread)?;
+    gone(own.tid);
     let after = now_ns();
     let facts = [
         ("tid", u64::from(own.tid)),
