@@ -9,7 +9,7 @@ use aya::{Ebpf, EbpfLoader};
 use iotrace_ebpf::abi::sinks::AGGREGATES;
 use iotrace_ebpf::abi::{
     ERRORS_ROOM, FLOORS_OF, LISTENERS_ROOM, LIVES_ROOM, PEERS_ROOM, STATS, Stat, TAKEN_ROOM, WAKES_ROOM,
-    WAYS_ROOM, mode,
+    WAYS_ROOM,
 };
 use iotrace_ebpf::arch::native::RESTARTED;
 
@@ -316,7 +316,7 @@ fn kept<T>(value: T) -> &'static T {
 /// Rooms of the sums beside the rows. Per-CPU hashes allocate each of their elements at once, which is a tenth of the
 /// time to start: one process as a whole, or records alone, need fewer.
 fn rooms(settings: &Settings) -> [u32; 6] {
-    let one = settings.whom.mode() == mode::ONE && settings.per == Per::Process;
+    let one = settings.whom.is_one_as_a_whole(settings.per);
     if settings.sinks & AGGREGATES == 0 {
         [1; 6]
     } else if one {

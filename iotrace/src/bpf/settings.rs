@@ -57,6 +57,11 @@ impl Whom {
         bits
     }
 
+    /// Whether the sums are of one process as a whole, whose room is bounded by its calls.
+    pub fn is_one_as_a_whole(&self, per: Per) -> bool {
+        self.mode() == mode::ONE && per == Per::Process
+    }
+
     /// The name as the probes compare it.
     pub fn comm_words(&self) -> [u64; 2] {
         let mut bytes = [0u8; 16];

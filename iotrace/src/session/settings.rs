@@ -1,11 +1,11 @@
 //! What the probes are told for what was asked.
 
 use iotrace_core::domain::syscall::{self, Syscall};
+use iotrace_ebpf::abi::sinks;
 use iotrace_ebpf::abi::traits::{IN, PAST, REQUESTS, SUBMIT};
-use iotrace_ebpf::abi::{mode, sinks};
 
 use crate::bpf::probes::Group;
-use crate::bpf::settings::{Fault, Per, Settings, Whom};
+use crate::bpf::settings::{Fault, Settings, Whom};
 use crate::session::asked::Asked;
 use crate::session::calibrate;
 
@@ -57,7 +57,7 @@ const ROWS_OF_ONE: usize = 1024;
 pub fn rows(asked: &Asked, whom: &Whom) -> usize {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let fitting = ROW_BYTES / (cpus * size_of::<iotrace_ebpf::abi::Agg>());
-    let needed = if asked.per == Per::Process && whom.mode() == mode::ONE { ROWS_OF_ONE } else { 4096 };
+    let needed = if whom.is_one_as_a_whole(asked.per) { ROWS_OF_ONE } else { 4096 };
     asked.rows.map_or(fitting.clamp(512, needed), |rows| rows as usize)
 }
 

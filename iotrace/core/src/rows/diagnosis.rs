@@ -186,8 +186,7 @@ fn locks(case: &Case<'_>) -> Option<Diagnosis> {
 
 /// Whether a sleep was for a lock on a file: of all that `fcntl` does only `F_SETLKW` waits (class by `rows/time.rs`).
 fn is_file_lock(one: &Elsewhere) -> bool {
-    let name = one.what.trim_start_matches("32-bit ");
-    one.class == Class::Lock && matches!(name, "flock" | "fcntl" | "fcntl64")
+    one.class == Class::Lock && matches!(one.syscall(), "flock" | "fcntl" | "fcntl64")
 }
 
 /// It asks again and again.

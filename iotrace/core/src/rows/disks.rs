@@ -6,8 +6,8 @@ use crate::domain::{Direction, Role};
 use crate::rows::finding::{Case, ms};
 use crate::summary::{Call, Class, Code, Diagnosis, Elsewhere};
 
-/// Syscalls that return when data is on the disk; `sync` and `syncfs` are never traced as calls.
-const DURABLE: [&str; 6] = ["fsync", "fdatasync", "msync", "sync_file_range", "sync", "syncfs"];
+/// Syscalls that return when data is on the disk: all that they sleep for is that.
+pub const DURABLE: [&str; 6] = ["fsync", "fdatasync", "msync", "sync_file_range", "sync", "syncfs"];
 
 /// Where a thread sleeps outside traced calls until something came from a disk. `openat` is not among them, as it may
 /// create or truncate a file, and nor are those that change directories: they wait for writes, too.
@@ -72,7 +72,7 @@ fn elsewhere<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Elsewhere> {
 }
 
 fn is_durable(one: &Elsewhere) -> bool {
-    DURABLE.contains(&one.what.trim_start_matches("32-bit "))
+    DURABLE.contains(&one.syscall())
 }
 
 /// Of a durable call, what is not on a CPU or without one: the disk, and the journal's lock.
@@ -139,7 +139,7 @@ pub fn durable(case: &Case<'_>) -> Option<Diagnosis> {
 pub fn reads(case: &Case<'_>) -> Option<Diagnosis> {
     let from_disk = |call: &Call| call.direction == Some(Direction::In) || hands_on(&call.syscall);
     let inside = case.sum(|call| if from_disk(call) { call.disk_ns } else { 0 });
-    let is_read = |one: &&Elsewhere| READS.contains(&one.what.trim_start_matches("32-bit "));
+    let is_read = |one: &&Elsewhere| READS.contains(&one.syscall());
     let outside = || elsewhere(case).filter(is_read);
     let faults =
         outside().filter(|one| one.what == "page fault").map(|one| one.ns).fold(0, u64::saturating_add);
@@ -176,7 +176,7 @@ pub fn others(case: &Case<'_>) -> Option<Diagnosis> {
     let rows =
         case.process.calls.iter().filter(|call| call.role != Role::Durable && call.direction.is_none());
     let rows = rows.map(|call| (call.syscall.as_str(), call.disk_ns));
-    let sleeps = elsewhere(case).map(|one| (one.what.trim_start_matches("32-bit "), one.ns));
+    let sleeps = elsewhere(case).map(|one| (one.syscall(), one.ns));
     let sleeps = sleeps.filter(|(what, _)| !DURABLE.contains(what) && !READS.contains(what));
     for (what, ns) in rows.chain(sleeps).filter(|(_, ns)| *ns > 0) {
         let sum = by.entry(what).or_default();

@@ -12,7 +12,7 @@ pub const IDLE: f64 = 0.5;
 
 /// Whether it is a wait in `futex` for anything but a lock that is known to be held: for work, a semaphore, a thread.
 fn is_parked(one: &&Elsewhere) -> bool {
-    one.what.trim_start_matches("32-bit ").starts_with("futex") && !one.held_lock
+    one.syscall().starts_with("futex") && !one.held_lock
 }
 
 /// What a process waits for that has nothing to do.

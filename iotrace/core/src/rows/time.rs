@@ -12,6 +12,7 @@ use iotrace_ebpf::arch::i386;
 use iotrace_ebpf::span::Parts;
 
 use crate::domain::syscall;
+use crate::rows::disks;
 use crate::rows::in_flight::InFlightCalls;
 use crate::rows::names::Names;
 use crate::rows::parts::plus;
@@ -195,7 +196,7 @@ fn is_held(what: u32) -> bool {
 fn class(key: &LifeKey) -> Class {
     let name = what(key.what);
     match name.trim_start_matches("32-bit ") {
-        "fsync" | "fdatasync" | "msync" | "sync_file_range" | "sync" | "syncfs" => Class::Disk,
+        name if disks::DURABLE.contains(&name) => Class::Disk,
         _ if key.place == place::DISK => Class::Disk,
         "futex" | "futex_wait" | "futex_waitv" | "flock" | "fcntl" | "fcntl64" | "semop" | "semtimedop" => {
             Class::Lock

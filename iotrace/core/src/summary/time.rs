@@ -66,6 +66,13 @@ pub struct Elsewhere {
     pub woken_by: Vec<WokenBy>,
 }
 
+impl Elsewhere {
+    /// The name of the syscall, of a program of 64 or of 32 bits alike.
+    pub fn syscall(&self) -> &str {
+        self.what.trim_start_matches("32-bit ")
+    }
+}
+
 /// Kind of a sleep outside traced calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
