@@ -195,6 +195,9 @@ pub struct TraceArgs {
     /// Where finished calls go; records are read and dropped, to see what they cost
     #[arg(long, value_enum, default_value_t = SinkArg::Aggregate, hide = true)]
     pub sink: SinkArg,
+    /// Start sooner: what observing costs is not measured, and nothing is subtracted from copies
+    #[arg(long, hide = true)]
+    pub uncalibrated: bool,
     /// Form of the result and where it goes
     #[command(flatten)]
     pub output: OutputArgs,

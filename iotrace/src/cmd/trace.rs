@@ -109,6 +109,7 @@ pub fn asked(args: &TraceArgs) -> Asked {
         top: args.top,
         min: args.min,
         rows: args.rows,
+        uncalibrated: args.uncalibrated,
         records_only: args.sink == SinkArg::Records,
         longest: args.output.is_timeline(),
         tier: args.tier.wish(),

@@ -52,6 +52,8 @@ pub struct Asked {
     pub rows: Option<u32>,
     /// Whether calls are recorded one by one and not summed up.
     pub records_only: bool,
+    /// Whether what observing costs is left unmeasured, and with it the floors under copies.
+    pub uncalibrated: bool,
     /// Whether calls are recorded beside the sums, to show the longest.
     pub longest: bool,
     /// Which hooks are to time the copy.

@@ -18,7 +18,7 @@ use crate::host::proc;
 use crate::host::running::Ended;
 use crate::host::stderr::say;
 use crate::session::asked::Asked;
-use crate::session::calibrate;
+use crate::session::calibrate::{self, Calibration};
 use crate::session::command;
 use crate::session::error::Failure;
 use crate::session::live::Live;
@@ -52,7 +52,10 @@ pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Trac
     }
     let births = whom::births(&whom);
     let btf = Btf::of_kernel().map_err(|error| Failure::Failed(error.to_string()))?;
-    let mut calibration = calibrate::measure_by(&btf, &HOOKS, asked.tier);
+    let mut calibration = match asked.uncalibrated {
+        true => Calibration::default(),
+        false => calibrate::measure_by(&btf, &HOOKS, asked.tier),
+    };
     let mut observer = attach(asked, &mut whom, &btf)?;
     let rows = settings::rows(asked, &whom);
     if !whom::keep_the_same(&mut whom, &births, &mut observer) && asked.cgroup.is_none() {
@@ -62,7 +65,9 @@ pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Trac
         whom::adopt(&mut whom, &mut observer, &btf)?;
     }
     observer.set_floors(calibration.floors);
-    calibration.of_others();
+    if !asked.uncalibrated {
+        calibration.of_others();
+    }
     let mut live = Live::new(asked, observer, &btf, whom, calibration, rows, pid)?;
     // Some megabytes that nobody asks again.
     drop(btf);
