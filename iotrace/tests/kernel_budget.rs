@@ -1,11 +1,11 @@
 //! How large the probes are once loaded: a number without noise, where times on a shared machine have much.
 //!
 //! A program that grows past its line of `budget.txt` fails. Verifiers rewrite differently: since 6.8 they
-//! leave out the global functions that a program does not reach (`add_subprog_and_kfunc`, then lazily from
-//! `do_check_subprogs`), before that every program carries all that it names. So there is a section for a
+//! follow a global function only where a program reaches it (`do_check_subprogs`, `kernel/bpf/verifier.c`) and drop
+//! the rest as dead code, before that every program keeps all that it names. So there is a section for a
 //! series on either side, and other series are given half as much again as the next newer section, and
 //! programs of their own. After a change that is worth its price: `UPDATE_BUDGET=1 cargo xtask test --no-vm
-//! -- budget` for the kernel that runs; for a VM's, `cargo xtask vm 6.1 -- budget` prints the lines.
+//! -- budget` writes the section of the kernel that runs; `cargo xtask vm 6.1 -- budget` prints the sizes for its own.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,6 +18,7 @@ use iotrace::bpf::probes::Group;
 use iotrace::bpf::settings::{Settings, Whom};
 use iotrace::cli::{Cli, Command};
 use iotrace::cmd::trace;
+use iotrace::host::kernel;
 use iotrace::session::settings;
 use iotrace_core::domain::syscall;
 
@@ -37,7 +38,9 @@ fn parse(text: &str) -> BTreeMap<Series, Sizes> {
     let mut of = None;
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         match (line.split_whitespace().collect::<Vec<_>>().as_slice(), of) {
-            (["kernel", release], _) => of = Some(series(release)),
+            (["kernel", release], _) => {
+                of = Some(kernel::version(release).expect("a major and a minor number"));
+            }
             ([mode, program, size], Some(of)) => {
                 let size = size.parse().expect("a number of instructions");
                 let section: &mut Sizes = sections.entry(of).or_default();
@@ -80,21 +83,11 @@ fn excess(budget: &Sizes, sizes: &Sizes, same_kernel: bool) -> Vec<String> {
     sizes.iter().filter_map(over).collect()
 }
 
-fn series(release: &str) -> Series {
-    let mut numbers =
-        release.split('.').map(|number| number.parse().expect("a release begins with two numbers"));
-    (numbers.next().expect("a major number"), numbers.next().expect("a minor number"))
-}
-
-fn running() -> Series {
-    series(&fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted"))
-}
-
 fn load(btf: &Btf, mode: &str, settings: &Settings, into: &mut Sizes) {
     let observer = Observer::attach(btf, settings).expect("iotrace works here");
     for (program, size) in observer.sizes() {
         println!(
-            "{mode:<10} {program:<26} {:>5}  instructions, and {:>5} bytes",
+            "{mode:<10} {program:<26} {:>5} instructions, {:>5} bytes",
             size.instructions, size.machine_bytes
         );
         into.insert((mode.to_owned(), program.to_owned()), size.instructions);
@@ -131,7 +124,8 @@ fn measure() -> Sizes {
 #[test]
 #[ignore = "needs root"]
 fn no_program_outgrows_its_budget() {
-    let (of, sizes, mut sections) = (running(), measure(), parse(BUDGET));
+    let of = kernel::running().expect("a release begins with two numbers");
+    let (sizes, mut sections) = (measure(), parse(BUDGET));
     if std::env::var_os("UPDATE_BUDGET").is_some_and(|value| value == "1") {
         sections.insert(of, sizes);
         fs::write(FILE, render(&sections)).expect("the budget can be written");

@@ -160,7 +160,7 @@ impl Calibration {
 
 /// What attached probes add to a call of this process, given the least that it took without them.
 pub fn others(untraced: Option<u64>) -> Option<u64> {
-    added(untraced, empty_call_ns().ok())
+    added(Some(untraced?), empty_call_ns().ok())
 }
 
 /// What came on top. Less than before is another load on the machine, and no measurement.

@@ -65,9 +65,7 @@ pub fn trace(asked: &Asked, mut whom: Whom, sink: &mut impl Sink) -> Result<Trac
         whom::adopt(&mut whom, &mut observer, &btf)?;
     }
     observer.set_floors(calibration.floors);
-    if !asked.uncalibrated {
-        calibration.of_others();
-    }
+    calibration.of_others();
     let mut live = Live::new(asked, observer, &btf, whom, calibration, rows, pid)?;
     // Some megabytes that nobody asks again.
     drop(btf);

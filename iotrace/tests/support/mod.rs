@@ -1,7 +1,8 @@
 //! What kernel tests share.
 
-use std::fs;
 use std::io::Write as _;
+
+use iotrace::host::kernel;
 
 /// A kernel version: major and minor.
 pub type Version = (u32, u32);
@@ -9,8 +10,7 @@ pub type Version = (u32, u32);
 /// Whether a test may go on that needs `what`, which kernels have since `since`. A kernel that should have
 /// it and does not fails the test: a skip must be earned, else a feature that gets lost looks like a pass.
 pub fn has(what: &str, since: Version, available: bool) -> bool {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
-    let running = parse(&release).expect("a release starts with two numbers");
+    let running = kernel::running().expect("a release starts with two numbers");
     if let Some(reason) = skip(what, since, available, running) {
         // Past libtest, which shows what a test prints only when it fails.
         writeln!(std::io::stderr(), "skipped: {reason}").expect("stderr is open");
@@ -26,17 +26,12 @@ fn skip(what: &str, since: Version, available: bool, running: Version) -> Option
     (!available).then_some(reason)
 }
 
-fn parse(release: &str) -> Option<Version> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
 #[test]
 fn a_skip_is_earned_by_an_old_kernel() {
     assert!(skip("x", (5, 11), false, (5, 10)).is_some());
     assert!(skip("x", (5, 11), true, (5, 10)).is_none());
     assert!(skip("x", (5, 11), true, (6, 1)).is_none());
-    assert_eq!(parse("6.12.117+deb13-cloud-amd64"), Some((6, 12)));
+    assert_eq!(kernel::version("6.12.117+deb13-cloud-amd64"), Some((6, 12)));
 }
 
 #[test]

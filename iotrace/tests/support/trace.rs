@@ -87,8 +87,8 @@ impl Trace {
         let mut command = command();
         // What every kernel has; the rest is in `kernel_exact`, and takes seconds to attach under emulation.
         command.args(["trace", "--format", "json", "-v", "--tier", "tracepoint"]);
-        // A fifth to a quarter of a start under emulation: what observing costs there is asked of other suites.
-        if std::env::var_os("IOTRACE_UNCALIBRATED").is_some() {
+        // Emulated, it is 18 to 28 % of a start: what observing costs there is asked of other suites.
+        if std::env::var_os("IOTRACE_VM").is_some() {
             command.arg("--uncalibrated");
         }
         command.args(args);

@@ -2,7 +2,7 @@
 # The first process of a test VM: mounts what a Linux system has, runs the tests (or the one command that
 # was asked for), says how it went in exactly one line that starts with "init:", and powers off.
 /bin/busybox --install -s /bin
-export PATH=/bin HOME=/root TERM=dumb IOTRACE_BIN=/bin/iotrace IOTRACE_TAPES=/tmp/tapes IOTRACE_UNCALIBRATED=1
+export PATH=/bin HOME=/root TERM=dumb IOTRACE_BIN=/bin/iotrace IOTRACE_TAPES=/tmp/tapes
 
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
