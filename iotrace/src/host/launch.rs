@@ -271,7 +271,8 @@ mod tests {
     #[test]
     fn a_command_that_was_killed_while_it_waited_does_not_begin() {
         let held = spawn(&["true"]);
-        nix::sys::signal::kill(held.pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        // Of all signals the one that it cannot have inherited as ignored, as it has SIGINT from `&` of a script.
+        nix::sys::signal::kill(held.pid, nix::sys::signal::Signal::SIGKILL).unwrap();
         while std::fs::read_to_string(format!("/proc/{}/stat", held.pid))
             .is_ok_and(|stat| !stat.contains(") Z "))
         {
