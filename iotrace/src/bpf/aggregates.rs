@@ -217,7 +217,13 @@ impl Observer {
     pub fn threads_now(&self) -> Now {
         let mut now = Now::default();
         let mut in_handlers = HashSet::new();
+        // The walk through a hash begins anew where the key that it has come to is removed meanwhile
+        // (`htab_map_get_next_key`, `kernel/bpf/hashtab.c`): where threads end, it meets others twice.
+        let mut met = HashSet::new();
         let mut look = |task: &Task| {
+            if !met.insert(task.id) {
+                return;
+            }
             let at = monotonic_ns();
             if task.span.is_open() {
                 now.open.push(self.open_call(task, at));
@@ -238,7 +244,9 @@ impl Observer {
             .and_then(|map| BpfHashMap::<_, Key<ParkedKey>, Value<Task>>::try_from(map).ok())
             .filter(|_| !in_handlers.is_empty());
         if let Some(map) = parked {
-            let interrupted = map.iter().flatten().filter(|(key, _)| in_handlers.contains(&key.0.tid));
+            let all: HashMap<ParkedKey, Value<Task>> =
+                map.iter().flatten().map(|(key, task)| (key.0, task)).collect();
+            let interrupted = all.into_iter().filter(|(key, _)| in_handlers.contains(&key.tid));
             // The time since then is the handler's.
             now.open.extend(interrupted.map(|(_, task)| self.open_call(&task.0, task.0.parked_at)));
         }

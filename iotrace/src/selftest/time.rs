@@ -18,8 +18,9 @@ use crate::workload::{gettid, now_ns, own_work, sleep_until};
 /// Number of sleeps, and the length of each in ns.
 const SLEEPS: u64 = 10;
 const SLEEP_NS: u64 = 10_000_000;
-/// For how long a thread waits for another, ns.
-const WAIT_NS: u64 = 80_000_000;
+/// How often a thread waits for another, and for how long at a time, ns.
+const WAITS: u32 = 8;
+const WAIT_NS: u64 = 10_000_000;
 /// For how long two threads share a CPU, ns.
 const SHARED_NS: u64 = 200_000_000;
 /// Least that two clocks may differ by: what a thread does before its first and after its last look at a clock, and
@@ -91,8 +92,10 @@ fn futex(word: &AtomicU32, operation: i32, value: u32) {
 
 fn waits(word: &AtomicU32) -> u64 {
     let began = now_ns();
-    while word.load(Ordering::SeqCst) == 0 {
-        futex(word, libc::FUTEX_WAIT, 0);
+    let mut told = 0;
+    while told < WAITS {
+        futex(word, libc::FUTEX_WAIT, told);
+        told = word.load(Ordering::SeqCst);
     }
     now_ns() - began
 }
@@ -119,9 +122,11 @@ pub fn play(stage: &mut Stage) -> Result<(), Stop> {
     let word = Arc::new(AtomicU32::new(0));
     let told = Arc::clone(&word);
     let waiter = thread(move || Ok(waits(&told)));
-    sleep_until(now_ns() + WAIT_NS);
-    word.store(1, Ordering::SeqCst);
-    futex(&word, libc::FUTEX_WAKE, 1);
+    for told in 1..=WAITS {
+        sleep_until(now_ns() + WAIT_NS);
+        word.store(told, Ordering::SeqCst);
+        futex(&word, libc::FUTEX_WAKE, 1);
+    }
     keep(stage, "waiter", waiter)?;
 
     // SAFETY: no arguments.

@@ -39,8 +39,11 @@ fn threads_that_end_while_it_attaches_do_not_live_on() {
     let time = process(&document, child.pid).time.clone().unwrap();
     // One of its threads computes at a time, for half a millisecond.
     let lived = longest(&document, child.pid);
+    let first = process(&document, child.pid).thread_times.iter().find(|one| one.tid == child.pid as u32);
+    let first = first.map_or(0, |one| one.time.observed_ns);
     child.page.note(0, 1);
     child.leave();
+    assert!(first > 0 && first < document.elapsed_ns + 50 * MS, "{first} ns of {}", document.elapsed_ns);
     assert!(lived < document.elapsed_ns / 2, "{lived} ns of {}", document.elapsed_ns);
     assert!(time.own_ns < document.elapsed_ns + 100 * MS, "{time:?}");
     assert!(time.observed_ns < 3 * document.elapsed_ns, "{time:?}");
